@@ -1,1 +1,26 @@
-//! Stub.
+//! Model bundles, and the threads that run them.
+//!
+//! A bundle is a folder: the model as ONNX, a manifest that says what goes in and what comes out, and golden
+//! rows that say what it must answer. [`Bundle::open`] believes none of it: digests, shapes and types are
+//! checked and the golden rows are run before the bundle is given out (MO-1, MO-2). [`Inference`] then runs it
+//! on threads of its own, so that a slow model can hold up neither the network nor another model.
+//!
+//! ONNX Runtime is a shared library loaded once per process ([`Runtime::load`]) and used nowhere else. There
+//! is no clock and no deadline in here: a run cannot be stopped halfway (a tree ensemble is one node of the
+//! graph), so whoever waits stops waiting, and a row nobody waits for is skipped if it has not begun.
+
+mod bundle;
+mod calibration;
+mod engine;
+mod error;
+mod golden;
+mod inference;
+mod manifest;
+mod runtime;
+
+pub use bundle::{Bundle, features_digest};
+pub use calibration::{Calibration, Score};
+pub use error::{Error, QueueFull, RunError};
+pub use inference::{BATCH_MAX, Inference, Options, Reply};
+pub use manifest::{Input, Manifest, Output, OutputKind, Trained};
+pub use runtime::Runtime;

@@ -1,1 +1,23 @@
-//! Stub.
+//! The scoring service: transactions come in by gRPC and Kafka, decisions go out.
+//!
+//! [`Service::start`] is the one place where the parts are put together; nothing else looks anything up.
+//! `decide` holds the pipeline and knows neither gRPC nor Kafka; `grpc` and `ingest` convert messages at the
+//! edge and refuse what does not fit; `audit` publishes what was decided; `admin` answers operators.
+
+mod admin;
+mod audit;
+pub mod cli;
+mod clock;
+mod config;
+mod convert;
+mod decide;
+mod grpc;
+mod ingest;
+mod kafka;
+mod metrics;
+mod policy;
+mod service;
+
+pub use config::Config;
+pub use policy::{ModelLimits, Policy};
+pub use service::{Addresses, Service};

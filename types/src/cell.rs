@@ -18,9 +18,10 @@ impl Cell {
         Self { bits, present: true }
     }
 
-    /// A finite number; what is not finite (an overflow, 0/0) is missing.
+    /// A finite number; what is not finite (an overflow, 0/0) is missing. There is one zero: -0.0 becomes 0.0,
+    /// so that equal numbers have equal bits.
     pub fn number(value: f64) -> Self {
-        if value.is_finite() { Self::present(value.to_bits()) } else { Self::MISSING }
+        if value.is_finite() { Self::present((value + 0.0).to_bits()) } else { Self::MISSING }
     }
 
     pub fn flag(value: bool) -> Self {
@@ -63,8 +64,7 @@ impl Cell {
         self.present.then_some(Span::from_micros(self.bits.cast_signed()))
     }
 
-    /// The bits if present, for storage and for comparing two cells of one type for equality. Numbers must
-    /// not be compared this way (0.0 and -0.0 differ).
+    /// The bits if present, for storage and for comparing two cells of one type for equality.
     pub const fn bits(self) -> Option<u64> {
         if self.present { Some(self.bits) } else { None }
     }
@@ -87,5 +87,6 @@ mod tests {
         assert!(Cell::number(f64::NAN).is_missing());
         assert!(Cell::number(f64::INFINITY).is_missing());
         assert_eq!(Cell::number(0.0).as_number(), Some(0.0));
+        assert_eq!(Cell::number(-0.0), Cell::number(0.0));
     }
 }

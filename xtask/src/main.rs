@@ -1,1 +1,90 @@
-fn main(){}
+//! `cargo xtask`: the verbs of this repository. `demo` and `test` are all a newcomer needs.
+
+mod handbook;
+mod onnxruntime;
+mod tests;
+mod tidy;
+mod tools;
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+
+/// The verbs of this repository.
+#[derive(Parser)]
+#[command(name = "cargo xtask", max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Build, start Tollgate on an embedded broker, score generated traffic, report
+    Demo {
+        /// Further arguments for the load generator, after `--`
+        #[arg(last = true)]
+        arguments: Vec<String>,
+    },
+    /// Run everything CI runs, and end with a count
+    Test,
+    /// Formatting, lints and tidiness, without the tests
+    Check,
+    /// Replay the handbook's transactions through Kafka and gRPC, and compare with its expected values
+    Handbook {
+        /// Folder of the data set
+        #[arg(long, default_value = handbook::DATA)]
+        data: PathBuf,
+    },
+    /// Generate history, compute features, train the sample policy's model
+    Train,
+    /// Fetch ONNX Runtime's library to target/onnxruntime
+    Onnxruntime,
+}
+
+fn main() -> anyhow::Result<()> {
+    let root = tools::root()?;
+    std::env::set_current_dir(&root).with_context(|| format!("no folder {}", root.display()))?;
+    match Cli::parse().verb {
+        Verb::Demo { arguments } => demo(&arguments),
+        Verb::Test => tests::run(),
+        Verb::Check => tidy::check(),
+        Verb::Handbook { data } => handbook::run(&data, tools::Build::Release),
+        Verb::Train => train(),
+        Verb::Onnxruntime => {
+            println!("{}", onnxruntime::ensure(&root)?.display());
+            Ok(())
+        }
+    }
+}
+
+fn demo(arguments: &[String]) -> anyhow::Result<()> {
+    let library = onnxruntime::ensure(&tools::root()?)?;
+    let tollgate = tools::build(tools::Build::Release)?;
+    let mut demo = tollgate.command();
+    demo.env("TOLLGATE_MODEL__LIBRARY", library);
+    demo.arg("demo").arg("--").args(arguments);
+    tools::run(&mut demo)
+}
+
+/// Where the sample policy's model lies.
+const BUNDLE: &str = "policy/models/travel-fraud/1";
+
+/// History long enough for the longest window before training begins, from a seed the demo does not use.
+const TRAINING_HISTORY: [&str; 6] = ["--cards", "6000", "--days", "120", "--seed", "20260301"];
+
+fn train() -> anyhow::Result<()> {
+    let tollgate = tools::build(tools::Build::Release)?;
+    std::fs::create_dir_all("target/training")?;
+    let history = "target/training/history.jsonl.zst";
+    let table = "target/training/features.csv";
+    let mut generate = tollgate.beside("tollgate-loadtest");
+    tools::run(generate.arg("generate").args(TRAINING_HISTORY).args(["--out", history]))?;
+    let mut features = tollgate.command();
+    tools::run(features.args(["features", "--history", history, "--out", table]))?;
+    let python = tools::python_environment("training", "training/requirements.txt")?;
+    let mut train = std::process::Command::new(python);
+    train.args(["training/train.py", "--table", table, "--out", BUNDLE, "--replace"]);
+    tools::run(&mut train)
+}

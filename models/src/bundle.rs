@@ -1,0 +1,185 @@
+//! A bundle: a folder with a model, its manifest and its golden rows, opened only if the three agree.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use crate::Error;
+use crate::engine::Engine;
+use crate::golden::Golden;
+use crate::manifest::Manifest;
+
+const MODEL_FILE: &str = "model.onnx";
+const MANIFEST_FILE: &str = "manifest.yaml";
+const GOLDEN_FILE: &str = "golden.json";
+
+/// Every session holds a model several times over, so a model of this size is already out of proportion: 500
+/// trees of depth 8 are 10 MB.
+const MODEL_BYTES_MAX: u64 = 256 << 20;
+
+/// Ten thousand rows of a hundred inputs; twenty rows are enough.
+const GOLDEN_BYTES_MAX: u64 = 16 << 20;
+
+/// A model that answers as its golden rows say, on features defined as they were when it was trained.
+pub struct Bundle {
+    manifest: Manifest,
+    model: Arc<[u8]>,
+    model_path: PathBuf,
+    engine: Engine,
+}
+
+impl Bundle {
+    /// Opens the bundle in `folder`, with everything verified. `definition` gives the policy's definition of a
+    /// named feature, in its canonical form.
+    ///
+    /// Blocks for as long as ONNX Runtime takes to load the model (milliseconds for trees). Needs
+    /// [`crate::Runtime::load`] first.
+    pub fn open(folder: &Path, definition: &dyn Fn(&str) -> Option<String>) -> Result<Self, Error> {
+        let manifest = read_manifest(&folder.join(MANIFEST_FILE))?;
+        check_features(&manifest, definition)?;
+        let model_path = folder.join(MODEL_FILE);
+        let model = read(&model_path, MODEL_BYTES_MAX)?;
+        let found = hexadecimal(Sha256::digest(&model).as_slice());
+        if found != manifest.model_sha256 {
+            let expected = manifest.model_sha256;
+            return Err(Error::ModelDigest {
+                path: model_path,
+                expected,
+                found,
+            });
+        }
+        let golden_path = folder.join(GOLDEN_FILE);
+        let golden = Golden::parse(&read(&golden_path, GOLDEN_BYTES_MAX)?).map_err(|reason| {
+            Error::Golden {
+                path: golden_path.clone(),
+                reason,
+            }
+        })?;
+        let mut engine = Engine::load(&model, &model_path, &manifest)?;
+        golden.verify(&golden_path, &manifest, &mut engine)?;
+        Ok(Self {
+            manifest,
+            model: model.into(),
+            model_path,
+            engine,
+        })
+    }
+
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// Name and version, as decisions carry them: `card-fraud/3`.
+    pub fn version(&self) -> String {
+        format!("{}/{}", self.manifest.name, self.manifest.version)
+    }
+
+    /// The manifest and as many engines as asked for (at least one). All come from the bytes that were
+    /// verified: what has happened to the file since does not matter.
+    pub(crate) fn into_engines(self, engines: usize) -> Result<(Manifest, Vec<Engine>), Error> {
+        let mut all = vec![self.engine];
+        while all.len() < engines {
+            all.push(Engine::load(&self.model, &self.model_path, &self.manifest)?);
+        }
+        Ok((self.manifest, all))
+    }
+}
+
+/// The digest over the definitions of a model's features, in the order of its inputs: SHA-256, in hexadecimal,
+/// of one line `name: definition` each. Whoever writes a feature table and whoever serves it compare by this.
+pub fn features_digest<'a>(definitions: impl Iterator<Item = (&'a str, &'a str)>) -> String {
+    let mut digest = Sha256::new();
+    for (name, definition) in definitions {
+        for part in [name, ": ", definition, "\n"] {
+            digest.update(part.as_bytes());
+        }
+    }
+    hexadecimal(digest.finalize().as_slice())
+}
+
+fn read_manifest(path: &Path) -> Result<Manifest, Error> {
+    let manifest_error = |diagnostic| Error::Manifest {
+        diagnostic: Box::new(diagnostic),
+    };
+    let file = tollgate_source::read(path, &path.to_string_lossy()).map_err(manifest_error)?;
+    let manifest: Manifest = tollgate_source::from_str(&file).map_err(manifest_error)?;
+    match manifest.check() {
+        Ok(()) => Ok(manifest),
+        Err(reason) => Err(Error::ManifestValue {
+            path: path.to_owned(),
+            reason,
+        }),
+    }
+}
+
+/// MO-1: the model's features exist and mean what they meant when it was trained.
+fn check_features(
+    manifest: &Manifest,
+    definition: &dyn Fn(&str) -> Option<String>,
+) -> Result<(), Error> {
+    let names = || manifest.inputs.iter().map(|input| input.feature.as_str());
+    let definitions: Vec<Option<String>> = names().map(definition).collect();
+    let pairs = || names().zip(definitions.iter().map(Option::as_deref));
+    let features: Vec<String> = pairs()
+        .filter(|(_, definition)| definition.is_none())
+        .map(|(name, _)| name.to_owned())
+        .collect();
+    if !features.is_empty() {
+        return Err(Error::UnknownFeatures { features });
+    }
+    let found = features_digest(pairs().filter_map(|(name, definition)| Some((name, definition?))));
+    if found == manifest.features_sha256 {
+        return Ok(());
+    }
+    let expected = manifest.features_sha256.clone();
+    Err(Error::FeaturesDigest {
+        features: names().map(str::to_owned).collect(),
+        expected,
+        found,
+    })
+}
+
+fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>, Error> {
+    let file_error = |error| Error::File {
+        path: path.to_owned(),
+        error,
+    };
+    let file = File::open(path).map_err(file_error)?;
+    let bytes = file.metadata().map_err(file_error)?.len();
+    if bytes > bytes_max {
+        return Err(Error::FileTooLarge {
+            path: path.to_owned(),
+            bytes,
+            bytes_max,
+        });
+    }
+    let mut content = Vec::new();
+    // A file that grows while it is read ends here; its digest will not match.
+    file.take(bytes_max)
+        .read_to_end(&mut content)
+        .map_err(file_error)?;
+    Ok(content)
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn features_digest_depends_on_names_definitions_and_their_order() {
+        let digest = |pairs: &[(&str, &str)]| features_digest(pairs.iter().copied());
+        // printf 'a: 1 + 2\nb: x\n' | sha256sum
+        let expected = "56c7fbe005a19d538af5556fc0e564cb9bc3dcb177d5e289b9921c1ca791e2d8";
+        assert_eq!(digest(&[("a", "1 + 2"), ("b", "x")]), expected);
+        assert_ne!(digest(&[("b", "x"), ("a", "1 + 2")]), expected);
+        assert_ne!(digest(&[("a", "1 + 3"), ("b", "x")]), expected);
+        assert_ne!(digest(&[("c", "1 + 2"), ("b", "x")]), expected);
+    }
+}

@@ -1,0 +1,238 @@
+//! The queue and the threads, with an engine that does what each test says.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc;
+
+use super::*;
+use crate::Calibration;
+use crate::manifest::{Output, OutputKind};
+
+fn manifest() -> Manifest {
+    Manifest {
+        name: "scripted".to_owned(),
+        version: "1".to_owned(),
+        description: String::new(),
+        model_sha256: String::new(),
+        features_sha256: String::new(),
+        inputs: vec![Input {
+            feature: "only".to_owned(),
+            missing: -1.0,
+        }],
+        tensor: "input".to_owned(),
+        output: Output {
+            name: "output".to_owned(),
+            kind: OutputKind::Probability,
+        },
+        calibration: Calibration::None,
+        trained: None,
+        metrics: BTreeMap::new(),
+    }
+}
+
+/// An engine that says how many rows a run has, waits to be let go, and puts out what it was given.
+struct Gate {
+    entered: mpsc::Receiver<usize>,
+    go: mpsc::Sender<()>,
+}
+
+fn gated() -> (Engine, Gate) {
+    let (enter, entered) = mpsc::channel();
+    let (go, gone) = mpsc::channel();
+    let script = move |values: &[f32], rows: usize, outputs: &mut Vec<f64>| {
+        enter.send(rows).unwrap();
+        gone.recv().unwrap();
+        outputs.extend(values.iter().map(|&value| f64::from(value)));
+        Ok(())
+    };
+    (Engine::Scripted(Box::new(script)), Gate { entered, go })
+}
+
+fn start(engine: Engine, queue_rows_max: usize) -> Inference {
+    Inference::with_engines(&manifest(), vec![engine], queue_rows_max).unwrap()
+}
+
+fn value(reply: Reply) -> f64 {
+    reply.blocking_recv().unwrap().unwrap().value()
+}
+
+#[test]
+fn a_row_beyond_the_queue_is_refused_at_once() {
+    let (engine, gate) = gated();
+    let inference = start(engine, 2);
+    let running = inference.submit(vec![0.0]).unwrap();
+    assert_eq!(gate.entered.recv().unwrap(), 1);
+    let waiting = [
+        inference.submit(vec![0.25]).unwrap(),
+        inference.submit(vec![0.5]).unwrap(),
+    ];
+    assert_eq!(inference.rows_waiting(), 2);
+    assert_eq!(inference.submit(vec![0.75]).unwrap_err(), QueueFull);
+    gate.go.send(()).unwrap();
+    gate.go.send(()).unwrap();
+    assert_eq!(value(running), 0.0);
+    assert_eq!(waiting.map(value), [0.25, 0.5]);
+}
+
+#[test]
+fn rows_that_wait_run_together_up_to_the_largest_batch() {
+    let (engine, gate) = gated();
+    let inference = start(engine, 100);
+    let first = inference.submit(vec![0.0]).unwrap();
+    assert_eq!(gate.entered.recv().unwrap(), 1);
+    let waiting: Vec<Reply> = (0..40)
+        .map(|_| inference.submit(vec![0.5]).unwrap())
+        .collect();
+    for rows in [BATCH_MAX, 40 - BATCH_MAX] {
+        gate.go.send(()).unwrap();
+        assert_eq!(gate.entered.recv().unwrap(), rows);
+    }
+    gate.go.send(()).unwrap();
+    assert_eq!(value(first), 0.0);
+    for reply in waiting {
+        assert_eq!(value(reply), 0.5);
+    }
+}
+
+#[test]
+fn two_threads_share_what_waits() {
+    let (one, gate_one) = gated();
+    let (two, gate_two) = gated();
+    let inference = Inference::with_engines(&manifest(), vec![one, two], 100).unwrap();
+    let busy = [
+        inference.submit(vec![0.0]).unwrap(),
+        inference.submit(vec![0.0]).unwrap(),
+    ];
+    assert_eq!(gate_one.entered.recv().unwrap(), 1);
+    assert_eq!(gate_two.entered.recv().unwrap(), 1);
+    let waiting: Vec<Reply> = (0..10)
+        .map(|_| inference.submit(vec![0.5]).unwrap())
+        .collect();
+    gate_one.go.send(()).unwrap();
+    assert_eq!(gate_one.entered.recv().unwrap(), 5);
+    gate_two.go.send(()).unwrap();
+    assert_eq!(gate_two.entered.recv().unwrap(), 3);
+    for gate in [&gate_one, &gate_two] {
+        for _ in 0..10 {
+            gate.go.send(()).unwrap();
+        }
+    }
+    assert_eq!(busy.map(value), [0.0, 0.0]);
+    for reply in waiting {
+        assert_eq!(value(reply), 0.5);
+    }
+}
+
+#[test]
+fn a_row_nobody_waits_for_is_skipped() {
+    let (engine, gate) = gated();
+    let inference = start(engine, 10);
+    let first = inference.submit(vec![0.0]).unwrap();
+    assert_eq!(gate.entered.recv().unwrap(), 1);
+    drop(inference.submit(vec![0.25]).unwrap());
+    let kept = inference.submit(vec![0.5]).unwrap();
+    gate.go.send(()).unwrap();
+    assert_eq!(
+        gate.entered.recv().unwrap(),
+        1,
+        "the abandoned row must not run"
+    );
+    gate.go.send(()).unwrap();
+    assert_eq!((value(first), value(kept)), (0.0, 0.5));
+}
+
+#[test]
+fn dropping_the_model_answers_what_was_submitted_and_ends_its_threads() {
+    let (engine, gate) = gated();
+    let inference = start(engine, 10);
+    let running = inference.submit(vec![0.25]).unwrap();
+    assert_eq!(gate.entered.recv().unwrap(), 1);
+    let waiting = inference.submit(vec![0.5]).unwrap();
+    // The run is stuck until the gate opens, so this also shows that a drop does not wait for it.
+    drop(inference);
+    gate.go.send(()).unwrap();
+    assert_eq!(gate.entered.recv().unwrap(), 1);
+    gate.go.send(()).unwrap();
+    assert_eq!((value(running), value(waiting)), (0.25, 0.5));
+    // The engine's end of the channel goes with the thread.
+    assert!(gate.entered.recv().is_err());
+}
+
+/// Answers each value with itself, but fails, panics or gives NaN on a value that says so.
+fn moody(run: &mpsc::Sender<usize>, gate: mpsc::Receiver<()>) -> Engine {
+    let run = run.clone();
+    Engine::Scripted(Box::new(move |values, rows, outputs| {
+        run.send(rows).unwrap();
+        gate.recv().unwrap();
+        if values.contains(&FAILS) {
+            return Err(RunError::Engine("a bad row".to_owned()));
+        }
+        assert!(!values.contains(&PANICS), "an assertion in the engine");
+        outputs.extend(values.iter().map(|&value| f64::from(value)));
+        Ok(())
+    }))
+}
+
+const FAILS: f32 = 0.111;
+const PANICS: f32 = 0.222;
+
+/// Answers to `values`, all submitted so that they run in one batch.
+fn answers(values: &[f32]) -> Vec<Result<f64, RunError>> {
+    let (run, runs) = mpsc::channel();
+    let (go, gate) = mpsc::channel();
+    let inference = start(moody(&run, gate), 10);
+    let first = inference.submit(vec![0.0]).unwrap();
+    assert_eq!(runs.recv().unwrap(), 1);
+    let replies: Vec<Reply> = values
+        .iter()
+        .map(|&value| inference.submit(vec![value]).unwrap())
+        .collect();
+    // As many as there can be: one alone, the batch, and each of its rows again.
+    for _ in 0..values.len() + 2 {
+        go.send(()).unwrap();
+    }
+    assert_eq!(value(first), 0.0);
+    assert_eq!(runs.recv().unwrap(), values.len());
+    replies
+        .into_iter()
+        .map(|reply| reply.blocking_recv().unwrap().map(Score::value))
+        .collect()
+}
+
+#[test]
+fn one_bad_row_does_not_fail_the_others() {
+    let failed = Err(RunError::Engine("a bad row".to_owned()));
+    assert_eq!(
+        answers(&[0.25, FAILS, 0.5]),
+        [Ok(0.25), failed.clone(), Ok(0.5)]
+    );
+    assert_eq!(answers(&[FAILS]), [failed]);
+}
+
+#[test]
+fn a_panic_is_an_error_and_the_thread_lives_on() {
+    let panicked = Err(RunError::Panicked("an assertion in the engine".to_owned()));
+    assert_eq!(answers(&[0.25, PANICS, 0.5]), [Ok(0.25), panicked, Ok(0.5)]);
+}
+
+#[test]
+fn an_output_that_is_no_probability_fails_its_row_only() {
+    let found = answers(&[0.25, f32::NAN, 7.5]);
+    assert_eq!(found[0], Ok(0.25));
+    assert!(matches!(found[1], Err(RunError::NotAProbability(output)) if output.is_nan()));
+    assert_eq!(found[2], Err(RunError::NotAProbability(7.5)));
+}
+
+#[test]
+fn a_row_of_the_wrong_width_is_an_error_for_itself() {
+    let (engine, _gate) = gated();
+    let inference = start(engine, 1);
+    let reply = inference.submit(vec![0.0, 0.0]).unwrap();
+    let error = reply.blocking_recv().unwrap().unwrap_err();
+    assert_eq!(
+        error,
+        RunError::Width {
+            expected: 1,
+            found: 2
+        }
+    );
+}

@@ -1,0 +1,140 @@
+//! What a bundle says about its model: `manifest.yaml`, written by the training script.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Deserialize;
+
+use crate::Calibration;
+
+/// `manifest.yaml` as it was read.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    pub name: String,
+    pub version: String,
+    #[serde(default)]
+    pub description: String,
+    /// SHA-256 of `model.onnx`, in hexadecimal.
+    pub model_sha256: String,
+    /// What [`crate::features_digest`] gave over the inputs' definitions when the model was trained.
+    pub features_sha256: String,
+    /// In the order of the model's columns.
+    pub inputs: Vec<Input>,
+    /// The name of the model's one input, a tensor of 32-bit floats of shape `[rows, inputs]`.
+    pub tensor: String,
+    pub output: Output,
+    #[serde(default)]
+    pub calibration: Calibration,
+    #[serde(default)]
+    pub trained: Option<Trained>,
+    /// What the training script measured on transactions later than those it trained on.
+    #[serde(default)]
+    pub metrics: BTreeMap<String, f64>,
+}
+
+/// One column of the model's input.
+#[derive(Clone, PartialEq, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Input {
+    /// The policy's name of the feature.
+    pub feature: String,
+    /// What the model is given where the feature is missing; the same as in training.
+    #[serde(default)]
+    pub missing: f32,
+}
+
+#[derive(Clone, PartialEq, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Output {
+    pub name: String,
+    pub kind: OutputKind,
+}
+
+/// What the model's output means.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OutputKind {
+    /// `[rows, 2]`: the probability of no fraud and that of fraud.
+    ProbabilityPair,
+    /// `[rows, 1]` or `[rows]`: the probability of fraud.
+    Probability,
+    /// `[rows, 1]` or `[rows]`: the log-odds of fraud.
+    Logit,
+}
+
+/// What the model was trained on, for people.
+#[derive(Clone, PartialEq, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Trained {
+    pub from: String,
+    pub to: String,
+    pub rows: u64,
+}
+
+/// More inputs than this is a mistake, and every row's memory must stay bounded.
+const INPUTS_MAX: usize = 1024;
+
+impl Manifest {
+    /// What is wrong beyond the form, in words for whoever wrote the file.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        check_word("name", &self.name)?;
+        check_word("version", &self.version)?;
+        check_digest("model_sha256", &self.model_sha256)?;
+        check_digest("features_sha256", &self.features_sha256)?;
+        if self.inputs.is_empty() {
+            return Err("`inputs` is empty: a model needs at least one feature".to_owned());
+        }
+        if self.inputs.len() > INPUTS_MAX {
+            return Err(format!(
+                "`inputs` lists {} features, at most {INPUTS_MAX} are taken",
+                self.inputs.len()
+            ));
+        }
+        let mut seen = BTreeSet::new();
+        for input in &self.inputs {
+            if !seen.insert(input.feature.as_str()) {
+                return Err(format!(
+                    "`inputs` lists the feature `{}` twice",
+                    input.feature
+                ));
+            }
+            if !input.missing.is_finite() {
+                return Err(format!(
+                    "`missing` of the feature `{}` is not a finite number",
+                    input.feature
+                ));
+            }
+        }
+        match self.calibration {
+            Calibration::Platt { a, b } if !(a.is_finite() && b.is_finite()) => {
+                Err("`calibration.platt` needs finite numbers `a` and `b`".to_owned())
+            }
+            // A falling curve would call the safest transactions the riskiest.
+            Calibration::Platt { a, .. } if a >= 0.0 => Err(format!(
+                "`calibration.platt.a` is {a}: it must be negative, so that a higher output means a higher score"
+            )),
+            Calibration::Platt { .. } | Calibration::None => Ok(()),
+        }
+    }
+}
+
+/// Names and versions end up in folder names, metrics and every decision.
+fn check_word(key: &str, word: &str) -> Result<(), String> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    if (1..=64).contains(&word.len()) && word.bytes().all(allowed) {
+        return Ok(());
+    }
+    Err(format!(
+        "`{key}` is {word:?}: write 1 to 64 letters, digits, `-`, `_` or `.`"
+    ))
+}
+
+fn check_digest(key: &str, digest: &str) -> Result<(), String> {
+    let hexadecimal = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    if digest.len() == 64 && digest.bytes().all(hexadecimal) {
+        return Ok(());
+    }
+    Err(format!(
+        "`{key}` is not a SHA-256 digest: 64 digits of 0-9 and a-f"
+    ))
+}

@@ -1,0 +1,93 @@
+//! For operators: metrics, probes and status over plain HTTP.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use axum::{Json, Router};
+use serde::Serialize;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use crate::ingest::IngestState;
+use crate::metrics::Metrics;
+use crate::policy::Policy;
+
+/// What the pages show.
+#[derive(Clone)]
+pub(crate) struct AdminState {
+    pub(crate) metrics: Metrics,
+    pub(crate) ingest: Arc<IngestState>,
+    pub(crate) policy: Arc<ArcSwap<Policy>>,
+}
+
+/// The running admin server.
+pub(crate) struct AdminServer {
+    address: SocketAddr,
+    task: JoinHandle<std::io::Result<()>>,
+}
+
+/// `/status`: what is served, in JSON.
+#[derive(Serialize)]
+struct Status {
+    ready: bool,
+    policy_version: String,
+    champion: Option<String>,
+    challengers: Vec<String>,
+    rules: usize,
+    features: usize,
+}
+
+impl AdminServer {
+    pub(crate) async fn start(listen: SocketAddr, state: AdminState) -> std::io::Result<Self> {
+        let listener = TcpListener::bind(listen).await?;
+        let address = listener.local_addr()?;
+        let router = Router::new()
+            .route("/metrics", get(metrics))
+            .route("/healthz", get(|| async { "alive\n" }))
+            .route("/readyz", get(readiness))
+            .route("/status", get(status))
+            .with_state(state);
+        let task = tokio::spawn(async move { axum::serve(listener, router).await });
+        Ok(Self { address, task })
+    }
+
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for AdminServer {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn metrics(State(state): State<AdminState>) -> impl IntoResponse {
+    let content_type = "text/plain; version=0.0.4; charset=utf-8";
+    ([(header::CONTENT_TYPE, content_type)], state.metrics.render())
+}
+
+async fn readiness(State(state): State<AdminState>) -> impl IntoResponse {
+    if state.ingest.is_ready() {
+        (StatusCode::OK, "ready\n")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "reading the log up to where it ended at start\n")
+    }
+}
+
+async fn status(State(state): State<AdminState>) -> Json<Status> {
+    let policy = state.policy.load();
+    Json(Status {
+        ready: state.ingest.is_ready(),
+        policy_version: policy.version().to_owned(),
+        champion: policy.champion().map(|model| model.version().to_owned()),
+        challengers: policy.challengers().iter().map(|model| model.version().to_owned()).collect(),
+        rules: policy.logic().rules.len(),
+        features: policy.logic().layout.features.len(),
+    })
+}

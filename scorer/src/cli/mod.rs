@@ -1,0 +1,142 @@
+//! The command line: `serve`, `check`, `features`, `score`, `demo`.
+
+mod check;
+mod demo;
+mod features;
+mod score;
+mod serve;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use tollgate_models::Runtime;
+use tollgate_source::Diagnostics;
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{Config, ConfigError};
+use crate::policy::{ModelLimits, Policy};
+
+/// Decides card transactions: approve, flag, challenge or decline.
+#[derive(Parser)]
+#[command(name = "tollgate", version, about, max_term_width = 100)]
+struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Args)]
+struct Common {
+    /// Configuration file; every key can also be set from the environment, as TOLLGATE_SECTION__KEY
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Write log lines as JSON
+    #[arg(long, global = true)]
+    log_json: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve gRPC, reading history from Kafka
+    Serve(serve::Serve),
+    /// Check a policy folder as a load would: every error, with file, line and column
+    Check(check::Check),
+    /// Turn a history file into a feature table, each row as of its own moment
+    Features(features::Features),
+    /// Decide one transaction given as JSON, and explain the decision
+    Score(score::Score),
+    /// Serve on an embedded broker, feed it generated history, score generated traffic, report
+    Demo(demo::Demo),
+}
+
+/// Why a command ended without doing its work. Diagnostics are rendered with carets, the rest is one line.
+#[derive(Debug, thiserror::Error)]
+enum CommandError {
+    #[error("{}", .0.render())]
+    Policy(Diagnostics),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Other(#[from] anyhow::Error),
+}
+
+/// Runs the command given on the command line.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    start_logging(cli.common.log_json);
+    let result = match cli.command {
+        Command::Serve(serve) => serve.run(&cli.common),
+        Command::Check(check) => check.run(&cli.common),
+        Command::Features(features) => features.run(&cli.common),
+        Command::Score(score) => score.run(&cli.common),
+        Command::Demo(demo) => demo.run(&cli.common),
+    };
+    match result {
+        Ok(code) => code,
+        Err(CommandError::Policy(diagnostics)) => {
+            eprint!("{}", diagnostics.render());
+            ExitCode::FAILURE
+        }
+        Err(CommandError::Other(error)) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+impl Common {
+    fn load(&self) -> Result<Config, ConfigError> {
+        Config::load(self.config.as_deref(), std::env::vars())
+    }
+}
+
+/// Log lines go to standard error, so that what a command prints can be piped. `RUST_LOG` sets the level.
+fn start_logging(json: bool) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if json {
+        lines.json().init();
+    } else {
+        lines.with_target(false).init();
+    }
+}
+
+/// Loads the policy with its models; warnings are printed.
+fn load_policy(folder: &std::path::Path, config: &Config) -> Result<Policy, CommandError> {
+    let limits = ModelLimits {
+        threads: config.model.threads,
+        queue_rows_max: config.model.queue_rows_max,
+    };
+    let runtime = load_runtime(config);
+    let loaded = Policy::load(folder, &runtime, limits).map_err(CommandError::Policy)?;
+    let (policy, warnings) = loaded;
+    eprint!("{}", warnings.render());
+    Ok(policy)
+}
+
+/// ONNX Runtime, if it can be found. A policy without models does not need it; one with models reports the
+/// error where it names them.
+fn load_runtime(config: &Config) -> Result<Runtime, tollgate_models::Error> {
+    let configured = &config.model.library;
+    let library = if configured.as_os_str().is_empty() {
+        default_library()
+    } else {
+        configured.clone()
+    };
+    Runtime::load(&library)
+}
+
+/// The library beside the program, or the one that `cargo xtask` fetched.
+fn default_library() -> PathBuf {
+    let beside = std::env::current_exe()
+        .ok()
+        .and_then(|program| program.parent().map(|folder| folder.join("libonnxruntime.so")))
+        .filter(|path| path.exists());
+    beside.unwrap_or_else(|| "target/onnxruntime/libonnxruntime.so".into())
+}

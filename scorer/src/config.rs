@@ -1,0 +1,296 @@
+//! `tollgate.yaml`: where to listen, what to connect to, how long to take.
+//!
+//! Every key can be overridden from the environment: `TOLLGATE_GRPC__LISTEN=0.0.0.0:7070` sets `grpc.listen`.
+//! The whole is validated before a port opens.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Longest budget that can be configured: the contract is an answer within 100 ms.
+const BUDGET_MS_MAX: u64 = 100;
+
+const ENVIRONMENT_PREFIX: &str = "TOLLGATE_";
+
+/// The whole configuration. Every key has a default, so an empty file is a valid one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    pub policy: PolicyConfig,
+    pub grpc: GrpcConfig,
+    pub admin: AdminConfig,
+    pub kafka: KafkaConfig,
+    pub deadline: DeadlineConfig,
+    pub features: FeaturesConfig,
+    pub model: ModelConfig,
+}
+
+/// What decisions are made by.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PolicyConfig {
+    /// The policy folder.
+    pub path: PathBuf,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GrpcConfig {
+    /// Address of the scoring service; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// How long a stopping service waits for requests in progress.
+    pub drain_ms: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AdminConfig {
+    /// Address of `/metrics`, `/healthz`, `/readyz` and `/status`; port 0 takes a free one.
+    pub listen: SocketAddr,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct KafkaConfig {
+    /// `host:port,host:port`. Empty starts the embedded broker, which keeps nothing.
+    pub bootstrap: String,
+    pub transactions_topic: String,
+    pub labels_topic: String,
+    pub decisions_topic: String,
+    pub dead_letters_topic: String,
+    /// Partitions of each topic of the embedded broker.
+    pub embedded_partitions: i32,
+    /// Further settings, handed to librdkafka as they are.
+    pub properties: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DeadlineConfig {
+    /// Longest time from arrival to answer, 1 to 100 ms.
+    pub budget_ms: u64,
+    /// Taken off the client's own deadline, for the way back.
+    pub margin_ms: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FeaturesConfig {
+    /// Ingest further behind than this degrades decisions to `STALE_FEATURES`.
+    pub stale_after_s: u64,
+    /// How long a scored transaction counts without its echo from Kafka.
+    pub in_flight_expires_s: u64,
+    /// How often events beyond retention are let go.
+    pub evict_every_s: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ModelConfig {
+    /// The ONNX Runtime library (1.30 or newer). Empty looks beside the program and in `target/onnxruntime`.
+    pub library: PathBuf,
+    /// Threads that run the champion.
+    pub threads: usize,
+    /// Rows that may wait for them; further ones are answered without the model.
+    pub queue_rows_max: usize,
+}
+
+impl Default for PolicyConfig {
+    fn default() -> Self {
+        Self { path: "policy".into() }
+    }
+}
+
+impl Default for GrpcConfig {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 7070)), drain_ms: 10_000 }
+    }
+}
+
+impl Default for AdminConfig {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 7071)) }
+    }
+}
+
+impl Default for KafkaConfig {
+    fn default() -> Self {
+        Self {
+            bootstrap: String::new(),
+            transactions_topic: "tollgate.transactions".to_owned(),
+            labels_topic: "tollgate.labels".to_owned(),
+            decisions_topic: "tollgate.decisions".to_owned(),
+            dead_letters_topic: "tollgate.dead-letters".to_owned(),
+            embedded_partitions: 6,
+            properties: BTreeMap::new(),
+        }
+    }
+}
+
+impl Default for DeadlineConfig {
+    fn default() -> Self {
+        Self { budget_ms: 80, margin_ms: 5 }
+    }
+}
+
+impl Default for FeaturesConfig {
+    fn default() -> Self {
+        Self { stale_after_s: 30, in_flight_expires_s: 600, evict_every_s: 60 }
+    }
+}
+
+impl Default for ModelConfig {
+    fn default() -> Self {
+        Self { library: PathBuf::new(), threads: 1, queue_rows_max: 256 }
+    }
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("{}", .0.render())]
+    File(tollgate_source::Diagnostics),
+    #[error("{variable}: {error}")]
+    Environment { variable: String, error: String },
+    #[error("{key}: {problem}")]
+    Value { key: &'static str, problem: String },
+}
+
+impl Config {
+    /// Reads the file, if one is named, and what the environment overrides.
+    pub fn load(
+        file: Option<&Path>,
+        environment: impl Iterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let mut config = match file {
+            Some(path) => Self::read(path).map_err(ConfigError::File)?,
+            None => Self::default(),
+        };
+        for (variable, value) in environment {
+            if let Some(key) = variable.strip_prefix(ENVIRONMENT_PREFIX)
+                && key.contains("__")
+            {
+                config = config
+                    .overridden(&key.to_ascii_lowercase(), &value)
+                    .map_err(|error| ConfigError::Environment { variable, error })?;
+            }
+        }
+        config.validate()?;
+        Ok(config)
+    }
+
+    fn read(path: &Path) -> Result<Self, tollgate_source::Diagnostics> {
+        let file = tollgate_source::read(path, &path.display().to_string())?;
+        Ok(tollgate_source::from_str(&file)?)
+    }
+
+    /// The configuration with one key set; `key` is its path joined by `__`.
+    fn overridden(&self, key: &str, value: &str) -> Result<Self, String> {
+        let mut root = serde_json::to_value(self).map_err(|error| error.to_string())?;
+        let mut place = &mut root;
+        for name in key.split("__") {
+            place = match place {
+                // Library properties are an open map; their names have dots, which no variable can.
+                Value::Object(map) if key.starts_with("kafka__properties__") => {
+                    map.entry(name.replace('_', ".")).or_insert(Value::Null)
+                }
+                Value::Object(map) => {
+                    let known = map.keys().cloned().collect::<Vec<_>>().join(", ");
+                    map.get_mut(name)
+                        .ok_or_else(|| format!("no key is named `{name}`; there are {known}"))?
+                }
+                _ => return Err(format!("`{name}` is not a section")),
+            };
+        }
+        let text = Value::String(value.to_owned());
+        *place = match place {
+            Value::Number(_) => serde_json::from_str(value).unwrap_or(text),
+            _ => text,
+        };
+        serde_json::from_value(root).map_err(|error| error.to_string())
+    }
+
+    fn validate(&self) -> Result<(), ConfigError> {
+        let wrong = |key, problem: String| Err(ConfigError::Value { key, problem });
+        let budget_ms = self.deadline.budget_ms;
+        if !(1..=BUDGET_MS_MAX).contains(&budget_ms) {
+            return wrong(
+                "deadline.budget_ms",
+                format!("{budget_ms} is not between 1 and {BUDGET_MS_MAX}"),
+            );
+        }
+        if self.model.threads == 0 || self.model.threads > 256 {
+            let threads = self.model.threads;
+            return wrong("model.threads", format!("{threads} is not between 1 and 256"));
+        }
+        if self.model.queue_rows_max == 0 {
+            return wrong("model.queue_rows_max", "0 rows could wait; write at least 1".to_owned());
+        }
+        if self.features.evict_every_s == 0 {
+            return wrong("features.evict_every_s", "0 is no period; write at least 1".to_owned());
+        }
+        if !(1..=1000).contains(&self.kafka.embedded_partitions) {
+            let partitions = self.kafka.embedded_partitions;
+            return wrong(
+                "kafka.embedded_partitions",
+                format!("{partitions} is not between 1 and 1000"),
+            );
+        }
+        Ok(())
+    }
+}
+
+impl DeadlineConfig {
+    pub const fn budget(&self) -> Duration {
+        Duration::from_millis(self.budget_ms)
+    }
+
+    pub const fn margin(&self) -> Duration {
+        Duration::from_millis(self.margin_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        let owned = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Config::load(None, owned)
+    }
+
+    #[test]
+    fn the_environment_overrides_any_key() {
+        let config = load(&[
+            ("TOLLGATE_GRPC__LISTEN", "0.0.0.0:9000"),
+            ("TOLLGATE_DEADLINE__BUDGET_MS", "40"),
+            ("TOLLGATE_KAFKA__BOOTSTRAP", "a:9092"),
+            ("TOLLGATE_KAFKA__PROPERTIES__SECURITY_PROTOCOL", "ssl"),
+            ("HOME", "/root"),
+        ])
+        .unwrap();
+        assert_eq!(config.grpc.listen.port(), 9000);
+        assert_eq!(config.deadline.budget_ms, 40);
+        assert_eq!(config.kafka.bootstrap, "a:9092");
+        assert_eq!(config.kafka.properties["security.protocol"], "ssl");
+    }
+
+    #[test]
+    fn a_wrong_override_names_its_variable_and_what_there_is() {
+        let cases = [
+            ("TOLLGATE_GRPC__LISTN", "x", "listen"),
+            ("TOLLGATE_GRPC__LISTEN", "nowhere", "TOLLGATE_GRPC__LISTEN"),
+            ("TOLLGATE_DEADLINE__BUDGET_MS", "fast", "TOLLGATE_DEADLINE__BUDGET_MS"),
+            ("TOLLGATE_DEADLINE__BUDGET_MS", "200", "between 1 and 100"),
+            ("TOLLGATE_MODEL__THREADS", "0", "between 1 and 256"),
+        ];
+        for (variable, value, expected) in cases {
+            let error = load(&[(variable, value)]).unwrap_err().to_string();
+            assert!(error.contains(expected), "{variable}={value}: {error}");
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! The levels below `FULL`: what each needs, what it leaves out, and what it answers.
+//!
+//! | level | needs | leaves out | answers |
+//! |---|---|---|---|
+//! | `FULL` | everything in time | nothing | the rules |
+//! | `NO_MODEL` | histories | the score and the rules that read it | the more severe of the other rules and the fallback table; an allow rule stands |
+//! | `STALE_FEATURES` | histories, though old ones | nothing, but ingest is behind | as above, according to whether there is a score |
+//! | `REQUEST_ONLY` | the request | histories, rules, model | the fallback table |
+//! | `STATIC` | nothing | everything | the constant in `fallback.yaml` |
+
+use std::time::Duration;
+
+use tollgate_expr::Frame;
+use tollgate_rules::Verdict;
+use tollgate_types::{Cause, Degradation, Outcome};
+
+use super::Decision;
+use crate::policy::Policy;
+
+/// Reading histories and rules takes tens of microseconds; with less than this left it is not begun.
+pub(super) const FEATURES_NEED: Duration = Duration::from_micros(500);
+
+/// Asking the model with less than this left would only waste its time.
+pub(super) const MODEL_NEEDS: Duration = Duration::from_micros(500);
+
+/// The answer of `NO_MODEL`, and of `STALE_FEATURES` without a score: the rules that did run and the fallback
+/// table, whichever is more severe. What a rule allowed stays allowed.
+pub(super) fn without_model(
+    policy: &Policy,
+    frame: &Frame<'_>,
+    level: Degradation,
+    verdict: Verdict,
+) -> Verdict {
+    let (outcome, reason) = policy.logic().fallback.answer(frame, level);
+    if verdict.is_allowed || outcome <= verdict.outcome {
+        return verdict;
+    }
+    let reasons = reason.into_iter().chain(verdict.reasons).collect();
+    Verdict { outcome, reasons, ..verdict }
+}
+
+/// The answer of `REQUEST_ONLY`.
+pub(super) fn request_only(policy: &Policy, frame: &Frame<'_>, causes: Vec<Cause>) -> Decision {
+    let level = Degradation::RequestOnly;
+    let (outcome, reason) = policy.logic().fallback.answer(frame, level);
+    Decision { reasons: reason.into_iter().collect(), causes, ..Decision::bare(outcome, level) }
+}
+
+/// The answer of `STATIC`: given when the code of a decision failed.
+pub(crate) fn static_answer(policy: &Policy, cause: Cause) -> Decision {
+    let (outcome, reason) = policy.logic().fallback.static_answer();
+    Decision {
+        reasons: reason.into_iter().collect(),
+        causes: vec![cause],
+        ..Decision::bare(outcome, Degradation::Static)
+    }
+}
+
+impl Decision {
+    /// An outcome without anything behind it.
+    const fn bare(outcome: Outcome, level: Degradation) -> Self {
+        Self {
+            outcome,
+            score: None,
+            reasons: Vec::new(),
+            level,
+            causes: Vec::new(),
+            matched_rules: Vec::new(),
+            shadow_matches: Vec::new(),
+            features: Vec::new(),
+            model_inputs: Vec::new(),
+            model_timings: None,
+        }
+    }
+}

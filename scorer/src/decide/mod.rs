@@ -1,0 +1,123 @@
+//! The path of one transaction: features, rules, model, rules that need its score, outcome.
+//!
+//! Everything here takes time as an argument and answers with a [`Decision`], never an error: a step that is
+//! late or fails lowers the level of the answer and is named among its causes. What each level leaves out
+//! stands in `ladder`.
+
+mod ladder;
+mod model;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tollgate_expr::Frame;
+use tollgate_features::{Origin, Store};
+use tollgate_rules::{Matches, Verdict};
+use tollgate_types::{
+    Cause, Cell, Degradation, EventTime, Money, Outcome, Reason, Record, Span, builtin,
+};
+
+use crate::policy::Policy;
+pub(crate) use model::ModelTimings;
+
+/// One answer, with everything that is needed to explain it.
+#[derive(Debug, Clone)]
+pub(crate) struct Decision {
+    pub(crate) outcome: Outcome,
+    /// Calibrated probability of fraud, if the champion answered.
+    pub(crate) score: Option<f64>,
+    pub(crate) reasons: Vec<Reason>,
+    pub(crate) level: Degradation,
+    pub(crate) causes: Vec<Cause>,
+    /// Ids of every rule that matched, enforced or not.
+    pub(crate) matched_rules: Vec<Arc<str>>,
+    pub(crate) shadow_matches: Vec<Arc<str>>,
+    /// Named features in the order of the policy; empty below the levels that read histories.
+    pub(crate) features: Vec<Cell>,
+    /// What the champion was asked.
+    pub(crate) model_inputs: Vec<f32>,
+    /// Time from asking the champion to its answer.
+    pub(crate) model_timings: Option<ModelTimings>,
+}
+
+/// What a decision is made with besides the transaction.
+pub(crate) struct Context<'a> {
+    pub(crate) policy: &'a Policy,
+    pub(crate) store: &'a Store,
+    /// The wall clock at arrival.
+    pub(crate) now: EventTime,
+    /// The answer is due then.
+    pub(crate) deadline: Instant,
+    /// How far ingest is behind.
+    pub(crate) behind: Span,
+    /// Ingest further behind than this makes histories stale.
+    pub(crate) stale_after: Span,
+    /// How long the transaction counts without its echo.
+    pub(crate) in_flight_expires: Span,
+}
+
+/// Decides one transaction.
+pub(crate) async fn decide(
+    context: &Context<'_>,
+    amount: Money,
+    record: &Record<'_>,
+    monotonic_now: impl Fn() -> Instant,
+) -> Decision {
+    let logic = context.policy.logic();
+    let mut frame = Frame::new(&logic.layout, record);
+    logic.fill_lookups(record, &mut frame);
+    let mut causes = Vec::new();
+    if record.cell(builtin::AMOUNT).is_missing() {
+        debug_assert!(logic.rates.to_base(amount).is_none());
+        causes.push(Cause::CurrencyWithoutRate);
+    }
+    if context.deadline.saturating_duration_since(monotonic_now()) < ladder::FEATURES_NEED {
+        causes.push(Cause::DeadlineTooShort);
+        return ladder::request_only(context.policy, &frame, causes);
+    }
+
+    let expires_at = context.now.plus(context.in_flight_expires);
+    context.store.apply(record, Origin::Scored { expires_at });
+    context.store.read(context.policy.read_plan(), record, &mut frame);
+    frame.evaluate_features(&logic.layout);
+    let features: Vec<Cell> =
+        logic.layout.features.iter().map(|feature| frame.cell(feature.slot)).collect();
+
+    let mut matches = Matches::default();
+    logic.rules.match_without_score(&frame, &mut matches);
+    let asked = model::ask(context, &features, &monotonic_now).await;
+    if let Ok(Some(score)) = asked.score {
+        frame.set(logic.layout.score, Cell::number(score));
+        logic.rules.match_with_score(&frame, &mut matches);
+    }
+
+    let verdict = logic.rules.verdict(&matches);
+    let mut level = Degradation::Full;
+    if context.behind > context.stale_after {
+        level = Degradation::StaleFeatures;
+        causes.push(Cause::FeaturesLagging);
+    }
+    let (verdict, level) = match asked.score {
+        Ok(_) => (verdict, level),
+        Err(cause) => {
+            causes.push(cause);
+            let level = level.max(Degradation::NoModel);
+            (ladder::without_model(context.policy, &frame, level, verdict), level)
+        }
+    };
+    let Verdict { outcome, reasons, shadow_matches } = verdict;
+    Decision {
+        outcome,
+        score: asked.score.ok().flatten(),
+        reasons,
+        level,
+        causes,
+        matched_rules: logic.rules.matched_ids(&matches),
+        shadow_matches,
+        features,
+        model_inputs: asked.inputs,
+        model_timings: asked.timings,
+    }
+}
+
+pub(crate) use ladder::static_answer;

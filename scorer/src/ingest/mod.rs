@@ -1,0 +1,78 @@
+//! From Kafka into the store: transactions and labels, partition by partition, each record once.
+//!
+//! One thread per topic reads all its partitions by assignment, from their beginning, and applies records where
+//! it stands: an event is in the store microseconds after it was received. A record that cannot be read
+//! goes to dead letters and never stops its partition.
+
+mod dead_letters;
+mod decode;
+mod progress;
+mod reader;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+
+use arc_swap::ArcSwap;
+use rdkafka::error::KafkaError;
+use tollgate_features::Store;
+
+use crate::config::KafkaConfig;
+use crate::metrics::Metrics;
+use crate::policy::Policy;
+pub(crate) use progress::IngestState;
+use reader::{Reader, Topic};
+
+/// What ingest needs of the rest of the service.
+#[derive(Clone)]
+pub(crate) struct Parts {
+    pub(crate) config: KafkaConfig,
+    pub(crate) bootstrap: String,
+    pub(crate) store: Arc<Store>,
+    pub(crate) policy: Arc<ArcSwap<Policy>>,
+    pub(crate) metrics: Metrics,
+    pub(crate) state: Arc<IngestState>,
+}
+
+/// The running threads; they end when this is dropped.
+pub(crate) struct Ingest {
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// Why ingest did not start.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum IngestError {
+    #[error("Kafka: {0}")]
+    Kafka(#[from] KafkaError),
+    #[error("topic {topic} does not exist; create it, or set kafka.{key} to the topic to read")]
+    NoTopic { topic: String, key: &'static str },
+    #[error("the ingest thread did not start: {0}")]
+    Thread(#[from] std::io::Error),
+}
+
+impl Ingest {
+    /// Connects, finds the partitions, and begins to read.
+    pub(crate) fn start(parts: &Parts) -> Result<Self, IngestError> {
+        let mut ingest = Self { stop: Arc::new(AtomicBool::new(false)), threads: Vec::new() };
+        for topic in Topic::ALL {
+            let reader = Reader::new(topic, parts.clone())?;
+            let stop = Arc::clone(&ingest.stop);
+            let thread = std::thread::Builder::new()
+                .name(format!("ingest-{}", topic.name()))
+                .spawn(move || reader.run(&stop))?;
+            ingest.threads.push(thread);
+        }
+        Ok(ingest)
+    }
+}
+
+impl Drop for Ingest {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        for thread in self.threads.drain(..) {
+            // A panic in the thread was reported when it happened.
+            let _ = thread.join();
+        }
+    }
+}

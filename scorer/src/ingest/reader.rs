@@ -1,0 +1,197 @@
+//! The thread that reads one topic and applies what it says.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::BorrowedMessage;
+use rdkafka::{Message, Offset, TopicPartitionList};
+use tollgate_features::{Applied, Labelled, Origin};
+use tollgate_types::{EventTime, Record};
+
+use super::dead_letters::{DeadLetters, Place};
+use super::decode::{self, DecodeError};
+use super::progress::Progress;
+use super::{IngestError, Parts};
+use crate::config::KafkaConfig;
+use crate::convert::FieldError;
+use crate::{clock, kafka};
+
+/// How long one wait for a record lasts: the delay in noticing that the service stops.
+const POLL: Duration = Duration::from_millis(50);
+
+/// How long to wait for a broker's answer at start.
+const METADATA_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often the watermark and the gauge of lateness are brought up to date.
+const HOUSEKEEPING: Duration = Duration::from_millis(100);
+
+/// What a topic carries.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Topic {
+    Transactions,
+    Labels,
+}
+
+impl Topic {
+    pub(super) const ALL: [Self; 2] = [Self::Transactions, Self::Labels];
+
+    /// The word in metrics and thread names.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Transactions => "transactions",
+            Self::Labels => "labels",
+        }
+    }
+
+    fn topic(self, config: &KafkaConfig) -> String {
+        match self {
+            Self::Transactions => config.transactions_topic.clone(),
+            Self::Labels => config.labels_topic.clone(),
+        }
+    }
+
+    const fn config_key(self) -> &'static str {
+        match self {
+            Self::Transactions => "transactions_topic",
+            Self::Labels => "labels_topic",
+        }
+    }
+}
+
+pub(super) struct Reader {
+    topic: Topic,
+    parts: Parts,
+    consumer: BaseConsumer,
+    dead_letters: DeadLetters,
+    progress: Progress,
+}
+
+impl Reader {
+    pub(super) fn new(topic: Topic, parts: Parts) -> Result<Self, IngestError> {
+        let consumer: BaseConsumer = kafka::client_config(&parts.config, &parts.bootstrap)
+            // Positions are the store's own; the group exists because the protocol asks for a name.
+            .set("group.id", "tollgate")
+            .set("enable.auto.commit", "false")
+            .set("enable.partition.eof", "true")
+            // The default of 500 ms makes some brokers wait that long for the next record.
+            .set("fetch.wait.max.ms", "5")
+            .create()?;
+        let name = topic.topic(&parts.config);
+        let partitions = partitions(&consumer, &name)?;
+        if partitions.is_empty() {
+            return Err(IngestError::NoTopic { topic: name, key: topic.config_key() });
+        }
+        let mut assignment = TopicPartitionList::new();
+        for &partition in &partitions {
+            assignment.add_partition_offset(&name, partition, Offset::Beginning)?;
+        }
+        consumer.assign(&assignment)?;
+        let dead_letters = DeadLetters::new(&parts.config, &parts.bootstrap)?;
+        let progress = Progress::new(partitions.into_iter());
+        Ok(Self { topic, parts, consumer, dead_letters, progress })
+    }
+
+    pub(super) fn run(mut self, stop: &AtomicBool) {
+        let mut housekeeping_due = clock::instant();
+        while !stop.load(Ordering::Relaxed) {
+            self.poll();
+            let now = clock::instant();
+            if now >= housekeeping_due {
+                housekeeping_due = now + HOUSEKEEPING;
+                self.keep_house();
+            }
+        }
+    }
+
+    /// Waits for one record and deals with it.
+    fn poll(&mut self) {
+        let state = self.parts.state.topic(self.topic);
+        match self.consumer.poll(POLL) {
+            Some(Ok(message)) => {
+                let event_time = self.apply(&message);
+                let written_ms = message.timestamp().to_millis().unwrap_or(0);
+                let written_at = EventTime::from_micros(written_ms.saturating_mul(1_000));
+                self.progress.applied(message.partition(), event_time, written_at, state);
+                // Counted last: whoever sees the count may rely on the record being applied.
+                self.parts.metrics.ingest_applied.with_label_values(&[self.topic.name()]).inc();
+            }
+            Some(Err(KafkaError::PartitionEOF(partition))) => self.progress.at_end(partition, state),
+            Some(Err(error)) => tracing::warn!(%error, topic = self.topic.name(), "kafka consumer"),
+            None => {}
+        }
+    }
+
+    fn keep_house(&self) {
+        let now = clock::wall_time();
+        if self.topic == Topic::Transactions {
+            self.parts.store.advance_watermark(self.progress.watermark());
+            let behind = self.parts.state.behind(now).micros() / 1_000_000;
+            self.parts.metrics.ingest_behind_seconds.set(behind);
+        }
+    }
+
+    /// Applies a record, or sends it to dead letters. Returns its event time if it had one.
+    fn apply(&self, message: &BorrowedMessage<'_>) -> Option<EventTime> {
+        let applied = match self.topic {
+            Topic::Transactions => self.apply_transaction(message),
+            Topic::Labels => self.apply_label(message),
+        };
+        let (result, event_time) = applied.unwrap_or_else(|error| {
+            let place = Place {
+                topic: message.topic(),
+                partition: message.partition(),
+                offset: message.offset(),
+            };
+            self.dead_letters.send(place, &error.to_string());
+            ("dead_letter", None)
+        });
+        self.parts.metrics.ingest_results.with_label_values(&[result]).inc();
+        event_time
+    }
+
+    fn apply_transaction(
+        &self,
+        message: &BorrowedMessage<'_>,
+    ) -> Result<(&'static str, Option<EventTime>), DecodeError> {
+        let (mut transaction, authorized) =
+            decode::transaction(message.payload(), clock::wall_time())?;
+        let policy = self.parts.policy.load();
+        let logic = policy.logic();
+        // A payment that happened is history even if its sender knows more attributes than the schema.
+        transaction.attributes.retain(|(name, _)| logic.schema.field(name).is_some());
+        let record = Record::new(&transaction, &logic.schema, &logic.rates).map_err(
+            |(attribute, problem)| {
+                let field = format!("transaction.attributes.{attribute}");
+                FieldError::new(field, problem.to_string())
+            },
+        )?;
+        let result = match self.parts.store.apply(&record, Origin::Log { authorized }) {
+            Applied::New => "new",
+            Applied::Confirmed => "confirmed",
+            Applied::Duplicate => "duplicate",
+            Applied::TooOld => "too_old",
+        };
+        Ok((result, Some(transaction.event_time)))
+    }
+
+    fn apply_label(
+        &self,
+        message: &BorrowedMessage<'_>,
+    ) -> Result<(&'static str, Option<EventTime>), DecodeError> {
+        let label = decode::label(message.payload(), clock::wall_time())?;
+        let result = match self.parts.store.label(&label) {
+            Labelled::Known => "label",
+            Labelled::Pending => "label_pending",
+            Labelled::Dropped => "label_dropped",
+        };
+        Ok((result, None))
+    }
+}
+
+fn partitions(consumer: &BaseConsumer, topic: &str) -> Result<Vec<i32>, KafkaError> {
+    let metadata = consumer.fetch_metadata(Some(topic), METADATA_TIMEOUT)?;
+    let found = metadata.topics().first().map_or(&[][..], |found| found.partitions());
+    Ok(found.iter().map(rdkafka::metadata::MetadataPartition::id).collect())
+}

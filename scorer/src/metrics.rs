@@ -1,0 +1,160 @@
+//! Every metric of the service, by name, in Prometheus' text form.
+//!
+//! Labels come from closed sets: outcomes, levels, causes, topics, results, and the ids of the policy's rules.
+//! Never a card, a merchant or a transaction.
+
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+    TextEncoder,
+};
+
+/// Upper bounds of latency buckets in seconds: 50 µs to 100 ms, the contract's limit among them.
+const LATENCY_BUCKETS: [f64; 12] =
+    [5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 8e-2, 1e-1];
+
+#[derive(Debug, Clone)]
+pub(crate) struct Metrics {
+    registry: Registry,
+    pub(crate) decisions: IntCounterVec,
+    pub(crate) degradations: IntCounterVec,
+    pub(crate) degradation_causes: IntCounterVec,
+    pub(crate) refused: IntCounter,
+    pub(crate) late: IntCounter,
+    pub(crate) panics: IntCounter,
+    pub(crate) score_latency: Histogram,
+    pub(crate) model_latency: Histogram,
+    pub(crate) rule_matches: IntCounterVec,
+    pub(crate) ingest_applied: IntCounterVec,
+    pub(crate) ingest_results: IntCounterVec,
+    pub(crate) ingest_behind_seconds: IntGauge,
+    pub(crate) in_flight_expired: IntCounter,
+    pub(crate) events_evicted: IntCounter,
+    pub(crate) store_entities: IntGauge,
+    pub(crate) store_transactions: IntGauge,
+    pub(crate) store_row_bytes: IntGauge,
+    pub(crate) audit_records: IntCounterVec,
+    pub(crate) challenger_runs: IntCounterVec,
+    pub(crate) ready: IntGauge,
+}
+
+impl Metrics {
+    /// Registers everything; fails only if a name is registered twice, which is a bug.
+    pub(crate) fn new() -> Result<Self, prometheus::Error> {
+        let make = Maker { registry: Registry::new() };
+        Ok(Self {
+            decisions: make.counters("decisions", "Decisions by outcome.", "outcome")?,
+            degradations: make.counters(
+                "degradations",
+                "Decisions by how much stood behind them.",
+                "level",
+            )?,
+            degradation_causes: make.counters(
+                "degradation_causes",
+                "Why something was left out of a decision.",
+                "cause",
+            )?,
+            refused: make.counter("refused", "Requests answered INVALID_ARGUMENT.")?,
+            late: make.counter("late", "Answers given after their deadline.")?,
+            panics: make.counter("panics", "Decisions whose code failed; each is a bug.")?,
+            score_latency: make.latency("score", "From arrival to answer.")?,
+            model_latency: make.latency("model", "Champion asked to score received.")?,
+            rule_matches: make.counters(
+                "rule_matches",
+                "Matches of each rule, shadow rules included.",
+                "rule",
+            )?,
+            ingest_applied: make.counters(
+                "ingest_applied",
+                "Records of a topic that were dealt with, whatever became of them.",
+                "topic",
+            )?,
+            ingest_results: make.counters(
+                "ingest_results",
+                "What became of records and labels.",
+                "result",
+            )?,
+            ingest_behind_seconds: make
+                .gauge("ingest_behind_seconds", "Age of the last record applied, 0 if caught up.")?,
+            in_flight_expired: make.counter(
+                "in_flight_expired",
+                "Scored transactions whose echo never came.",
+            )?,
+            events_evicted: make.counter("events_evicted", "Events let go after retention.")?,
+            store_entities: make.gauge("store_entities", "Entities with retained events.")?,
+            store_transactions: make.gauge("store_transactions", "Transactions retained.")?,
+            store_row_bytes: make.gauge("store_row_bytes", "Bytes of retained rows.")?,
+            audit_records: make.counters(
+                "audit_records",
+                "Decision records by what became of them.",
+                "result",
+            )?,
+            challenger_runs: make.counters(
+                "challenger_runs",
+                "Challenger scores by how they ended.",
+                "result",
+            )?,
+            ready: make.gauge("ready", "1 once the log was read to where it ended at start.")?,
+            registry: make.registry,
+        })
+    }
+
+    /// All metrics in Prometheus' text exposition format.
+    pub(crate) fn render(&self) -> String {
+        let mut text = Vec::new();
+        // Writing into a vector cannot fail; a family without samples is skipped by the encoder.
+        let _ = TextEncoder::new().encode(&self.registry.gather(), &mut text);
+        String::from_utf8(text).unwrap_or_default()
+    }
+}
+
+struct Maker {
+    registry: Registry,
+}
+
+impl Maker {
+    fn counter(&self, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
+        let counter = IntCounter::new(format!("tollgate_{name}_total"), help)?;
+        self.registry.register(Box::new(counter.clone()))?;
+        Ok(counter)
+    }
+
+    fn counters(
+        &self,
+        name: &str,
+        help: &str,
+        label: &str,
+    ) -> Result<IntCounterVec, prometheus::Error> {
+        let opts = Opts::new(format!("tollgate_{name}_total"), help);
+        let counters = IntCounterVec::new(opts, &[label])?;
+        self.registry.register(Box::new(counters.clone()))?;
+        Ok(counters)
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
+        let gauge = IntGauge::new(format!("tollgate_{name}"), help)?;
+        self.registry.register(Box::new(gauge.clone()))?;
+        Ok(gauge)
+    }
+
+    fn latency(&self, name: &str, help: &str) -> Result<Histogram, prometheus::Error> {
+        let opts = HistogramOpts::new(format!("tollgate_{name}_latency_seconds"), help)
+            .buckets(LATENCY_BUCKETS.to_vec());
+        let histogram = Histogram::with_opts(opts)?;
+        self.registry.register(Box::new(histogram.clone()))?;
+        Ok(histogram)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metrics_register_and_render() {
+        let metrics = Metrics::new().unwrap();
+        metrics.decisions.with_label_values(&["approve"]).inc();
+        let text = metrics.render();
+        assert!(text.contains("tollgate_decisions_total{outcome=\"approve\"} 1"), "{text}");
+        assert!(text.contains("tollgate_score_latency_seconds_bucket{le=\"0.1\"} 0"), "{text}");
+    }
+}

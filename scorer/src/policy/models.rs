@@ -1,0 +1,178 @@
+//! The models of a policy: `models.yaml`, and the running bundles it names.
+
+use std::path::Path;
+
+use serde::Deserialize;
+use tollgate_expr::Type;
+use tollgate_models::{Bundle, Error, Inference, Options, QueueFull, Reply, Runtime};
+use tollgate_rules::Logic;
+use tollgate_source::{Diagnostic, Diagnostics, Located};
+use tollgate_types::{Cell, EventTime, Span};
+
+use super::ModelLimits;
+
+/// The file that names models, in the policy folder.
+pub(super) const FILE: &str = "models.yaml";
+
+/// Longest queue of a challenger: it scores after the answer, a batch of decisions at a time.
+const CHALLENGER_QUEUE_ROWS: usize = 1024;
+
+/// `models.yaml`: which bundles under `models/` are used, each as `name/version`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ModelsFile {
+    champion: Option<Located<String>>,
+    #[serde(default)]
+    challengers: Vec<Located<String>>,
+}
+
+/// The models of a policy, running.
+pub(super) struct Models {
+    pub(super) champion: Option<Model>,
+    pub(super) challengers: Vec<Model>,
+    /// What the version of the policy covers: the file itself and each manifest, which has its model's digest.
+    pub(super) files: Vec<(String, Vec<u8>)>,
+}
+
+/// A running model and the named features its inputs come from.
+pub struct Model {
+    inference: Inference,
+    inputs: Vec<ModelInput>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct ModelInput {
+    /// Index among the policy's named features.
+    feature: usize,
+    kind: Type,
+    missing: f32,
+}
+
+/// Loads what `models.yaml` names; `None` if there is no such file.
+pub(super) fn load(
+    folder: &Path,
+    logic: &Logic,
+    runtime: &Result<Runtime, Error>,
+    limits: ModelLimits,
+) -> Result<Option<Models>, Diagnostics> {
+    let path = folder.join(FILE);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let file = tollgate_source::read(&path, &path.display().to_string())?;
+    let named: ModelsFile = tollgate_source::from_str(&file)?;
+    let mut models = Models {
+        champion: None,
+        challengers: Vec::new(),
+        files: vec![(FILE.to_owned(), file.text.as_bytes().to_vec())],
+    };
+    let mut errors = Diagnostics::default();
+    let mut load = |name: &Located<String>, options| {
+        if let Err(problem) = check_runtime(runtime).and_then(|()| check_name(&name.value)) {
+            errors.push(Diagnostic::error(&file, name.span.clone(), problem));
+            return None;
+        }
+        let loaded = start(folder, &name.value, logic, options);
+        let (model, manifest) = loaded
+            .map_err(|error| match error {
+                // It knows better where: in the manifest.
+                Error::Manifest { diagnostic } => errors.push(*diagnostic),
+                error => errors.push(Diagnostic::error(&file, name.span.clone(), error.to_string())),
+            })
+            .ok()?;
+        models.files.push(manifest);
+        Some(model)
+    };
+    if let Some(name) = &named.champion {
+        let options = Options { threads: limits.threads, queue_rows_max: limits.queue_rows_max };
+        models.champion = load(name, options);
+    }
+    for name in &named.challengers {
+        let options = Options { threads: 1, queue_rows_max: CHALLENGER_QUEUE_ROWS };
+        models.challengers.extend(load(name, options));
+    }
+    if errors.has_errors() { Err(errors) } else { Ok(Some(models)) }
+}
+
+fn check_runtime(runtime: &Result<Runtime, Error>) -> Result<(), String> {
+    runtime.as_ref().map(|_| ()).map_err(ToString::to_string)
+}
+
+/// A model is named by two folder names, so that nothing outside the policy can be.
+fn check_name(name: &str) -> Result<(), String> {
+    let is_folder = |part: &str| {
+        !part.is_empty()
+            && !part.starts_with('.')
+            && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+    };
+    match name.split_once('/') {
+        Some((model, version)) if is_folder(model) && is_folder(version) => Ok(()),
+        _ => Err(format!("`{name}` is not a model: write its name and version, as `travel-fraud/1`")),
+    }
+}
+
+/// Opens one bundle, verifies it against the policy's features, and starts its threads. Returns its manifest
+/// as well, by path and content.
+fn start(
+    folder: &Path,
+    name: &str,
+    logic: &Logic,
+    options: Options,
+) -> Result<(Model, (String, Vec<u8>)), Error> {
+    let features = &logic.layout.features;
+    let bundle_folder = folder.join("models").join(name);
+    let manifest_path = bundle_folder.join("manifest.yaml");
+    let manifest = std::fs::read(&manifest_path)
+        .map_err(|error| Error::File { path: manifest_path, error })?;
+    let definition = |name: &str| {
+        features.iter().find(|feature| feature.name == name).map(|feature| feature.definition.clone())
+    };
+    let inference = Inference::start(Bundle::open(&bundle_folder, &definition)?, options)?;
+    let input = |input: &tollgate_models::Input| {
+        let feature = features.iter().position(|feature| feature.name == input.feature)?;
+        Some(ModelInput { feature, kind: features[feature].kind, missing: input.missing })
+    };
+    // Every input is known: opening the bundle would have failed otherwise.
+    let inputs = inference.inputs().iter().filter_map(input).collect();
+    Ok((Model { inference, inputs }, (format!("models/{name}/manifest.yaml"), manifest)))
+}
+
+impl std::fmt::Debug for Model {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Model").field(&self.version()).finish()
+    }
+}
+
+impl Model {
+    /// The model's row for a decision: named features in its order, missing ones filled as it was trained.
+    pub(crate) fn inputs(&self, features: &[Cell]) -> Vec<f32> {
+        self.inputs.iter().map(|input| input.value(features)).collect()
+    }
+
+    pub(crate) fn submit(&self, inputs: Vec<f32>) -> Result<Reply, QueueFull> {
+        self.inference.submit(inputs)
+    }
+
+    /// `name/version`.
+    pub(crate) fn version(&self) -> &str {
+        self.inference.version()
+    }
+}
+
+impl ModelInput {
+    #[expect(clippy::cast_possible_truncation, reason = "models take 32-bit floats")]
+    fn value(self, features: &[Cell]) -> f32 {
+        feature_number(self.kind, features[self.feature]).map_or(self.missing, |value| value as f32)
+    }
+}
+
+/// A feature as a number: flags are 0 or 1, durations seconds, times seconds since 1970. Text has none.
+pub(crate) fn feature_number(kind: Type, cell: Cell) -> Option<f64> {
+    match kind {
+        Type::Number => cell.as_number(),
+        Type::Flag => cell.as_flag().map(|flag| f64::from(u8::from(flag))),
+        Type::Duration => cell.as_span().map(Span::seconds),
+        Type::Time => cell.as_time().map(|time| time.since(EventTime::from_micros(0)).seconds()),
+        Type::Text => None,
+    }
+}

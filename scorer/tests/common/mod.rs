@@ -1,0 +1,204 @@
+//! A service in this process, with the embedded broker, and clients that see it from outside.
+
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use std::path::Path;
+use std::time::Duration;
+
+use prost::Message as _;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
+use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tollgate_proto::v1;
+use tollgate_proto::v1::scoring_service_client::ScoringServiceClient;
+use tollgate_scorer::{Config, Policy, Service};
+use tonic::transport::Channel;
+
+pub type Client = ScoringServiceClient<Channel>;
+
+/// How long anything may take before a test gives up. Only ever waited out by a failure.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+pub const EVENT_TIME_S: i64 = 1_770_000_000;
+
+/// A policy that shows what the store holds.
+pub const POLICY: [(&str, &str); 5] = [
+    (
+        "schema.yaml",
+        "attributes:\n  product: {type: text, values: [flight, hotel]}\n  passengers: number\n\
+         entities:\n  card: {key: card_id, retain: [amount, merchant_country], retention: 40d}\n  \
+         terminal: {key: terminal_id, retain: [amount], retention: 40d}\n",
+    ),
+    ("fx.yaml", "base: EUR\nrates: {USD: 0.5}\n"),
+    (
+        "features.yaml",
+        "amount: transaction.amount\ncard_count: card.last(\"30d\").count()\n\
+         card_sum: card.last(\"30d\").sum(amount)\n\
+         card_declined: card.last(\"30d\").where(declined).count()\n\
+         terminal_fraud: terminal.last(\"30d\").rate(fraud)\n",
+    ),
+    (
+        "fallback.yaml",
+        "cases:\n  - id: large\n    description: Too large to wave through.\n    \
+         when: transaction.amount >= 1000\n    then: challenge\n    reason: LARGE_UNSEEN\n\
+         otherwise: {then: approve}\nstatic: {then: approve}\n",
+    ),
+    (
+        "rules/rules.yaml",
+        "rules:\n  - id: burst\n    description: More than three in a month.\n    \
+         when: features.card_count > 3\n    then: decline\n    reason: BURST\n\
+         \x20 - id: large-in-shadow\n    description: Would flag large ones.\n    \
+         when: transaction.amount >= 500\n    then: flag\n    reason: LARGE\n    mode: shadow\n",
+    ),
+];
+
+pub struct Running {
+    pub service: Service,
+    pub client: Client,
+    _policy: tempfile::TempDir,
+}
+
+pub fn write_policy(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (path, text) in files {
+        let path = folder.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    folder
+}
+
+pub fn load_policy(folder: &Path) -> Policy {
+    let limits = tollgate_scorer::ModelLimits { threads: 1, queue_rows_max: 16 };
+    let runtime = tollgate_models::Runtime::load(Path::new("not needed without models"));
+    let (policy, warnings) =
+        Policy::load(folder, &runtime, limits).unwrap_or_else(|errors| panic!("{}", errors.render()));
+    assert!(warnings.is_empty(), "{}", warnings.render());
+    policy
+}
+
+/// Starts a service that has read its (empty) log.
+pub async fn start() -> Running {
+    let folder = write_policy(&POLICY);
+    let policy = load_policy(folder.path());
+    let mut config = Config::default();
+    config.grpc.listen.set_port(0);
+    config.admin.listen.set_port(0);
+    let service = Service::start(config, policy).await.unwrap();
+    tokio::time::timeout(PATIENCE, service.ready()).await.unwrap();
+    let address = format!("http://{}", service.addresses().grpc);
+    let client = ScoringServiceClient::connect(address).await.unwrap();
+    Running { service, client, _policy: folder }
+}
+
+/// A transaction of `card` for `amount_minor` cents, `second` seconds into the test's time.
+pub fn transaction(id: &str, card: &str, second: i64, amount_minor: i64) -> v1::Transaction {
+    v1::Transaction {
+        transaction_id: id.to_owned(),
+        event_time: Some(prost_types::Timestamp { seconds: EVENT_TIME_S + second, nanos: 0 }),
+        card_id: card.to_owned(),
+        amount_minor,
+        currency: "EUR".to_owned(),
+        merchant_id: "merchant-1".to_owned(),
+        terminal_id: "terminal-1".to_owned(),
+        ..v1::Transaction::default()
+    }
+}
+
+impl Running {
+    pub async fn score(&mut self, transaction: v1::Transaction) -> v1::ScoreResponse {
+        let request = v1::ScoreRequest { transaction: Some(transaction), include_features: true };
+        self.client.score(request).await.unwrap().into_inner()
+    }
+
+    pub async fn metrics(&self) -> String {
+        self.get("/metrics").await
+    }
+
+    /// A page of the admin port.
+    pub async fn get(&self, path: &str) -> String {
+        let admin = self.service.addresses().admin;
+        let mut stream = tokio::net::TcpStream::connect(admin).await.unwrap();
+        let request = format!("GET {path} HTTP/1.0\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut page = String::new();
+        stream.read_to_string(&mut page).await.unwrap();
+        page
+    }
+
+    /// The value of a metric; 0 while it has no sample.
+    pub async fn metric(&self, sample: &str) -> f64 {
+        let metrics = self.metrics().await;
+        let line = metrics.lines().find_map(|line| line.strip_prefix(sample));
+        line.map_or(0.0, |value| value.trim().parse().unwrap())
+    }
+
+    /// Publishes records to a topic and waits until the service has dealt with all of it.
+    pub async fn publish(&self, topic: &str, records: &[Vec<u8>]) {
+        let sample = format!("tollgate_ingest_applied_total{{topic=\"{topic}\"}}");
+        let before = self.metric(&sample).await;
+        let producer: ThreadedProducer<DefaultProducerContext> = ClientConfig::new()
+            .set("bootstrap.servers", &self.service.addresses().kafka)
+            .create()
+            .unwrap();
+        for record in records {
+            let topic = format!("tollgate.{topic}");
+            let record = BaseRecord::<(), _>::to(&topic).payload(record);
+            producer.send(record).map_err(|(error, _)| error).unwrap();
+        }
+        producer.flush(PATIENCE).unwrap();
+        let expected = before + f64::from(u32::try_from(records.len()).unwrap());
+        let applied = async {
+            while self.metric(&sample).await < expected {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, applied).await.expect("the records were not applied");
+    }
+
+    pub async fn publish_transactions(&self, events: &[(v1::Transaction, bool)]) {
+        let records: Vec<Vec<u8>> = events
+            .iter()
+            .map(|(transaction, authorized)| {
+                let transaction = Some(transaction.clone());
+                v1::TransactionEvent { transaction, authorized: *authorized }.encode_to_vec()
+            })
+            .collect();
+        self.publish("transactions", &records).await;
+    }
+
+    /// Reads `count` records of a topic from its beginning: their text for a search, their bytes to decode.
+    pub async fn consume(&self, topic: &str, count: usize) -> Vec<(String, Vec<u8>)> {
+        let bootstrap = self.service.addresses().kafka.clone();
+        let topic = topic.to_owned();
+        tokio::task::spawn_blocking(move || consume(&bootstrap, &topic, count)).await.unwrap()
+    }
+}
+
+fn consume(bootstrap: &str, topic: &str, count: usize) -> Vec<(String, Vec<u8>)> {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", bootstrap)
+        .set("group.id", "test")
+        .set("fetch.wait.max.ms", "5")
+        .create()
+        .unwrap();
+    let mut assignment = TopicPartitionList::new();
+    for partition in 0..Config::default().kafka.embedded_partitions {
+        assignment.add_partition_offset(topic, partition, Offset::Beginning).unwrap();
+    }
+    consumer.assign(&assignment).unwrap();
+    let mut records = Vec::new();
+    while records.len() < count {
+        let message = consumer.poll(PATIENCE).expect("fewer records than expected").unwrap();
+        let bytes = message.payload().unwrap_or_default().to_vec();
+        let text = format!(
+            "{:?} {:?} {}",
+            message.key().map(String::from_utf8_lossy),
+            message.headers(),
+            String::from_utf8_lossy(&bytes)
+        );
+        records.push((text, bytes));
+    }
+    records
+}

@@ -1,0 +1,116 @@
+//! `cargo xtask test`: everything CI runs, ending with a count.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, bail};
+
+use crate::{handbook, onnxruntime, tidy, tools};
+
+/// How many of each there were.
+#[derive(Default, Clone, Copy, PartialEq, Eq, Debug)]
+struct Count {
+    passed: usize,
+    failed: usize,
+    skipped: usize,
+}
+
+pub(crate) fn run() -> anyhow::Result<()> {
+    let root = tools::root()?;
+    let library = onnxruntime::ensure(&root)?;
+    let mut count = Count::default();
+    count.step("formatting, lints and tidiness", tidy::check);
+    count.cargo_tests(&library)?;
+    count.step("python client by reflection", || python_client(&library));
+    if Path::new(handbook::DATA).exists() {
+        let data = Path::new(handbook::DATA);
+        count.step("handbook replay", || handbook::run(data, tools::Build::Release));
+    } else {
+        println!("skipped: handbook replay (no data set at {})", handbook::DATA);
+        count.skipped += 1;
+    }
+    // The closing line is the result, alone on its line.
+    let Count { passed, failed, skipped } = count;
+    println!("{passed} passed, {failed} failed, {skipped} skipped");
+    if failed > 0 { bail!("{failed} failed") } else { Ok(()) }
+}
+
+impl Count {
+    /// One step that passes or fails as a whole.
+    fn step(&mut self, name: &str, step: impl FnOnce() -> anyhow::Result<()>) {
+        println!("── {name}");
+        match step() {
+            Ok(()) => self.passed += 1,
+            Err(error) => {
+                println!("FAILED: {name}: {error:#}");
+                self.failed += 1;
+            }
+        }
+    }
+
+    /// Every Rust test of the workspace, counted from what the test runners print.
+    fn cargo_tests(&mut self, library: &Path) -> anyhow::Result<()> {
+        println!("── cargo test");
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo
+            .args(["test", "--workspace", "--locked", "--no-fail-fast"])
+            .env("TOLLGATE_ONNXRUNTIME", library)
+            .stdout(Stdio::piped());
+        let mut child = cargo.spawn().context("cannot run cargo test")?;
+        let output = child.stdout.take().context("no output of cargo test")?;
+        let before = self.failed;
+        for line in BufReader::new(output).lines() {
+            let line = line?;
+            println!("{line}");
+            self.add(&line);
+        }
+        let status = child.wait()?;
+        if !status.success() && self.failed == before {
+            // It did not even compile, or a runner crashed.
+            self.failed += 1;
+        }
+        Ok(())
+    }
+
+    /// Adds what a line such as `test result: ok. 16 passed; 0 failed; 0 ignored; …` says.
+    fn add(&mut self, line: &str) {
+        let Some(result) = line.strip_prefix("test result: ") else { return };
+        for part in result.split([';', '.']) {
+            let mut words = part.split_whitespace();
+            let (Some(number), Some(what)) = (words.next(), words.next()) else { continue };
+            let Ok(number) = number.parse::<usize>() else { continue };
+            match what {
+                "passed" => self.passed += number,
+                "failed" => self.failed += number,
+                "ignored" => self.skipped += number,
+                _ => {}
+            }
+        }
+    }
+}
+
+/// A client that knows only the address lists the services and scores, built from reflection alone.
+fn python_client(library: &Path) -> anyhow::Result<()> {
+    let tollgate = tools::build(tools::Build::Release)?;
+    let folder = tools::root()?.join("target/reflection");
+    let serving = tools::serve(&tollgate, Path::new("policy"), library, &folder)?;
+    let python = tools::python_environment("client", "scorer/tests/python/requirements.txt")?;
+    let mut client = Command::new(python);
+    client.arg("scorer/tests/python/reflection_client.py").arg(&serving.addresses.grpc);
+    tools::run(&mut client)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_are_counted_from_the_runners_closing_lines() {
+        let mut count = Count::default();
+        count.add("test result: ok. 16 passed; 0 failed; 2 ignored; 0 measured; 0 filtered out");
+        count.add("test result: FAILED. 1 passed; 3 failed; 0 ignored; 0 measured; 0 filtered out");
+        count.add("test something ... ok");
+        assert_eq!(count, Count { passed: 17, failed: 3, skipped: 2 });
+    }
+}
