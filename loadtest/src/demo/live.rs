@@ -1,0 +1,190 @@
+//! Live traffic: each transaction is scored when it is due and then published, as the payment system would.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context, Result};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tollgate_proto::v1;
+
+use super::findings::Findings;
+use crate::generate::{Event, Generated};
+use crate::kafka::Publisher;
+use crate::progress::Progress;
+use crate::score::{Arrivals, Client, Lanes, Pace, Tally, lane_of};
+
+/// Cards are spread over this many lanes, which bounds what is in flight. A card's next transaction is scored
+/// only after its former one was answered; different cards rarely wait for each other.
+const LANES: usize = 512;
+
+/// The service under load.
+pub(super) struct Live {
+    client: Client,
+    publisher: Arc<Publisher>,
+    /// Held only to count.
+    seen: Mutex<Seen>,
+}
+
+/// What came back, over all lanes.
+#[derive(Default)]
+pub(super) struct Seen {
+    pub(super) tally: Tally,
+    pub(super) findings: Findings,
+    /// Ids of the transactions that were answered.
+    pub(super) answered: Vec<String>,
+}
+
+/// An event and when it is due.
+type Due = (Instant, Event);
+
+impl Live {
+    pub(super) fn new(client: Client, publisher: Arc<Publisher>) -> Self {
+        Self {
+            client,
+            publisher,
+            seen: Mutex::new(Seen::default()),
+        }
+    }
+
+    /// Plays all events and returns when the last one is done.
+    pub(super) async fn play(
+        self,
+        events: Vec<Event>,
+        rate: f64,
+        arrivals: Arrivals,
+        seed: u64,
+    ) -> Result<Seen> {
+        let stage = Arc::new(self);
+        let lanes = Lanes::start(LANES, |lane, queue| {
+            run_lane(lane, queue, Arc::clone(&stage))
+        });
+        let queues = lanes.queues();
+        // A thread of its own keeps the schedule to some 50 µs.
+        let pacer = std::thread::Builder::new()
+            .name("pacer".to_owned())
+            .spawn(move || {
+                let pace = Pace::new(Instant::now(), rate, arrivals, seed);
+                keep_pace(events, pace, &queues);
+            })?;
+        let finished = lanes.finish().await;
+        let joined = tokio::task::spawn_blocking(move || pacer.join()).await;
+        // A lane that failed explains why the pacer stopped, so its error comes first.
+        finished?;
+        joined
+            .context("cannot wait for the pacer")?
+            .map_err(|_| anyhow::anyhow!("the pacer panicked"))?;
+        Ok(std::mem::take(&mut *stage.seen()))
+    }
+    fn seen(&self) -> std::sync::MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn keep_pace(events: Vec<Event>, mut pace: Pace, queues: &[mpsc::Sender<Due>]) {
+    let total = events
+        .iter()
+        .filter(|event| matches!(event, Event::Transaction(_)))
+        .count();
+    let mut progress = Progress::new("live", total as u64);
+    let mut due = Instant::now();
+    let mut scored = 0;
+    for event in events {
+        if let Event::Transaction(_) = event {
+            due = pace.sleep_until_next();
+            scored += 1;
+            progress.set(scored);
+        }
+        let lane = lane_of(card_of(&event), queues.len());
+        if queues[lane].blocking_send((due, event)).is_err() {
+            // The lane has failed and its error is on the way to the user.
+            return;
+        }
+    }
+    progress.finish();
+}
+
+fn card_of(event: &Event) -> &str {
+    match event {
+        Event::Transaction(generated) => generated
+            .event
+            .transaction
+            .as_ref()
+            .map_or("", |transaction| &transaction.card_id),
+        Event::Label(known) => &known.card_id,
+    }
+}
+
+async fn run_lane(lane: usize, mut queue: mpsc::Receiver<Due>, stage: Arc<Live>) -> Result<()> {
+    while let Some((due, event)) = queue.recv().await {
+        match event {
+            Event::Transaction(generated) => {
+                let event = score(lane, due, *generated, &stage.client, &stage.seen).await;
+                stage.publisher.transaction(&event).await?;
+            }
+            Event::Label(known) => stage.publisher.label(&known.card_id, &known.label).await?,
+        }
+    }
+    Ok(())
+}
+
+/// Scores one transaction and returns what the payment system then publishes. Without an answer the issuer
+/// decides alone.
+async fn score(
+    lane: usize,
+    due: Instant,
+    generated: Generated,
+    client: &Client,
+    seen: &Mutex<Seen>,
+) -> v1::TransactionEvent {
+    let Generated {
+        mut event,
+        amount_euro,
+        fraud,
+        ..
+    } = generated;
+    let transaction = event.transaction.clone();
+    let request = v1::ScoreRequest {
+        transaction,
+        include_features: false,
+    };
+    let answer = client.score(lane, due, request).await;
+    let outcome = answer.result.as_ref().ok().map(v1::ScoreResponse::outcome);
+    let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+    seen.tally.count(&answer);
+    seen.findings.count(fraud, outcome, amount_euro);
+    if let Ok(response) = answer.result {
+        seen.answered.push(response.transaction_id);
+    }
+    event.authorized &= outcome != Some(v1::Outcome::Decline);
+    event
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::generate::{Config, Generator};
+    use crate::score::{DEADLINE, fake};
+
+    #[tokio::test]
+    async fn what_is_declined_is_published_as_not_authorized() {
+        let service = fake::start().await;
+        let client = Client::connect(&service.address, 1, DEADLINE)
+            .await
+            .unwrap();
+        let seen = Mutex::new(Seen::default());
+        let some = Generator::new(Config::new(50, 3, 1)).find_map(|event| match event {
+            Event::Transaction(generated) if generated.event.authorized => Some(*generated),
+            _ => None,
+        });
+        for (id, authorized) in [("approved", true), ("declined", false), ("refuse", true)] {
+            let mut generated = some.clone().unwrap();
+            generated.event.transaction.as_mut().unwrap().transaction_id = id.to_owned();
+            let event = score(0, Instant::now(), generated, &client, &seen).await;
+            assert_eq!(event.authorized, authorized, "{id}");
+        }
+        let result = seen.into_inner().unwrap();
+        assert_eq!(result.answered, ["approved", "declined"]);
+        assert_eq!(service.ids(), ["approved", "declined", "refuse"]);
+        assert_eq!((result.tally.answered, result.tally.ended()), (2, 3));
+    }
+}

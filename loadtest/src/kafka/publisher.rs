@@ -1,0 +1,187 @@
+//! Publishes transactions and labels as the payment system would, never too far ahead of the service.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use prost::Message;
+use rdkafka::ClientConfig;
+use rdkafka::ClientContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::DeliveryResult;
+use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
+use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep};
+use tollgate_proto::v1;
+
+use super::admin::Admin;
+use super::flow::Flow;
+
+/// Records on their way at most: at 300 bytes each, a third of what the embedded broker keeps of one partition.
+const AHEAD_MAX: u64 = 5_000;
+/// Nothing applied for this long means that nothing will be.
+const STALLED: Duration = Duration::from_secs(30);
+/// Between two readings of the counter.
+const POLL: Duration = Duration::from_millis(2);
+
+/// Where a running service is reached, and the names of its topics.
+#[derive(clap::Args, Debug, Clone)]
+pub(crate) struct Targets {
+    /// Where the service answers gRPC.
+    #[arg(long)]
+    pub(crate) grpc: String,
+    /// Kafka brokers, host:port, separated by commas.
+    #[arg(long)]
+    pub(crate) kafka: String,
+    /// The service's admin port, for its metrics.
+    #[arg(long)]
+    pub(crate) admin: String,
+    #[arg(long, default_value = "tollgate.transactions")]
+    pub(crate) transactions_topic: String,
+    #[arg(long, default_value = "tollgate.labels")]
+    pub(crate) labels_topic: String,
+    #[arg(long, default_value = "tollgate.decisions")]
+    pub(crate) decisions_topic: String,
+}
+
+/// A producer with flow control. Records of one card keep their order.
+pub(crate) struct Publisher {
+    producer: ThreadedProducer<Deliveries>,
+    failed: Arc<AtomicU64>,
+    transactions_topic: String,
+    labels_topic: String,
+    flow: Flow,
+    admin: Admin,
+    /// How long nothing may be applied before waiting is given up.
+    patience: Duration,
+    /// Held by whoever reads the counter, so that waiting tasks do not all ask at once.
+    reading: Mutex<()>,
+}
+
+/// Counts deliveries that failed for good; librdkafka has retried them by then.
+struct Deliveries(Arc<AtomicU64>);
+
+impl ClientContext for Deliveries {}
+
+impl ProducerContext for Deliveries {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        if result.is_err() {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Publisher {
+    pub(crate) async fn connect(targets: &Targets) -> Result<Self> {
+        let failed = Arc::new(AtomicU64::new(0));
+        let producer = ClientConfig::new()
+            .set("bootstrap.servers", &targets.kafka)
+            // As Java producers choose partitions, so that both kinds agree where a card lives.
+            .set("partitioner", "murmur2_random")
+            // A retry must not overtake a later record of the same card.
+            .set("enable.idempotence", "true")
+            .set("compression.type", "lz4")
+            .set("linger.ms", "2")
+            .set("message.timeout.ms", "30000")
+            .create_with_context(Deliveries(Arc::clone(&failed)))
+            .context("cannot create a Kafka producer")?;
+        let admin = Admin::new(targets.admin.clone());
+        let baseline = admin.applied().await?;
+        Ok(Self {
+            producer,
+            failed,
+            transactions_topic: targets.transactions_topic.clone(),
+            labels_topic: targets.labels_topic.clone(),
+            flow: Flow::new(AHEAD_MAX, baseline),
+            admin,
+            patience: STALLED,
+            reading: Mutex::new(()),
+        })
+    }
+
+    /// Gives up sooner than people would want to.
+    #[cfg(test)]
+    pub(super) const fn with_patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    pub(crate) fn published(&self) -> u64 {
+        self.flow.published()
+    }
+
+    pub(crate) async fn transaction(&self, event: &v1::TransactionEvent) -> Result<()> {
+        let card = event
+            .transaction
+            .as_ref()
+            .map_or("", |transaction| &transaction.card_id);
+        self.publish(&self.transactions_topic, card, &event.encode_to_vec())
+            .await
+    }
+
+    pub(crate) async fn label(&self, card_id: &str, label: &v1::Label) -> Result<()> {
+        self.publish(&self.labels_topic, card_id, &label.encode_to_vec())
+            .await
+    }
+
+    async fn publish(&self, topic: &str, key: &str, payload: &[u8]) -> Result<()> {
+        self.wait_until("room for more", Flow::has_room).await?;
+        let mut record = BaseRecord::to(topic).key(key).payload(payload);
+        loop {
+            match self.producer.send(record) {
+                Ok(()) => break,
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), returned)) => {
+                    record = returned;
+                    sleep(POLL).await;
+                }
+                Err((error, _)) => {
+                    return Err(error).with_context(|| format!("cannot publish to {topic}"));
+                }
+            }
+        }
+        self.flow.count_published();
+        Ok(())
+    }
+
+    /// Waits until the service has applied everything that was published.
+    pub(crate) async fn wait_applied(&self) -> Result<()> {
+        self.wait_until("everything published", Flow::is_drained)
+            .await
+    }
+
+    async fn wait_until(&self, what: &str, reached: impl Fn(&Flow) -> bool) -> Result<()> {
+        if reached(&self.flow) {
+            return Ok(());
+        }
+        let _reading = self.reading.lock().await;
+        let mut last = self.flow.applied();
+        let mut moved = Instant::now();
+        while !reached(&self.flow) {
+            self.flow.observe(self.admin.applied().await?);
+            let (applied, now) = (self.flow.applied(), Instant::now());
+            if applied > last {
+                (last, moved) = (applied, now);
+            } else if now.duration_since(moved) > self.patience {
+                bail!(
+                    "waited for {what}: the service has applied {applied} of {} published records and none in \
+                     the last {} s ({} could not be delivered; unreadable ones go to dead letters)",
+                    self.flow.published(),
+                    self.patience.as_secs(),
+                    self.failed.load(Ordering::Relaxed)
+                );
+            }
+            sleep(POLL).await;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Publisher {
+    fn drop(&mut self) {
+        // After an error nobody waits for what is still in the queue; after wait_applied it is empty.
+        let _unsent = self.producer.flush(Duration::from_secs(1));
+    }
+}

@@ -1,0 +1,45 @@
+//! Command line of the load generator: everything it does to a service, it does through gRPC and Kafka.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tollgate_loadtest::{demo, generate, handbook, load};
+
+/// Generates card transactions and drives a Tollgate service with them.
+#[derive(Parser)]
+#[command(version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Writes a history of transactions and labels to a file.
+    Generate(generate::write::Args),
+    /// Feeds history through Kafka, scores live traffic through gRPC and reports what happened.
+    Demo(demo::Args),
+    /// Scores at a fixed rate, open loop, and reports latencies.
+    Load(load::Args),
+    /// Replays the handbook's data set and compares every feature and score with the expected ones.
+    Handbook(handbook::Args),
+    /// Writes the policy that the handbook's data set is scored by, its models included.
+    HandbookPolicy(handbook::policy::Args),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Generate(args) => generate::write::run(&args),
+        Command::Demo(args) => demo::run(&args),
+        Command::Load(args) => load::run(&args),
+        Command::Handbook(args) => handbook::run(&args),
+        Command::HandbookPolicy(args) => handbook::policy::run(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

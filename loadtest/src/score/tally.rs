@@ -1,0 +1,192 @@
+//! Counts of answers: outcomes, degradations and their causes, errors, latencies.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use tollgate_proto::v1;
+use tonic::Code;
+
+use super::{Answer, DEADLINE};
+
+/// What came back so far.
+pub struct Tally {
+    /// Microseconds from when a request was due to its answer.
+    latency_us: Histogram<u64>,
+    /// Requests that got an answer.
+    pub answered: u64,
+    /// Requests whose answer, or the news that there is none, came after the deadline.
+    pub late: u64,
+    pub outcomes: BTreeMap<&'static str, u64>,
+    /// Answers by level of degradation, full ones left out.
+    pub degraded: BTreeMap<&'static str, u64>,
+    pub causes: BTreeMap<String, u64>,
+    /// Requests without an answer, by gRPC code.
+    pub errors: BTreeMap<String, u64>,
+}
+
+/// Longest latency that is told apart from longer ones: a minute.
+const LATENCY_US_MAX: u64 = 60_000_000;
+
+impl Default for Tally {
+    #[expect(
+        clippy::expect_used,
+        reason = "the bounds are constants that the library accepts"
+    )]
+    fn default() -> Self {
+        Self {
+            latency_us: Histogram::new_with_bounds(1, LATENCY_US_MAX, 3)
+                .expect("1 to 60,000,000 with three digits is a valid histogram"),
+            answered: 0,
+            late: 0,
+            outcomes: BTreeMap::new(),
+            degraded: BTreeMap::new(),
+            causes: BTreeMap::new(),
+            errors: BTreeMap::new(),
+        }
+    }
+}
+
+impl Tally {
+    pub fn count(&mut self, answer: &Answer) {
+        let latency_us = u64::try_from(answer.latency.as_micros()).unwrap_or(LATENCY_US_MAX);
+        self.latency_us.saturating_record(latency_us.max(1));
+        self.late += u64::from(answer.latency > DEADLINE);
+        match &answer.result {
+            Ok(response) => self.count_response(response),
+            Err(status) => {
+                *self
+                    .errors
+                    .entry(code_name(status.code()).to_owned())
+                    .or_default() += 1;
+            }
+        }
+    }
+
+    fn count_response(&mut self, response: &v1::ScoreResponse) {
+        self.answered += 1;
+        *self
+            .outcomes
+            .entry(outcome_name(response.outcome()))
+            .or_default() += 1;
+        if response.degradation() != v1::Degradation::Full {
+            *self
+                .degraded
+                .entry(degradation_name(response.degradation()))
+                .or_default() += 1;
+        }
+        for cause in &response.degradation_causes {
+            *self.causes.entry(cause.clone()).or_default() += 1;
+        }
+    }
+
+    /// Requests that ended, with an answer or without.
+    pub fn ended(&self) -> u64 {
+        self.latency_us.len()
+    }
+
+    /// Latency below which `quantile` of all requests ended.
+    pub fn latency_us(&self, quantile: f64) -> u64 {
+        self.latency_us.value_at_quantile(quantile)
+    }
+
+    pub fn latency_us_max(&self) -> u64 {
+        self.latency_us.max()
+    }
+}
+
+/// The word used in policies and reports.
+pub(crate) const fn outcome_name(outcome: v1::Outcome) -> &'static str {
+    match outcome {
+        v1::Outcome::Approve => "approve",
+        v1::Outcome::Flag => "flag",
+        v1::Outcome::Challenge => "challenge",
+        v1::Outcome::Decline => "decline",
+        v1::Outcome::Unspecified => "unspecified",
+    }
+}
+
+const fn degradation_name(degradation: v1::Degradation) -> &'static str {
+    match degradation {
+        v1::Degradation::Full => "full",
+        v1::Degradation::NoModel => "no_model",
+        v1::Degradation::StaleFeatures => "stale_features",
+        v1::Degradation::RequestOnly => "request_only",
+        v1::Degradation::Static => "static",
+        v1::Degradation::Unspecified => "unspecified",
+    }
+}
+
+/// The codes a client meets here; whatever else there is counts as other.
+const fn code_name(code: Code) -> &'static str {
+    match code {
+        Code::Cancelled => "cancelled",
+        Code::InvalidArgument => "invalid_argument",
+        Code::DeadlineExceeded => "deadline_exceeded",
+        Code::ResourceExhausted => "resource_exhausted",
+        Code::Unimplemented => "unimplemented",
+        Code::Internal => "internal",
+        Code::Unavailable => "unavailable",
+        _ => "other",
+    }
+}
+
+/// A latency for people.
+pub(crate) fn show(latency_us: u64) -> String {
+    let latency = Duration::from_micros(latency_us);
+    if latency < Duration::from_millis(1) {
+        format!("{latency_us} µs")
+    } else {
+        format!("{:.1} ms", latency.as_secs_f64() * 1_000.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic::Status;
+
+    use super::*;
+
+    fn answer(result: Result<v1::ScoreResponse, Status>, millis: u64) -> Answer {
+        Answer {
+            result,
+            latency: Duration::from_millis(millis),
+        }
+    }
+
+    #[test]
+    fn answers_errors_and_lateness_are_counted() {
+        let full = v1::ScoreResponse {
+            outcome: v1::Outcome::Flag.into(),
+            degradation: v1::Degradation::Full.into(),
+            ..v1::ScoreResponse::default()
+        };
+        let degraded = v1::ScoreResponse {
+            degradation: v1::Degradation::NoModel.into(),
+            degradation_causes: vec!["model_timeout".to_owned()],
+            ..full.clone()
+        };
+        let mut tally = Tally::default();
+        tally.count(&answer(Ok(full), 1));
+        tally.count(&answer(Ok(degraded), 100));
+        tally.count(&answer(Err(Status::unavailable("stopping")), 101));
+        assert_eq!((tally.answered, tally.ended(), tally.late), (2, 3, 1));
+        assert_eq!(tally.outcomes, BTreeMap::from([("flag", 2)]));
+        assert_eq!(tally.degraded, BTreeMap::from([("no_model", 1)]));
+        assert_eq!(
+            tally.causes,
+            BTreeMap::from([("model_timeout".to_owned(), 1)])
+        );
+        assert_eq!(
+            tally.errors,
+            BTreeMap::from([("unavailable".to_owned(), 1)])
+        );
+        assert_eq!(tally.latency_us(0.01) / 10, 100);
+    }
+
+    #[test]
+    fn latencies_are_shown_in_the_unit_that_fits() {
+        assert_eq!(show(250), "250 µs");
+        assert_eq!(show(1_250), "1.2 ms");
+    }
+}
