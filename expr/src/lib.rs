@@ -1,1 +1,36 @@
-//! Stub.
+//! The expression language of rules and features.
+//!
+//! An analyst's text such as `card.last("10m").count() >= 6` is scanned and bounded, parsed as CEL, checked
+//! against the schema, and compiled to a flat [`Program`] over numbered slots. A [`Compiler`] does that for all
+//! expressions of a policy and hands out a [`Layout`]: which slot holds which field, aggregate, list lookup or
+//! feature. At decision time a [`Frame`] holds the slots' values and programs read them.
+//!
+//! Everything that can be wrong is found when a policy is loaded ([`Problem`]); evaluating cannot fail (EX-2).
+//! This crate computes no aggregates and searches no lists: it says which are needed.
+
+mod check;
+mod compile;
+mod compiler;
+mod frame;
+mod grammar;
+mod kind;
+mod layout;
+mod parse;
+mod problem;
+mod program;
+mod scan;
+mod syntax;
+mod tree;
+mod values;
+
+pub use compiler::{Compiled, Compiler};
+pub use frame::Frame;
+pub use kind::Type;
+pub use layout::{Aggregate, Feature, Function, Layout, Lookup, SlotId};
+pub use problem::{Problem, Severity};
+pub use program::{Program, Slots};
+
+#[cfg(test)]
+mod reference;
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,27 @@
-//! Stub.
+//! Everything of a policy folder except models: schema, exchange rates, features, rules, lists and fallback.
+//!
+//! [`load`] reads a folder whole and says everything that is wrong with it at once. What it gives is plain data
+//! without a clock or a thread: a decision fills a frame, runs [`RuleSet`] over it and asks for a [`Verdict`].
+
+mod answer;
+mod condition;
+mod digest;
+mod fallback;
+mod features_file;
+mod folder;
+mod fx_file;
+mod list_file;
+mod lists;
+mod load;
+mod matches;
+mod rule_file;
+mod rule_set;
+mod schema_file;
+
+pub use answer::Answer;
+pub use digest::{Digest, version_of};
+pub use fallback::{Fallback, FallbackCase};
+pub use lists::{List, ListId, Lists};
+pub use load::{Logic, load};
+pub use matches::{Matches, Verdict};
+pub use rule_set::{Mode, Rule, RuleIndex, RuleSet};

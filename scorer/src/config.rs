@@ -192,18 +192,18 @@ impl Config {
     fn overridden(&self, key: &str, value: &str) -> Result<Self, String> {
         let mut root = serde_json::to_value(self).map_err(|error| error.to_string())?;
         let mut place = &mut root;
+        let mut depth = 0;
         for name in key.split("__") {
-            place = match place {
-                // Library properties are an open map; their names have dots, which no variable can.
-                Value::Object(map) if key.starts_with("kafka__properties__") => {
-                    map.entry(name.replace('_', ".")).or_insert(Value::Null)
-                }
-                Value::Object(map) => {
-                    let known = map.keys().cloned().collect::<Vec<_>>().join(", ");
-                    map.get_mut(name)
-                        .ok_or_else(|| format!("no key is named `{name}`; there are {known}"))?
-                }
-                _ => return Err(format!("`{name}` is not a section")),
+            let is_property = depth == 2 && key.starts_with("kafka__properties__");
+            depth += 1;
+            let map = place.as_object_mut().ok_or_else(|| format!("`{name}` is in no section"))?;
+            place = if is_property {
+                // An open map, whose names have dots, which no variable can.
+                map.entry(name.replace('_', ".")).or_insert(Value::Null)
+            } else {
+                let known = map.keys().cloned().collect::<Vec<_>>().join(", ");
+                map.get_mut(name)
+                    .ok_or_else(|| format!("no key is named `{name}`; there are {known}"))?
             };
         }
         let text = Value::String(value.to_owned());

@@ -48,7 +48,7 @@ pub struct Addresses {
     pub kafka: String,
 }
 
-/// Why a service did not start.
+/// Why a service did not start. Its parts say it in their own words; callers only show it.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error(transparent)]

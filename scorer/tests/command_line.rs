@@ -41,10 +41,10 @@ fn a_policy_with_errors_stops_serve_before_a_port_opens() {
         let text = text(&output);
         assert_eq!(output.status.code(), Some(1), "{text}");
         // All at once, each with its place and a caret.
-        assert!(text.contains("broken.yaml:4:11"), "{text}");
+        assert!(text.contains("broken.yaml:4:23"), "{text}");
         assert!(text.contains("^"), "{text}");
         assert!(text.contains("`amount`"), "a suggestion: {text}");
-        assert!(text.contains("broken.yaml:7:"), "{text}");
+        assert!(text.contains("broken.yaml:10:11"), "{text}");
         assert!(text.contains("trusted.csv:2:"), "{text}");
         assert!(!text.contains("serving"), "{text}");
         assert!(!addresses.exists(), "a port was opened");

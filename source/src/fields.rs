@@ -236,7 +236,7 @@ mod tests {
         );
         assert_eq!(fields.texts("tags", &mut notes).unwrap().len(), 1);
         assert_eq!(fields.texts("more", &mut notes).unwrap().len(), 2);
-        assert_eq!(fields.flag("off", &mut notes).unwrap().value, true);
+        assert!(fields.flag("off", &mut notes).unwrap().value);
         assert!(notes.is_empty());
         assert!(Fields::open("a rule", &fields.entries()[0].1, &file, &mut notes).is_none());
         assert_eq!(notes.len(), 1);

@@ -316,10 +316,8 @@ error: the key `port` is written twice
     #[test]
     fn an_expression_that_yaml_takes_for_a_tag_is_refused() {
         let file = SourceFile::new("a.yaml", "when: !transaction.is_guest && a\n");
-        for error in [
-            crate::parse(&file).unwrap_err(),
-            from_str::<Config>(&file).unwrap_err(),
-        ] {
+        let read = from_str::<BTreeMap<String, String>>(&file);
+        for error in [crate::parse(&file).unwrap_err(), read.unwrap_err()] {
             assert_eq!(
                 error.message,
                 "`!transaction.is_guest` is a tag to YAML and would be lost"

@@ -87,7 +87,7 @@ async fn status(State(state): State<AdminState>) -> Json<Status> {
         policy_version: policy.version().to_owned(),
         champion: policy.champion().map(|model| model.version().to_owned()),
         challengers: policy.challengers().iter().map(|model| model.version().to_owned()).collect(),
-        rules: policy.logic().rules.len(),
+        rules: policy.logic().rules.rules().len(),
         features: policy.logic().layout.features.len(),
     })
 }

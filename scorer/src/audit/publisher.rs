@@ -19,7 +19,7 @@ const FLUSH_MAX: Duration = Duration::from_secs(5);
 
 #[derive(Debug, thiserror::Error)]
 #[error("the decision log's producer: {0}")]
-pub(crate) struct PublisherError(#[from] KafkaError);
+pub struct PublisherError(#[from] KafkaError);
 
 pub(super) struct Publisher {
     producer: ThreadedProducer<Deliveries>,

@@ -23,9 +23,9 @@ impl Check {
         println!(
             "{}: no errors. {} rules, {} named features, {} lists, {champion}. Version {}",
             folder.display(),
-            logic.rules.len(),
+            logic.rules.rules().len(),
             logic.layout.features.len(),
-            logic.lists.len(),
+            logic.lists.iter().count(),
             policy.version(),
         );
         Ok(ExitCode::SUCCESS)

@@ -2,7 +2,7 @@
 //!
 //! Every transaction is applied to the store and then read at its own place in event time, as a decision would
 //! have read it, and becomes a row. Labels act when they became known; the last column is what the
-//! transaction turned out to be.
+//! transaction turned out to be in the end.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -19,7 +19,7 @@ use tollgate_expr::Frame;
 use tollgate_features::{Origin, ReadPlan, Store};
 use tollgate_proto::v1;
 use tollgate_rules::Logic;
-use tollgate_types::{EventTime, Label, Record, Transaction, TransactionKey};
+use tollgate_types::{EventTime, Label, Record, Span, Transaction, TransactionKey};
 
 use super::{CommandError, Common};
 use crate::convert;
@@ -39,6 +39,26 @@ pub(super) struct Features {
     /// The policy folder; the configured one if left out
     #[arg(long, value_name = "FOLDER")]
     policy: Option<PathBuf>,
+    /// How long fraud may take to be reported: what has no label by then, counted back from the end of the
+    /// history, was good; what is younger is left unlabelled
+    #[arg(long, value_name = "SPAN", default_value = "14d", value_parser = Span::parse)]
+    labels_within: Span,
+}
+
+/// What transactions turned out to be.
+struct Outcomes {
+    labels: HashMap<TransactionKey, bool>,
+    /// Transactions up to here were good if nothing else is known of them.
+    settled_until: EventTime,
+}
+
+impl Outcomes {
+    /// `1` for fraud, `0` for good, empty where it may still turn out either way.
+    fn column(&self, record: &Record<'_>) -> String {
+        let settled = record.event_time() <= self.settled_until;
+        let fraud = self.labels.get(&record.key()).copied().or(settled.then_some(false));
+        fraud.map(|fraud| u8::from(fraud).to_string()).unwrap_or_default()
+    }
 }
 
 /// A line of the history file.
@@ -63,8 +83,8 @@ impl Features {
         // The models are not loaded: the table is what the next one is trained on.
         let (logic, warnings) = tollgate_rules::load(folder).map_err(CommandError::Policy)?;
         eprint!("{}", warnings.render());
-        let labels = read_labels(&self.history)?;
-        let rows = self.write_table(&logic, &labels)?;
+        let outcomes = read_outcomes(&self.history, self.labels_within)?;
+        let rows = self.write_table(&logic, &outcomes)?;
         self.write_definitions(&logic)?;
         println!("{rows} rows in {}", self.out.display());
         Ok(ExitCode::SUCCESS)
@@ -73,7 +93,7 @@ impl Features {
     fn write_table(
         &self,
         logic: &Logic,
-        labels: &HashMap<TransactionKey, bool>,
+        outcomes: &Outcomes,
     ) -> anyhow::Result<u64> {
         let mut table = csv::Writer::from_path(&self.out)
             .with_context(|| format!("cannot write {}", self.out.display()))?;
@@ -89,7 +109,7 @@ impl Features {
                     store.label(&label);
                 }
                 Event::Transaction(transaction, authorized) => {
-                    let row = row(logic, &store, &plan, &transaction, authorized, labels)?;
+                    let row = row(logic, &store, &plan, &transaction, authorized, outcomes)?;
                     table.write_record(row)?;
                     rows += 1;
                     if rows % WATERMARK_EVERY == 0 {
@@ -128,7 +148,7 @@ fn row(
     plan: &ReadPlan,
     transaction: &Transaction,
     authorized: bool,
-    labels: &HashMap<TransactionKey, bool>,
+    outcomes: &Outcomes,
 ) -> anyhow::Result<Vec<String>> {
     let record = Record::new(transaction, &logic.schema, &logic.rates)
         .map_err(|(attribute, problem)| anyhow::anyhow!("attribute {attribute}: {problem}"))?;
@@ -146,25 +166,29 @@ fn row(
         let value = feature_number(feature.kind, frame.cell(feature.slot));
         value.map(|value| value.to_string()).unwrap_or_default()
     }));
-    let label = labels.get(&record.key());
-    row.push(label.map(|fraud| u8::from(*fraud).to_string()).unwrap_or_default());
+    row.push(outcomes.column(&record));
     Ok(row)
 }
 
-/// What every labelled transaction turned out to be in the end.
-fn read_labels(history: &Path) -> anyhow::Result<HashMap<TransactionKey, bool>> {
+/// What every transaction turned out to be in the end; of several labels the one known last counts.
+fn read_outcomes(history: &Path, labels_within: Span) -> anyhow::Result<Outcomes> {
     let mut latest: HashMap<TransactionKey, (EventTime, bool)> = HashMap::new();
+    let mut end = EventTime::MIN;
     for_each_event(history, "reading labels", |event| {
-        if let Event::Label(label) = event {
-            let known = latest.entry(TransactionKey::of(&label.transaction_id));
-            let known = known.or_insert((label.known_at, label.fraud));
-            if label.known_at >= known.0 {
-                *known = (label.known_at, label.fraud);
+        match event {
+            Event::Transaction(transaction, _) => end = end.max(transaction.event_time),
+            Event::Label(label) => {
+                let known = latest.entry(TransactionKey::of(&label.transaction_id));
+                let known = known.or_insert((label.known_at, label.fraud));
+                if label.known_at >= known.0 {
+                    *known = (label.known_at, label.fraud);
+                }
             }
         }
         Ok(())
     })?;
-    Ok(latest.into_iter().map(|(key, (_, fraud))| (key, fraud)).collect())
+    let labels = latest.into_iter().map(|(key, (_, fraud))| (key, fraud)).collect();
+    Ok(Outcomes { labels, settled_until: end.minus(labels_within) })
 }
 
 /// Reads a history file line by line, with a progress bar over its bytes.

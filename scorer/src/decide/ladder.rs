@@ -11,7 +11,7 @@
 use std::time::Duration;
 
 use tollgate_expr::Frame;
-use tollgate_rules::Verdict;
+use tollgate_rules::{Matches, Verdict};
 use tollgate_types::{Cause, Degradation, Outcome};
 
 use super::Decision;
@@ -29,10 +29,11 @@ pub(super) fn without_model(
     policy: &Policy,
     frame: &Frame<'_>,
     level: Degradation,
+    matches: &Matches<'_>,
     verdict: Verdict,
 ) -> Verdict {
     let (outcome, reason) = policy.logic().fallback.answer(frame, level);
-    if verdict.is_allowed || outcome <= verdict.outcome {
+    if matches.is_allowed() || outcome <= verdict.outcome {
         return verdict;
     }
     let reasons = reason.into_iter().chain(verdict.reasons).collect();

@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use tollgate_expr::Frame;
 use tollgate_features::{Origin, Store};
-use tollgate_rules::{Matches, Verdict};
+use tollgate_rules::Verdict;
 use tollgate_types::{
     Cause, Cell, Degradation, EventTime, Money, Outcome, Reason, Record, Span, builtin,
 };
@@ -83,7 +83,7 @@ pub(crate) async fn decide(
     let features: Vec<Cell> =
         logic.layout.features.iter().map(|feature| frame.cell(feature.slot)).collect();
 
-    let mut matches = Matches::default();
+    let mut matches = logic.rules.matches();
     logic.rules.match_without_score(&frame, &mut matches);
     let asked = model::ask(context, &features, &monotonic_now).await;
     if let Ok(Some(score)) = asked.score {
@@ -91,7 +91,7 @@ pub(crate) async fn decide(
         logic.rules.match_with_score(&frame, &mut matches);
     }
 
-    let verdict = logic.rules.verdict(&matches);
+    let verdict = matches.verdict();
     let mut level = Degradation::Full;
     if context.behind > context.stale_after {
         level = Degradation::StaleFeatures;
@@ -102,7 +102,7 @@ pub(crate) async fn decide(
         Err(cause) => {
             causes.push(cause);
             let level = level.max(Degradation::NoModel);
-            (ladder::without_model(context.policy, &frame, level, verdict), level)
+            (ladder::without_model(context.policy, &frame, level, &matches, verdict), level)
         }
     };
     let Verdict { outcome, reasons, shadow_matches } = verdict;
@@ -112,7 +112,7 @@ pub(crate) async fn decide(
         reasons,
         level,
         causes,
-        matched_rules: logic.rules.matched_ids(&matches),
+        matched_rules: matches.rules().map(|rule| Arc::clone(&rule.id)).collect(),
         shadow_matches,
         features,
         model_inputs: asked.inputs,

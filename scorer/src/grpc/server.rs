@@ -29,7 +29,7 @@ pub(crate) struct GrpcServer {
 
 /// Why the server did not start.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ServerError {
+pub enum ServerError {
     #[error("cannot listen on {address}: {error}")]
     Listen { address: SocketAddr, error: std::io::Error },
     #[error("gRPC reflection: {0}")]

@@ -42,7 +42,7 @@ pub(crate) struct Ingest {
 
 /// Why ingest did not start.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum IngestError {
+pub enum IngestError {
     #[error("Kafka: {0}")]
     Kafka(#[from] KafkaError),
     #[error("topic {topic} does not exist; create it, or set kafka.{key} to the topic to read")]

@@ -21,7 +21,7 @@ pub(crate) struct EmbeddedBroker {
 
 /// Why no broker was started.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum EmbeddedBrokerError {
+pub enum EmbeddedBrokerError {
     #[error("the embedded broker did not start: {0}")]
     Cluster(#[from] KafkaError),
     #[error("the embedded broker's thread did not start: {0}")]

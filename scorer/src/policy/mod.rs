@@ -45,7 +45,7 @@ impl Policy {
             let message = "rules read `model.score`, but no champion is named: they never match";
             warnings.push(Diagnostic::warning(&file, 0..0, message));
         }
-        let mut digest = logic.digest.clone();
+        let mut digest = logic.files.clone();
         let mut policy = Self {
             read_plan: ReadPlan::new(&logic.schema, &logic.layout),
             champion: None,
@@ -60,7 +60,7 @@ impl Policy {
             policy.champion = models.champion;
             policy.challengers = models.challengers;
         }
-        policy.version = digest.finish();
+        policy.version = tollgate_rules::version_of(&digest.hex()).to_owned();
         Ok((policy, warnings))
     }
 

@@ -35,7 +35,7 @@ pub(super) struct Models {
 }
 
 /// A running model and the named features its inputs come from.
-pub struct Model {
+pub(crate) struct Model {
     inference: Inference,
     inputs: Vec<ModelInput>,
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use prost::Message as _;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
+use rdkafka::message::Headers as _;
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tollgate_proto::v1;
@@ -15,15 +16,15 @@ use tollgate_proto::v1::scoring_service_client::ScoringServiceClient;
 use tollgate_scorer::{Config, Policy, Service};
 use tonic::transport::Channel;
 
-pub type Client = ScoringServiceClient<Channel>;
+pub(crate) type Client = ScoringServiceClient<Channel>;
 
 /// How long anything may take before a test gives up. Only ever waited out by a failure.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-pub const EVENT_TIME_S: i64 = 1_770_000_000;
+pub(crate) const EVENT_TIME_S: i64 = 1_770_000_000;
 
 /// A policy that shows what the store holds.
-pub const POLICY: [(&str, &str); 5] = [
+pub(crate) const POLICY: [(&str, &str); 5] = [
     (
         "schema.yaml",
         "attributes:\n  product: {type: text, values: [flight, hotel]}\n  passengers: number\n\
@@ -53,13 +54,13 @@ pub const POLICY: [(&str, &str); 5] = [
     ),
 ];
 
-pub struct Running {
-    pub service: Service,
-    pub client: Client,
+pub(crate) struct Running {
+    pub(crate) service: Service,
+    pub(crate) client: Client,
     _policy: tempfile::TempDir,
 }
 
-pub fn write_policy(files: &[(&str, &str)]) -> tempfile::TempDir {
+pub(crate) fn write_policy(files: &[(&str, &str)]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     for (path, text) in files {
         let path = folder.path().join(path);
@@ -69,7 +70,7 @@ pub fn write_policy(files: &[(&str, &str)]) -> tempfile::TempDir {
     folder
 }
 
-pub fn load_policy(folder: &Path) -> Policy {
+pub(crate) fn load_policy(folder: &Path) -> Policy {
     let limits = tollgate_scorer::ModelLimits { threads: 1, queue_rows_max: 16 };
     let runtime = tollgate_models::Runtime::load(Path::new("not needed without models"));
     let (policy, warnings) =
@@ -79,7 +80,7 @@ pub fn load_policy(folder: &Path) -> Policy {
 }
 
 /// Starts a service that has read its (empty) log.
-pub async fn start() -> Running {
+pub(crate) async fn start() -> Running {
     let folder = write_policy(&POLICY);
     let policy = load_policy(folder.path());
     let mut config = Config::default();
@@ -93,7 +94,7 @@ pub async fn start() -> Running {
 }
 
 /// A transaction of `card` for `amount_minor` cents, `second` seconds into the test's time.
-pub fn transaction(id: &str, card: &str, second: i64, amount_minor: i64) -> v1::Transaction {
+pub(crate) fn transaction(id: &str, card: &str, second: i64, amount_minor: i64) -> v1::Transaction {
     v1::Transaction {
         transaction_id: id.to_owned(),
         event_time: Some(prost_types::Timestamp { seconds: EVENT_TIME_S + second, nanos: 0 }),
@@ -107,17 +108,17 @@ pub fn transaction(id: &str, card: &str, second: i64, amount_minor: i64) -> v1::
 }
 
 impl Running {
-    pub async fn score(&mut self, transaction: v1::Transaction) -> v1::ScoreResponse {
+    pub(crate) async fn score(&mut self, transaction: v1::Transaction) -> v1::ScoreResponse {
         let request = v1::ScoreRequest { transaction: Some(transaction), include_features: true };
         self.client.score(request).await.unwrap().into_inner()
     }
 
-    pub async fn metrics(&self) -> String {
+    pub(crate) async fn metrics(&self) -> String {
         self.get("/metrics").await
     }
 
     /// A page of the admin port.
-    pub async fn get(&self, path: &str) -> String {
+    pub(crate) async fn get(&self, path: &str) -> String {
         let admin = self.service.addresses().admin;
         let mut stream = tokio::net::TcpStream::connect(admin).await.unwrap();
         let request = format!("GET {path} HTTP/1.0\r\n\r\n");
@@ -128,14 +129,14 @@ impl Running {
     }
 
     /// The value of a metric; 0 while it has no sample.
-    pub async fn metric(&self, sample: &str) -> f64 {
+    pub(crate) async fn metric(&self, sample: &str) -> f64 {
         let metrics = self.metrics().await;
         let line = metrics.lines().find_map(|line| line.strip_prefix(sample));
         line.map_or(0.0, |value| value.trim().parse().unwrap())
     }
 
     /// Publishes records to a topic and waits until the service has dealt with all of it.
-    pub async fn publish(&self, topic: &str, records: &[Vec<u8>]) {
+    pub(crate) async fn publish(&self, topic: &str, records: &[Vec<u8>]) {
         let sample = format!("tollgate_ingest_applied_total{{topic=\"{topic}\"}}");
         let before = self.metric(&sample).await;
         let producer: ThreadedProducer<DefaultProducerContext> = ClientConfig::new()
@@ -157,7 +158,7 @@ impl Running {
         tokio::time::timeout(PATIENCE, applied).await.expect("the records were not applied");
     }
 
-    pub async fn publish_transactions(&self, events: &[(v1::Transaction, bool)]) {
+    pub(crate) async fn publish_transactions(&self, events: &[(v1::Transaction, bool)]) {
         let records: Vec<Vec<u8>> = events
             .iter()
             .map(|(transaction, authorized)| {
@@ -169,7 +170,7 @@ impl Running {
     }
 
     /// Reads `count` records of a topic from its beginning: their text for a search, their bytes to decode.
-    pub async fn consume(&self, topic: &str, count: usize) -> Vec<(String, Vec<u8>)> {
+    pub(crate) async fn consume(&self, topic: &str, count: usize) -> Vec<(String, Vec<u8>)> {
         let bootstrap = self.service.addresses().kafka.clone();
         let topic = topic.to_owned();
         tokio::task::spawn_blocking(move || consume(&bootstrap, &topic, count)).await.unwrap()
@@ -192,12 +193,11 @@ fn consume(bootstrap: &str, topic: &str, count: usize) -> Vec<(String, Vec<u8>)>
     while records.len() < count {
         let message = consumer.poll(PATIENCE).expect("fewer records than expected").unwrap();
         let bytes = message.payload().unwrap_or_default().to_vec();
-        let text = format!(
-            "{:?} {:?} {}",
-            message.key().map(String::from_utf8_lossy),
-            message.headers(),
-            String::from_utf8_lossy(&bytes)
-        );
+        let readable = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let mut text = format!("{:?} {}", message.key().map(readable), readable(&bytes));
+        for header in message.headers().iter().flat_map(|headers| headers.iter()) {
+            text += &format!(" {}={}", header.key, header.value.map(readable).unwrap_or_default());
+        }
         records.push((text, bytes));
     }
     records

@@ -1,0 +1,71 @@
+//! What somebody may have meant.
+
+/// The candidate that `written` is most likely a misspelling of: the same but for capitals, or the fewest
+/// changed letters, at most a third of them.
+pub(super) fn closest<'c>(
+    written: &str,
+    candidates: impl IntoIterator<Item = &'c str>,
+) -> Option<&'c str> {
+    let small = written.to_ascii_lowercase();
+    let changes_max = (small.len() / 3).max(1);
+    candidates
+        .into_iter()
+        .map(|candidate| {
+            (
+                strsim::damerau_levenshtein(&small, &candidate.to_ascii_lowercase()),
+                candidate,
+            )
+        })
+        .filter(|(changes, _)| *changes <= changes_max)
+        .min_by_key(|(changes, _)| *changes)
+        .map(|(_, candidate)| candidate)
+}
+
+/// Help for an unknown name: the likely one, or all there are if they are few.
+pub(super) fn help<'c>(
+    written: &str,
+    candidates: impl IntoIterator<Item = &'c str>,
+) -> Option<String> {
+    const LISTED_MAX: usize = 8;
+    let candidates: Vec<&str> = candidates.into_iter().collect();
+    if let Some(candidate) = closest(written, candidates.iter().copied()) {
+        return Some(format!("did you mean `{candidate}`?"));
+    }
+    match candidates.as_slice() {
+        [] => None,
+        few if few.len() <= LISTED_MAX => Some(format!("known are {}", few.join(", "))),
+        many => Some(format!("known are {}, …", many[..LISTED_MAX].join(", "))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn misspellings_find_their_word_and_other_words_none() {
+        let known = ["amount", "currency", "card_country", "channel"];
+        let table = [
+            ("amuont", Some("amount")),
+            ("AMOUNT", Some("amount")),
+            ("chanel", Some("channel")),
+            ("card_contry", Some("card_country")),
+            ("origin", None),
+            ("", None),
+        ];
+        for (written, expected) in table {
+            assert_eq!(closest(written, known), expected, "{written}");
+        }
+    }
+
+    #[test]
+    fn help_lists_the_candidates_only_while_they_are_few() {
+        assert_eq!(help("zzz", ["a", "b"]), Some("known are a, b".to_owned()));
+        assert_eq!(help("zzz", []), None);
+        let many = ["a", "b", "c", "d", "e", "f", "g", "h", "i"];
+        assert_eq!(
+            help("zzz", many),
+            Some("known are a, b, c, d, e, f, g, h, …".to_owned())
+        );
+    }
+}

@@ -1,0 +1,208 @@
+//! From a checked expression to a program.
+
+use std::ops::Range;
+
+use crate::program::{CHAINS_MAX, Op, STACK_MAX};
+use crate::tree::Node;
+use crate::values::Comparison;
+use crate::{Problem, Program, SlotId};
+
+/// An expression that needs more stack, or more `&&` and `||` inside one another, than a program has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TooDeep;
+
+impl TooDeep {
+    pub(crate) fn problem(self, span: Range<usize>) -> Problem {
+        Problem::error(span, "this is nested too deeply")
+            .with_help("name the inner parts as features")
+    }
+}
+
+/// Lays the tree out flat. Length and time are proportional to the tree.
+pub(crate) fn compile(tree: &Node) -> Result<Program, TooDeep> {
+    let mut emitter = Emitter::default();
+    emitter.emit(tree)?;
+    Ok(Program {
+        ops: emitter.ops.into(),
+        texts: emitter.texts.into(),
+        sets: emitter.sets.into(),
+        zones: emitter.zones.into(),
+        stack: emitter.stack_deepest,
+    })
+}
+
+#[derive(Default)]
+struct Emitter {
+    ops: Vec<Op>,
+    texts: Vec<Box<str>>,
+    sets: Vec<Box<[u64]>>,
+    zones: Vec<jiff::tz::TimeZone>,
+    stack: usize,
+    stack_deepest: usize,
+    /// Chains of `&&` and `||` that are open.
+    chains: u8,
+}
+
+impl Emitter {
+    fn emit(&mut self, node: &Node) -> Result<(), TooDeep> {
+        match node {
+            Node::Constant(bits) => self.ops.push(Op::Constant(*bits)),
+            Node::Slot(slot) => self.ops.push(Op::Load(*slot)),
+            Node::Has(slot) => self.ops.push(Op::Has(*slot)),
+            Node::Not(of) => self.unary(of, Op::Not)?,
+            Node::All(terms) => self.chain(terms, false)?,
+            Node::Any(terms) => self.chain(terms, true)?,
+            Node::Choose(parts) => self.choose(parts)?,
+            Node::Numbers(comparison, sides) => match test_number(*comparison, sides) {
+                Some(op) => self.ops.push(op),
+                None => self.binary(sides, Op::Numbers(*comparison))?,
+            },
+            Node::Moments(comparison, sides) => self.binary(sides, Op::Moments(*comparison))?,
+            Node::Same { equal, sides } => match slot_and_constant(sides) {
+                Some((slot, bits, _)) => {
+                    self.ops.push(Op::TestBits {
+                        equal: *equal,
+                        slot,
+                        bits,
+                    });
+                }
+                None => self.binary(sides, Op::Same { equal: *equal })?,
+            },
+            Node::OneOf(of, bits) => {
+                let set = place(self.sets.len());
+                self.sets.push(sorted(bits));
+                self.unary(of, Op::OneOf { set })?;
+            }
+            Node::Unary(unary, of) => self.unary(of, Op::Unary(*unary))?,
+            Node::Arithmetic(arithmetic, sides) => {
+                self.binary(sides, Op::Arithmetic(*arithmetic))?;
+            }
+            Node::Shift(shift, sides) => self.binary(sides, Op::Shift(*shift))?,
+            Node::Units(unit, of) => self.unary(of, Op::Units(*unit))?,
+            Node::Calendar(part, zone, of) => {
+                let at = place(self.zones.len());
+                self.zones.push(zone.clone());
+                self.unary(
+                    of,
+                    Op::Calendar {
+                        part: *part,
+                        zone: at,
+                    },
+                )?;
+            }
+            Node::TextTest(test, slot, part) => {
+                let text = place(self.texts.len());
+                self.texts.push(part.as_str().into());
+                self.ops.push(Op::TextTest {
+                    test: *test,
+                    slot: *slot,
+                    text,
+                });
+            }
+            Node::TextSize(slot) => self.ops.push(Op::TextSize(*slot)),
+        }
+        Ok(())
+    }
+
+    fn unary(&mut self, of: &Node, op: Op) -> Result<(), TooDeep> {
+        self.emit(of)?;
+        self.ops.push(op);
+        Ok(())
+    }
+
+    fn binary(&mut self, [left, right]: &[Node; 2], op: Op) -> Result<(), TooDeep> {
+        self.emit(left)?;
+        self.ops.push(Op::Push);
+        self.stack += 1;
+        self.stack_deepest = self.stack_deepest.max(self.stack);
+        if self.stack > STACK_MAX {
+            return Err(TooDeep);
+        }
+        self.emit(right)?;
+        self.stack -= 1;
+        self.ops.push(op);
+        Ok(())
+    }
+
+    /// Every term but the last may leave the chain; where it leads is known only once the last is laid out.
+    fn chain(&mut self, terms: &[Node], decided_by: bool) -> Result<(), TooDeep> {
+        let chain = self.chains;
+        if chain >= CHAINS_MAX {
+            return Err(TooDeep);
+        }
+        self.chains += 1;
+        let mut leaving = Vec::with_capacity(terms.len());
+        for (at, term) in terms.iter().enumerate() {
+            self.emit(term)?;
+            if at + 1 < terms.len() {
+                leaving.push(self.ops.len());
+                self.ops.push(Op::Term {
+                    decided_by,
+                    chain,
+                    end: 0,
+                });
+            }
+        }
+        self.ops.push(Op::EndChain { decided_by, chain });
+        self.chains -= 1;
+        let end = place(self.ops.len());
+        for at in leaving {
+            self.ops[at] = Op::Term {
+                decided_by,
+                chain,
+                end,
+            };
+        }
+        Ok(())
+    }
+
+    fn choose(&mut self, [condition, yes, no]: &[Node; 3]) -> Result<(), TooDeep> {
+        self.emit(condition)?;
+        let branch = self.ops.len();
+        self.ops.push(Op::Jump(0));
+        self.emit(yes)?;
+        let jump = self.ops.len();
+        self.ops.push(Op::Jump(0));
+        let otherwise = place(self.ops.len());
+        self.emit(no)?;
+        let end = place(self.ops.len());
+        self.ops[branch] = Op::Branch { otherwise, end };
+        self.ops[jump] = Op::Jump(end);
+        Ok(())
+    }
+}
+
+fn test_number(comparison: Comparison, sides: &[Node; 2]) -> Option<Op> {
+    let (slot, bits, exchanged) = slot_and_constant(sides)?;
+    let comparison = if exchanged {
+        comparison.mirrored()
+    } else {
+        comparison
+    };
+    Some(Op::TestNumber {
+        comparison,
+        slot,
+        number: f64::from_bits(bits),
+    })
+}
+
+/// A slot and a constant, in whichever order, and whether they were exchanged.
+fn slot_and_constant(sides: &[Node; 2]) -> Option<(SlotId, u64, bool)> {
+    match sides {
+        [Node::Slot(slot), Node::Constant(bits)] => Some((*slot, *bits, false)),
+        [Node::Constant(bits), Node::Slot(slot)] => Some((*slot, *bits, true)),
+        _ => None,
+    }
+}
+
+fn sorted(bits: &[u64]) -> Box<[u64]> {
+    let mut bits = bits.to_vec();
+    bits.sort_unstable();
+    bits.dedup();
+    bits.into()
+}
+
+/// Programs are a few hundred operations: an expression's length is limited before it is parsed.
+fn place(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,128 @@
+//! Which slot holds what: the agreement between compiled programs and those who fill the slots.
+
+use tollgate_types::{ColumnId, EntityId, FieldId, Span};
+
+use crate::{Program, Type};
+
+/// The slots of everything that was compiled together.
+///
+/// The schema's fields come first, in their order; then `model.score`; then one slot per aggregate, lookup and
+/// feature, in order of first use.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Layout {
+    /// How many slots at the beginning are the schema's fields.
+    pub fields: usize,
+    /// Where `model.score` is read from.
+    pub score: SlotId,
+    pub aggregates: Vec<(Aggregate, SlotId)>,
+    pub lookups: Vec<(Lookup, SlotId)>,
+    /// In order of declaration, so each reads only those before it.
+    pub features: Vec<Feature>,
+    /// How many slots there are.
+    pub slots: usize,
+}
+
+impl Layout {
+    /// The slot of an aggregate; equal ones share one.
+    pub(crate) fn aggregate(&mut self, aggregate: Aggregate) -> SlotId {
+        if let Some((_, slot)) = self
+            .aggregates
+            .iter()
+            .find(|(known, _)| *known == aggregate)
+        {
+            return *slot;
+        }
+        let slot = self.next_slot();
+        self.aggregates.push((aggregate, slot));
+        slot
+    }
+
+    /// The slot of a lookup; equal ones share one.
+    pub(crate) fn lookup(&mut self, lookup: Lookup) -> SlotId {
+        if let Some((_, slot)) = self.lookups.iter().find(|(known, _)| *known == lookup) {
+            return *slot;
+        }
+        let slot = self.next_slot();
+        self.lookups.push((lookup, slot));
+        slot
+    }
+
+    pub(crate) fn next_slot(&mut self) -> SlotId {
+        let slot = SlotId(u32::try_from(self.slots).unwrap_or(u32::MAX));
+        self.slots += 1;
+        slot
+    }
+
+    /// How much there is now, so that an expression found wrong can be taken out again.
+    pub(crate) const fn mark(&self) -> Mark {
+        Mark {
+            aggregates: self.aggregates.len(),
+            lookups: self.lookups.len(),
+            slots: self.slots,
+        }
+    }
+
+    pub(crate) fn back_to(&mut self, mark: Mark) {
+        self.aggregates.truncate(mark.aggregates);
+        self.lookups.truncate(mark.lookups);
+        self.slots = mark.slots;
+    }
+}
+
+/// See [`Layout::mark`].
+#[derive(Clone, Copy)]
+pub(crate) struct Mark {
+    aggregates: usize,
+    lookups: usize,
+    slots: usize,
+}
+
+/// The place of one value during a decision.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct SlotId(pub u32);
+
+/// A value computed from the retained events of one entity, within `(t − delay − window, t − delay]`.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Aggregate {
+    pub entity: EntityId,
+    pub window: Span,
+    /// [`Span::ZERO`] where none is written.
+    pub delay: Span,
+    /// Which events count. Its slots are columns, see [`Program::FILTER_FIELDS`].
+    pub filter: Option<Program>,
+    pub function: Function,
+}
+
+/// What is computed of the events in the window.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Function {
+    Count,
+    Sum(ColumnId),
+    Average(ColumnId),
+    Min(ColumnId),
+    Max(ColumnId),
+    Stddev(ColumnId),
+    Distinct(ColumnId),
+    Rate(ColumnId),
+    Last(ColumnId),
+    SinceLast,
+    FirstSeen,
+}
+
+/// `transaction.<field> in lists.<list>`: a flag, missing where the field is missing.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Lookup {
+    pub list: String,
+    pub field: FieldId,
+}
+
+/// A named expression that others read as `features.<name>`.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Feature {
+    pub name: String,
+    pub kind: Type,
+    pub program: Program,
+    pub slot: SlotId,
+    /// The source with white space and comments made uniform: equal texts mean equal features.
+    pub definition: String,
+}

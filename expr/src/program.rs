@@ -1,0 +1,283 @@
+//! A compiled expression: a flat list of operations over slots.
+//!
+//! A program has one accumulator and a small stack for left operands. Every jump goes forward, so a program of
+//! n operations takes at most n steps (EX-2); it allocates nothing and cannot fail. Missing values follow
+//! three-valued logic throughout.
+
+use jiff::tz::TimeZone;
+use tollgate_types::{Cell, Span};
+
+use crate::SlotId;
+use crate::values::{self, Arithmetic, Comparison, Part, Shift, TextTest, Unary, Unit};
+
+/// Deepest stack of left operands: the compiler refuses what needs more.
+pub(crate) const STACK_MAX: usize = 64;
+
+/// Most `&&` and `||` inside one another: one bit each of a machine word.
+pub(crate) const CHAINS_MAX: u8 = 64;
+
+/// Nearly every program needs no more stack than this, and clearing 64 cells would cost more than the rest.
+const SMALL_STACK: usize = 8;
+
+/// Where a program reads its values: a transaction's frame, or a retained event under a filter.
+pub trait Slots {
+    fn cell(&self, slot: SlotId) -> Cell;
+
+    /// The whole text of a text field of the transaction, where it is present.
+    fn text(&self, slot: SlotId) -> Option<&str>;
+}
+
+/// A compiled expression. Equal programs compute the same.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Program {
+    pub(crate) ops: Box<[Op]>,
+    pub(crate) texts: Box<[Box<str>]>,
+    /// Sorted bits of the literals of `x in [a, b, c]`.
+    pub(crate) sets: Box<[Box<[u64]>]>,
+    pub(crate) zones: Box<[TimeZone]>,
+    /// How deep the stack gets, at most [`STACK_MAX`].
+    pub(crate) stack: usize,
+}
+
+/// One step. "The value" is the accumulator's; "left" is popped off the stack.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(crate) enum Op {
+    Load(SlotId),
+    Constant(u64),
+    /// Puts the value on the stack, as the left operand of a later operation.
+    Push,
+    /// The commonest conditions in one step: a slot compared with a constant.
+    TestNumber {
+        comparison: Comparison,
+        slot: SlotId,
+        number: f64,
+    },
+    TestBits {
+        equal: bool,
+        slot: SlotId,
+        bits: u64,
+    },
+    Numbers(Comparison),
+    Moments(Comparison),
+    Same {
+        equal: bool,
+    },
+    OneOf {
+        set: u32,
+    },
+    Has(SlotId),
+    Not,
+    /// A term of `&&` (decided by false) or `||` (by true) that is not the last: leaves the chain if the value
+    /// decides it, remembers if it is missing.
+    Term {
+        decided_by: bool,
+        chain: u8,
+        end: u32,
+    },
+    /// After the last term: missing if an earlier one was and this one does not decide.
+    EndChain {
+        decided_by: bool,
+        chain: u8,
+    },
+    /// Falls through on true, goes to `otherwise` on false and to `end` with a missing value on missing.
+    Branch {
+        otherwise: u32,
+        end: u32,
+    },
+    Jump(u32),
+    Unary(Unary),
+    Arithmetic(Arithmetic),
+    Shift(Shift),
+    Units(Unit),
+    Calendar {
+        part: Part,
+        zone: u32,
+    },
+    TextTest {
+        test: TextTest,
+        slot: SlotId,
+        text: u32,
+    },
+    TextSize(SlotId),
+}
+
+impl Program {
+    /// In the filter of an aggregate, slots below this number are columns of the event ([`tollgate_types::ColumnId`]);
+    /// from it on they are fields of the transaction being scored.
+    pub const FILTER_FIELDS: u32 = 1024;
+
+    /// The value for these slots. No allocation; time proportional to the program's length at most.
+    #[inline]
+    pub fn eval(&self, slots: &impl Slots) -> Cell {
+        match self.stack {
+            0 => self.run(slots, &mut []),
+            1..=SMALL_STACK => self.run(slots, &mut [Cell::MISSING; SMALL_STACK]),
+            _ => self.run(slots, &mut [Cell::MISSING; STACK_MAX]),
+        }
+    }
+
+    /// Whether a condition holds; missing is not true.
+    #[inline]
+    pub fn is_true(&self, slots: &impl Slots) -> bool {
+        self.eval(slots).as_flag() == Some(true)
+    }
+
+    /// The slot, if the program does nothing but read one.
+    pub fn slot(&self) -> Option<SlotId> {
+        match *self.ops {
+            [Op::Load(slot)] => Some(slot),
+            _ => None,
+        }
+    }
+
+    /// The slots it reads, in order of use, some perhaps twice.
+    pub fn reads(&self) -> impl Iterator<Item = SlotId> {
+        self.ops.iter().filter_map(|op| match *op {
+            Op::Load(slot)
+            | Op::TestNumber { slot, .. }
+            | Op::TestBits { slot, .. }
+            | Op::Has(slot)
+            | Op::TextTest { slot, .. }
+            | Op::TextSize(slot) => Some(slot),
+            _ => None,
+        })
+    }
+
+    fn run(&self, slots: &impl Slots, stack: &mut [Cell]) -> Cell {
+        let mut value = Cell::MISSING;
+        let mut top = 0;
+        let mut unknown = 0_u64;
+        let mut at = 0;
+        while let Some(op) = self.ops.get(at) {
+            at += 1;
+            match *op {
+                Op::Load(slot) => value = slots.cell(slot),
+                Op::Constant(bits) => value = Cell::from_bits(Some(bits)),
+                Op::Push => {
+                    if let Some(place) = stack.get_mut(top) {
+                        *place = value;
+                    }
+                    top += 1;
+                }
+                Op::TestNumber {
+                    comparison,
+                    slot,
+                    number,
+                } => {
+                    let there = slots.cell(slot).as_number();
+                    value = flag(there.map(|left| comparison.holds(left, number)));
+                }
+                Op::TestBits { equal, slot, bits } => {
+                    value = flag(
+                        slots
+                            .cell(slot)
+                            .bits()
+                            .map(|there| (there == bits) == equal),
+                    );
+                }
+                Op::Has(slot) => value = Cell::flag(!slots.cell(slot).is_missing()),
+                Op::Not => value = flag(value.as_flag().map(|flag| !flag)),
+                Op::Term {
+                    decided_by,
+                    chain,
+                    end,
+                } => {
+                    let bit = 1 << chain;
+                    match value.as_flag() {
+                        Some(flag) if flag == decided_by => {
+                            unknown &= !bit;
+                            at = index(end);
+                        }
+                        Some(_) => {}
+                        None => unknown |= bit,
+                    }
+                }
+                Op::EndChain { decided_by, chain } => {
+                    let bit = 1 << chain;
+                    if unknown & bit != 0 {
+                        unknown &= !bit;
+                        let decided = value.as_flag() == Some(decided_by);
+                        value = if decided { value } else { Cell::MISSING };
+                    }
+                }
+                Op::Branch { otherwise, end } => match value.as_flag() {
+                    Some(true) => {}
+                    Some(false) => at = index(otherwise),
+                    None => at = index(end),
+                },
+                Op::Jump(to) => at = index(to),
+                Op::Numbers(_)
+                | Op::Moments(_)
+                | Op::Same { .. }
+                | Op::Arithmetic(_)
+                | Op::Shift(_) => {
+                    top = top.saturating_sub(1);
+                    let left = stack.get(top).copied().unwrap_or(Cell::MISSING);
+                    value = binary(*op, left, value);
+                }
+                Op::OneOf { .. } | Op::Unary(_) | Op::Units(_) | Op::Calendar { .. } => {
+                    value = self.unary(*op, value);
+                }
+                Op::TextTest { .. } | Op::TextSize(_) => value = self.text(*op, slots),
+            }
+        }
+        value
+    }
+
+    fn unary(&self, op: Op, value: Cell) -> Cell {
+        let result = match op {
+            Op::OneOf { set } => {
+                let set = self.sets.get(index(set)).map_or(&[][..], |set| set);
+                return flag(value.bits().map(|bits| set.binary_search(&bits).is_ok()));
+            }
+            Op::Unary(unary) => value.as_number().map(|number| unary.apply(number)),
+            Op::Units(unit) => value.as_span().map(|span| unit.count(span)),
+            Op::Calendar { part, zone } => value
+                .as_time()
+                .zip(self.zones.get(index(zone)))
+                .and_then(|(time, zone)| part.of(time, zone)),
+            _ => None,
+        };
+        result.map_or(Cell::MISSING, Cell::number)
+    }
+
+    fn text(&self, op: Op, slots: &impl Slots) -> Cell {
+        match op {
+            Op::TextTest { test, slot, text } => {
+                let part = self.texts.get(index(text)).map_or("", |part| part);
+                flag(slots.text(slot).map(|text| test.holds(text, part)))
+            }
+            Op::TextSize(slot) => slots
+                .text(slot)
+                .map_or(Cell::MISSING, |text| Cell::number(values::size(text))),
+            _ => Cell::MISSING,
+        }
+    }
+}
+
+#[inline]
+fn binary(op: Op, left: Cell, right: Cell) -> Cell {
+    let (Some(left_bits), Some(right_bits)) = (left.bits(), right.bits()) else {
+        return Cell::MISSING;
+    };
+    let numbers = (f64::from_bits(left_bits), f64::from_bits(right_bits));
+    let moments = (left_bits.cast_signed(), right_bits.cast_signed());
+    match op {
+        Op::Numbers(comparison) => Cell::flag(comparison.holds(numbers.0, numbers.1)),
+        Op::Moments(comparison) => Cell::flag(comparison.holds(moments.0, moments.1)),
+        Op::Same { equal } => Cell::flag((left_bits == right_bits) == equal),
+        Op::Arithmetic(arithmetic) => Cell::number(arithmetic.apply(numbers.0, numbers.1)),
+        Op::Shift(shift) => Cell::span(Span::from_micros(shift.apply(moments.0, moments.1))),
+        _ => Cell::MISSING,
+    }
+}
+
+#[inline]
+fn flag(value: Option<bool>) -> Cell {
+    value.map_or(Cell::MISSING, Cell::flag)
+}
+
+#[inline]
+const fn index(at: u32) -> usize {
+    at as usize
+}

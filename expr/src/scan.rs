@@ -1,0 +1,430 @@
+//! Splits an expression into tokens, before the CEL parser sees it.
+//!
+//! The parser aborts the process on hostile depth and speaks of grammar rules when something is amiss. So length,
+//! nesting and the number of operators are bounded here, what the language leaves out of CEL (byte strings, raw
+//! strings, odd escapes) is refused here, and the tokens' places give later problems their exact spans.
+
+use std::ops::Range;
+
+use crate::Problem;
+
+/// Longest expression in bytes; the longest sensible rule is a tenth of it.
+const SOURCE_BYTES_MAX: usize = 4096;
+
+/// Deepest nesting of brackets and of `? :`. The parser recurses about ten calls for each.
+const NESTING_MAX: usize = 64;
+
+/// Most operators, dots, calls and commas: they bound the depth of the parser's tree and the time it takes.
+const OPERATORS_MAX: usize = 256;
+
+/// The tokens of one expression.
+#[derive(Debug)]
+pub(crate) struct Tokens<'s> {
+    pub(crate) source: &'s str,
+    pub(crate) list: Vec<Token>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Token {
+    pub(crate) kind: Kind,
+    pub(crate) span: Range<usize>,
+    /// The other bracket of a pair, as an index of the list.
+    pub(crate) partner: Option<usize>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    Name,
+    Number,
+    Text,
+    /// An opening bracket.
+    Open,
+    /// A closing bracket.
+    Close,
+    Dot,
+    Comma,
+    Question,
+    Colon,
+    /// Any other sign; [`crate::grammar`] tells whether it is one of the language.
+    Operator,
+}
+
+/// Longest first, so that `<=` is not read as `<` and `=`. Some are what people write instead of an operator of
+/// the language: read as one token, and refused with what to write.
+#[rustfmt::skip]
+const SIGNS: [&str; 26] = [
+    "==", "!=", "<=", ">=", "&&", "||", "=<", "=>", "<>",
+    "+", "-", "*", "/", "%", "!", "<", ">", "=", "&", "|", "?", ":", ".", ",", "(", ")",
+];
+
+/// Reads the tokens. All problems are found in one pass; one that makes the rest unreadable ends it.
+pub(crate) fn scan(source: &str) -> Result<Tokens<'_>, Vec<Problem>> {
+    if source.len() > SOURCE_BYTES_MAX {
+        let length = source.len();
+        let message =
+            format!("the expression has {length} bytes; at most {SOURCE_BYTES_MAX} are allowed");
+        let problem = Problem::error(0..floor_char(source, SOURCE_BYTES_MAX), message);
+        return Err(vec![
+            problem.with_help("name parts of it as features, or write several rules"),
+        ]);
+    }
+    let mut scanner = Scanner {
+        source,
+        at: 0,
+        list: Vec::new(),
+        problems: Vec::new(),
+    };
+    while scanner.next() {}
+    scanner.finish()
+}
+
+struct Scanner<'s> {
+    source: &'s str,
+    at: usize,
+    list: Vec<Token>,
+    problems: Vec<Problem>,
+}
+
+impl<'s> Scanner<'s> {
+    fn rest(&self) -> &'s str {
+        &self.source[self.at..]
+    }
+
+    /// Reads one token, blank or comment; `false` at the end.
+    fn next(&mut self) -> bool {
+        let rest = self.rest();
+        let Some(first) = rest.chars().next() else {
+            return false;
+        };
+        match first {
+            ' ' | '\t' | '\n' | '\r' => self.at += 1,
+            _ if rest.starts_with("//") => self.at += length_while(rest, |next| next != '\n'),
+            'a'..='z' | 'A'..='Z' | '_' => self.name(),
+            '0'..='9' => self.number(),
+            '"' | '\'' => self.text(first),
+            '[' => self.push(Kind::Open, 1),
+            ']' => self.push(Kind::Close, 1),
+            _ => match SIGNS.into_iter().find(|sign| rest.starts_with(sign)) {
+                Some(sign) => self.push(kind_of(sign), sign.len()),
+                None => self.foreign(first),
+            },
+        }
+        true
+    }
+
+    fn push(&mut self, kind: Kind, length: usize) {
+        let span = self.at..self.at + length;
+        self.at = span.end;
+        self.list.push(Token {
+            kind,
+            span,
+            partner: None,
+        });
+    }
+
+    fn name(&mut self) {
+        let length = length_while(self.rest(), is_name_char);
+        if self.rest()[length..].starts_with(['"', '\'']) && length <= 2 {
+            let span = self.at..self.at + length;
+            let message = format!(
+                "`{}` before a quote has no meaning here",
+                &self.source[span.clone()]
+            );
+            self.problems
+                .push(Problem::error(span, message).with_help("write the text in quotes only"));
+        }
+        self.push(Kind::Name, length);
+    }
+
+    fn number(&mut self) {
+        let rest = self.rest();
+        let length = number_length(rest);
+        let suffix = length_while(&rest[length..], is_name_char);
+        let written = &rest[..length + suffix];
+        let span = self.at..self.at + written.len();
+        if suffix > 0 {
+            self.problems
+                .push(bad_number(span, written, &rest[..length]));
+        } else if !fits(written) {
+            let message = format!("the number {written} is too large");
+            self.problems.push(Problem::error(span, message));
+        }
+        self.push(Kind::Number, written.len());
+    }
+
+    fn text(&mut self, quote: char) {
+        let start = self.at;
+        let mut escaped = false;
+        let mut length = None;
+        for (at, next) in self.rest().char_indices().skip(1) {
+            if next == '\n' {
+                break;
+            }
+            if escaped {
+                escaped = false;
+                if !matches!(next, '\\' | '"' | '\'' | 'n' | 't' | 'r') {
+                    let span = start + at - 1..start + at + next.len_utf8();
+                    let problem = Problem::error(span, "this backslash sequence is not known");
+                    self.problems
+                        .push(problem.with_help("for a backslash itself write `\\\\`"));
+                }
+            } else if next == '\\' {
+                escaped = true;
+            } else if next == quote {
+                length = Some(at + 1);
+                break;
+            } else if next.is_control() {
+                self.problems.push(control(start + at, next));
+            }
+        }
+        if length.is_none() {
+            let span = start..start + length_while(self.rest(), |next| next != '\n');
+            let problem = Problem::error(span, "this text is not closed");
+            self.problems
+                .push(problem.with_help(format!("end it with `{quote}`")));
+        }
+        let to_line_end = length_while(self.rest(), |next| next != '\n');
+        self.push(Kind::Text, length.unwrap_or(to_line_end));
+    }
+
+    /// A character outside texts that no expression has.
+    fn foreign(&mut self, first: char) {
+        let span = self.at..self.at + first.len_utf8();
+        self.at = span.end;
+        if first.is_control() {
+            self.problems.push(control(span.start, first));
+            return;
+        }
+        let help = match first {
+            '“' | '”' | '„' | '‘' | '’' | '«' | '»' | '`' => {
+                "write straight quotes: \"…\""
+            }
+            '≥' => "write `>=`",
+            '≤' => "write `<=`",
+            '≠' => "write `!=`",
+            '×' => "write `*`",
+            '÷' => "write `/`",
+            '−' | '–' | '—' => "write `-`",
+            '{' | '}' => "write `(` and `)` to group, `[` and `]` for a list",
+            ';' => "an expression is one condition: join several with `&&` or `||`",
+            '€' | '$' | '£' | '¥' => {
+                "write the amount alone: it is in the policy's base currency"
+            }
+            _ if first.is_whitespace() => "write an ordinary space",
+            _ => "letters beyond a–z, and signs, belong in quotes",
+        };
+        let shown = if first.is_whitespace() {
+            "this kind of space".to_owned()
+        } else {
+            format!("`{first}`")
+        };
+        let problem = Problem::error(span, format!("{shown} is not part of the language"));
+        self.problems.push(problem.with_help(help));
+    }
+
+    fn finish(mut self) -> Result<Tokens<'s>, Vec<Problem>> {
+        if self.problems.is_empty() {
+            self.match_brackets();
+        }
+        if self.problems.is_empty() {
+            self.problems.extend(self.too_many());
+        }
+        if self.problems.is_empty() {
+            Ok(Tokens {
+                source: self.source,
+                list: self.list,
+            })
+        } else {
+            Err(self.problems)
+        }
+    }
+
+    fn match_brackets(&mut self) {
+        let mut open: Vec<usize> = Vec::new();
+        for at in 0..self.list.len() {
+            let Token { kind, ref span, .. } = self.list[at];
+            let text = &self.source[span.clone()];
+            match (kind, open.last()) {
+                (Kind::Open, _) => open.push(at),
+                (Kind::Close, Some(&opening)) => {
+                    let expected = closing(&self.source[self.list[opening].span.clone()]);
+                    if text != expected {
+                        let message = format!("`{text}` closes a bracket that was not opened");
+                        let help = format!("close the bracket before it with `{expected}`");
+                        self.problems
+                            .push(Problem::error(span.clone(), message).with_help(help));
+                        return;
+                    }
+                    open.pop();
+                    self.list[opening].partner = Some(at);
+                    self.list[at].partner = Some(opening);
+                }
+                (Kind::Close, None) => {
+                    let message = format!("`{text}` closes a bracket that was not opened");
+                    self.problems.push(Problem::error(span.clone(), message));
+                    return;
+                }
+                _ => {}
+            }
+        }
+        if let Some(&opening) = open.last() {
+            let span = self.list[opening].span.clone();
+            let expected = closing(&self.source[span.clone()]);
+            let message = format!("this bracket is not closed; `{expected}` is missing");
+            self.problems.push(Problem::error(span, message));
+        }
+    }
+
+    fn too_many(&self) -> Option<Problem> {
+        let mut brackets = 0;
+        let mut questions = 0;
+        let mut operators = 0;
+        for token in &self.list {
+            match token.kind {
+                Kind::Open => brackets += 1,
+                Kind::Close => brackets -= 1,
+                Kind::Question => questions += 1,
+                _ => {}
+            }
+            operators += usize::from(match token.kind {
+                Kind::Name => self.source[token.span.clone()] == *"in",
+                Kind::Number | Kind::Text | Kind::Close | Kind::Colon => false,
+                _ => true,
+            });
+            if brackets + questions > NESTING_MAX {
+                let message = format!("brackets and `? :` are nested more than {NESTING_MAX} deep");
+                let problem = Problem::error(token.span.clone(), message);
+                return Some(problem.with_help("name the inner parts as features"));
+            }
+            if operators > OPERATORS_MAX {
+                let message = format!("the expression has more than {OPERATORS_MAX} operators");
+                let problem = Problem::error(token.span.clone(), message);
+                return Some(problem.with_help("use `in [..]` or a list, or write several rules"));
+            }
+        }
+        None
+    }
+}
+
+impl Tokens<'_> {
+    pub(crate) fn text(&self, token: &Token) -> &str {
+        &self.source[token.span.clone()]
+    }
+
+    /// The token that begins at a byte offset.
+    pub(crate) fn at(&self, start: usize) -> Option<usize> {
+        self.list
+            .binary_search_by_key(&start, |token| token.span.start)
+            .ok()
+    }
+
+    /// The source with white space and comments made uniform.
+    pub(crate) fn canonical(&self) -> String {
+        let mut text = String::with_capacity(self.source.len());
+        let mut previous: Option<Kind> = None;
+        for token in &self.list {
+            let apart = |kind| matches!(kind, Kind::Operator | Kind::Question | Kind::Colon);
+            let words = |kind| matches!(kind, Kind::Name | Kind::Number | Kind::Text);
+            let space = previous.is_some_and(|previous| {
+                apart(previous)
+                    || apart(token.kind)
+                    || previous == Kind::Comma
+                    || (words(previous) && (words(token.kind) || self.is_list(token)))
+            });
+            if space {
+                text.push(' ');
+            }
+            text.push_str(self.text(token));
+            previous = Some(token.kind);
+        }
+        text
+    }
+
+    fn is_list(&self, token: &Token) -> bool {
+        token.kind == Kind::Open && self.text(token) == "["
+    }
+}
+
+fn kind_of(sign: &str) -> Kind {
+    match sign {
+        "(" => Kind::Open,
+        ")" => Kind::Close,
+        "." => Kind::Dot,
+        "," => Kind::Comma,
+        "?" => Kind::Question,
+        ":" => Kind::Colon,
+        _ => Kind::Operator,
+    }
+}
+
+fn closing(open: &str) -> &'static str {
+    if open == "(" { ")" } else { "]" }
+}
+
+fn is_name_char(next: char) -> bool {
+    next.is_ascii_alphanumeric() || next == '_'
+}
+
+fn length_while(text: &str, belongs: impl Fn(char) -> bool) -> usize {
+    text.find(|next| !belongs(next)).unwrap_or(text.len())
+}
+
+/// `12`, `12.5`, `12e3`, `12.5e-3`: without the suffix that may wrongly follow.
+fn number_length(text: &str) -> usize {
+    let digits = |text: &str| length_while(text, |next| next.is_ascii_digit());
+    let mut length = digits(text);
+    if let Some(fraction) = text[length..].strip_prefix('.') {
+        let places = digits(fraction);
+        if places > 0 {
+            length += 1 + places;
+        }
+    }
+    if let Some(exponent) = text[length..].strip_prefix(['e', 'E']) {
+        let sign = usize::from(exponent.starts_with(['+', '-']));
+        let places = digits(&exponent[sign..]);
+        if places > 0 {
+            length += 1 + sign + places;
+        }
+    }
+    length
+}
+
+fn fits(number: &str) -> bool {
+    let whole = number.bytes().all(|byte| byte.is_ascii_digit());
+    if whole {
+        number.parse::<i64>().is_ok()
+    } else {
+        number.parse::<f64>().is_ok_and(f64::is_finite)
+    }
+}
+
+fn bad_number(span: Range<usize>, written: &str, digits: &str) -> Problem {
+    let suffix = &written[digits.len()..];
+    let message = format!("`{written}` is not a number");
+    let problem = Problem::error(span, message);
+    match suffix {
+        "d" | "h" | "m" | "s" | "ms" => problem.with_help(format!(
+            "a length of time is written duration(\"{written}\")"
+        )),
+        _ if suffix.starts_with('_') => {
+            problem.with_help("write all digits together, without `_` between them")
+        }
+        _ => problem.with_help("write digits, with `.` before decimals; texts belong in quotes"),
+    }
+}
+
+fn control(at: usize, found: char) -> Problem {
+    let message = format!(
+        "there is an invisible control character (U+{:04X}) here",
+        u32::from(found)
+    );
+    Problem::error(at..at + found.len_utf8(), message)
+        .with_help("delete it and type this part again")
+}
+
+fn floor_char(text: &str, at: usize) -> usize {
+    (0..=at)
+        .rev()
+        .find(|&at| text.is_char_boundary(at))
+        .unwrap_or(0)
+}

@@ -1,0 +1,89 @@
+//! Tests of the language as a whole: from source to program, and what is said about mistakes.
+
+mod aggregates;
+mod equivalence;
+mod hostile;
+mod language;
+mod mistakes;
+
+use std::collections::BTreeMap;
+
+use tollgate_types::{Cell, FieldType, Schema, SchemaBuilder, Span};
+
+use crate::{Compiler, Problem, SlotId, Slots};
+
+/// Fields 0–12 are built in; 13 `product`, 14 `passengers`, 15 `refundable`, 16 `departure_time`.
+fn schema() -> Schema {
+    let mut builder = SchemaBuilder::default();
+    let products = ["flight", "hotel", "car"].map(str::to_owned).to_vec();
+    builder
+        .attribute("product", FieldType::Text, Some(products))
+        .unwrap();
+    builder
+        .attribute("passengers", FieldType::Number, None)
+        .unwrap();
+    builder
+        .attribute("refundable", FieldType::Flag, None)
+        .unwrap();
+    builder
+        .attribute("departure_time", FieldType::Time, None)
+        .unwrap();
+    let strings = |names: &[&str]| {
+        names
+            .iter()
+            .map(|&name| name.to_owned())
+            .collect::<Vec<_>>()
+    };
+    let retained = strings(&["amount", "merchant_country", "channel", "merchant_id"]);
+    builder
+        .entity(
+            "card",
+            &strings(&["card_id"]),
+            &retained,
+            Span::from_days(30),
+        )
+        .unwrap();
+    builder
+        .entity(
+            "terminal",
+            &strings(&["terminal_id"]),
+            &[],
+            Span::from_days(90),
+        )
+        .unwrap();
+    builder.build()
+}
+
+fn lists() -> BTreeMap<String, FieldType> {
+    BTreeMap::from([
+        ("blocked_merchants".to_owned(), FieldType::Text),
+        ("risky_categories".to_owned(), FieldType::Number),
+    ])
+}
+
+/// The problems of a source, from whatever it is compiled as.
+fn problems_of(compile: impl FnOnce(&mut Compiler<'_>) -> Vec<Problem>) -> Vec<Problem> {
+    let schema = schema();
+    let mut compiler = Compiler::new(&schema, lists());
+    compile(&mut compiler)
+}
+
+/// Slots by number, some of them with texts.
+#[derive(Default, Debug)]
+struct Values {
+    cells: Vec<Cell>,
+    texts: Vec<Option<String>>,
+}
+
+impl Slots for Values {
+    fn cell(&self, slot: SlotId) -> Cell {
+        self.cells
+            .get(slot.0 as usize)
+            .copied()
+            .unwrap_or(Cell::MISSING)
+    }
+
+    fn text(&self, slot: SlotId) -> Option<&str> {
+        self.texts.get(slot.0 as usize)?.as_deref()
+    }
+}

@@ -1,0 +1,165 @@
+//! Reading a policy folder whole.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use tollgate_expr::{Compiler, Frame, Layout, SlotId};
+use tollgate_source::Diagnostics;
+use tollgate_types::{Cell, FieldId, FieldType, Rates, Record, Schema};
+
+use crate::condition::note_problems;
+use crate::fallback::FallbackFile;
+use crate::features_file::Named;
+use crate::folder::Folder;
+use crate::lists::List;
+use crate::rule_file::{Ids, WrittenRule};
+use crate::{
+    Digest, Fallback, ListId, Lists, RuleSet, fallback, features_file, fx_file, list_file,
+    rule_file, schema_file,
+};
+
+/// A policy without its models, compiled. Immutable.
+#[derive(Clone, Debug)]
+pub struct Logic {
+    pub schema: Arc<Schema>,
+    pub rates: Rates,
+    /// The slots that rules, features and the fallback table read.
+    pub layout: Layout,
+    pub rules: RuleSet,
+    pub lists: Lists,
+    pub fallback: Fallback,
+    /// [`Digest::hex`] of the files read here.
+    pub digest: String,
+    /// The same, for whoever adds the files of models.
+    pub files: Digest,
+    lookups: Vec<(ListId, FieldId, SlotId)>,
+}
+
+impl Logic {
+    /// Answers every `… in lists.…` of the policy for one transaction.
+    pub fn fill_lookups(&self, record: &Record<'_>, frame: &mut Frame<'_>) {
+        for &(list, field, slot) in &self.lookups {
+            let value = record.cell(field);
+            if !value.is_missing() {
+                let listed = self.lists.contains(list, value, record.event_time());
+                frame.set(slot, Cell::flag(listed));
+            }
+        }
+    }
+}
+
+/// Reads and compiles a policy folder. Either the policy and the warnings about it, or everything that is wrong
+/// in any of its files, warnings included.
+pub fn load(dir: &Path) -> Result<(Logic, Diagnostics), Diagnostics> {
+    let mut notes = Diagnostics::default();
+    let mut folder = Folder::open(dir)?;
+    let files = Files::read(&mut folder, &mut notes);
+    let logic = files.compile(folder.digest, &mut notes);
+    match logic {
+        Some(logic) if !notes.has_errors() => Ok((logic, notes)),
+        _ => Err(notes),
+    }
+}
+
+/// Everything read, expressions not compiled yet.
+struct Files {
+    schema: Option<Schema>,
+    rates: Option<Rates>,
+    features: Vec<Named>,
+    lists: Vec<List>,
+    rules: Vec<WrittenRule>,
+    fallback: Option<FallbackFile>,
+}
+
+impl Files {
+    fn read(folder: &mut Folder, notes: &mut Diagnostics) -> Self {
+        let schema = folder
+            .required(
+                "schema.yaml",
+                "create it with `attributes:` and `entities:`",
+                notes,
+            )
+            .and_then(|file| schema_file::read(&file, notes));
+        let rates = folder
+            .required("fx.yaml", "create it with `base: USD` and `rates:`", notes)
+            .and_then(|file| fx_file::read(&file, notes));
+        let features = folder
+            .optional("features.yaml", notes)
+            .map(|file| features_file::read(&file, notes))
+            .unwrap_or_default();
+        let mut lists = Vec::new();
+        for (name, file) in folder.files("lists", "csv", notes) {
+            lists.extend(list_file::read(&name, &file, notes));
+        }
+        let mut ids = Ids::default();
+        let mut rules = Vec::new();
+        for (_, file) in folder.files("rules", "yaml", notes) {
+            rules.extend(rule_file::read(&file, &mut ids, notes));
+        }
+        let fallback = folder
+            .required(
+                "fallback.yaml",
+                "create it with `cases:`, `otherwise:` and `static:`",
+                notes,
+            )
+            .and_then(|file| fallback::read(&file, &mut ids, notes));
+        folder.warn_of_strays(notes);
+        Self {
+            schema,
+            rates,
+            features,
+            lists,
+            rules,
+            fallback,
+        }
+    }
+
+    /// Without a good schema no expression can be checked: each would be wrong only because the schema is.
+    fn compile(self, files: Digest, notes: &mut Diagnostics) -> Option<Logic> {
+        let schema = Arc::new(self.schema?);
+        let kinds: BTreeMap<String, FieldType> = self
+            .lists
+            .iter()
+            .map(|list| (list.name().to_owned(), list.kind()))
+            .collect();
+        let mut compiler = Compiler::new(&schema, kinds.clone());
+        let mut unused = Compiler::new(&schema, kinds);
+        for Named { name, source, file } in &self.features {
+            if let Err(problems) = compiler.feature(name, &source.value) {
+                note_problems(problems, source, file, notes);
+            } else if unused.feature(name, &source.value).is_err() {
+                debug_assert!(
+                    false,
+                    "two equal compilers disagree about the feature {name}"
+                );
+            }
+        }
+        let mut rules = RuleSet::default();
+        for rule in self.rules {
+            rule.compile(&mut compiler, &mut unused, &mut rules, notes);
+        }
+        let fallback = self.fallback.map(|file| file.compile(&mut compiler, notes));
+        let layout = compiler.finish();
+        let lists = Lists::new(self.lists);
+        let resolve = |(lookup, slot): &(tollgate_expr::Lookup, SlotId)| {
+            Some((lists.find(&lookup.list)?, lookup.field, *slot))
+        };
+        let lookups = layout
+            .lookups
+            .iter()
+            .map(resolve)
+            .collect::<Option<Vec<_>>>()?;
+        Some(Logic {
+            rates: self.rates?,
+            rules,
+            fallback: fallback?,
+            digest: files.hex(),
+            files,
+            lookups,
+            layout,
+            lists,
+            schema,
+        })
+    }
+}

@@ -1,0 +1,215 @@
+//! `rules/*.yaml`: reading rules, all mistakes of all rules at once.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tollgate_expr::Compiler;
+use tollgate_source::{
+    Diagnostic, Diagnostics, Fields, Located, Node, NodeKind, SourceFile, parse,
+};
+
+use crate::answer::{Answer, as_name, is_name, unknown_word};
+use crate::condition::note_problems;
+use crate::{Mode, Rule, RuleSet};
+
+/// A rule as it is written, its condition not compiled yet.
+pub(crate) struct WrittenRule {
+    file: Arc<SourceFile>,
+    id: Arc<str>,
+    description: Arc<str>,
+    owner: Option<String>,
+    tags: Vec<String>,
+    when: Located<String>,
+    answer: Answer,
+    mode: Mode,
+    overrides_allow: bool,
+}
+
+const KEYS: [&str; 9] = [
+    "id",
+    "description",
+    "owner",
+    "tags",
+    "when",
+    "then",
+    "reason",
+    "mode",
+    "overrides_allow",
+];
+
+/// Reads the rules of one file; those with a mistake are noted and left out.
+pub(crate) fn read(
+    file: &Arc<SourceFile>,
+    ids: &mut Ids,
+    notes: &mut Diagnostics,
+) -> Vec<WrittenRule> {
+    let Ok(node) = parse(file).map_err(|error| notes.push(error)) else {
+        return Vec::new();
+    };
+    if node.kind == NodeKind::Empty {
+        return Vec::new();
+    }
+    let Some(fields) = Fields::of("a file of rules", &node, file, &["rules"], notes) else {
+        return Vec::new();
+    };
+    let help = "write `rules:` and below it a list: `  - id: …`";
+    if fields.required("rules", help, notes).is_none() {
+        return Vec::new();
+    }
+    let rules = fields.list("rules", notes).unwrap_or_default();
+    rules
+        .iter()
+        .filter_map(|node| read_rule(node, file, ids, notes))
+        .collect()
+}
+
+fn read_rule(
+    node: &Node,
+    file: &Arc<SourceFile>,
+    ids: &mut Ids,
+    notes: &mut Diagnostics,
+) -> Option<WrittenRule> {
+    let fields = Fields::of("a rule", node, file, &KEYS, notes)?;
+    let id = ids.read(&fields, file, notes);
+    let help = "add `description:` with a sentence that says what it catches";
+    let description = fields.required_text("description", help, notes);
+    let when = fields.required_text("when", "add `when:` with a condition", notes);
+    let said = description.as_ref().map_or("", |text| text.value.as_str());
+    let answer_id = id.clone().unwrap_or_else(|| Arc::from(""));
+    let answer = Answer::read(&fields, file, &answer_id, said, notes);
+    let mode = read_mode(&fields, file, notes);
+    let overrides_allow = fields.flag("overrides_allow", notes);
+    if let (Some(flag), Some(answer)) = (&overrides_allow, &answer)
+        && flag.value
+        && answer.outcome() == tollgate_types::Outcome::Approve
+    {
+        let message = "an allow rule cannot override allow rules";
+        notes.push(
+            Diagnostic::error(file, flag.span.clone(), message)
+                .with_help("remove this line, or let the rule do something else than approve"),
+        );
+    }
+    let words = |texts: Option<Vec<Located<String>>>| {
+        texts
+            .unwrap_or_default()
+            .into_iter()
+            .map(|text| text.value)
+            .collect()
+    };
+    Some(WrittenRule {
+        owner: fields.text("owner", notes).map(|owner| owner.value),
+        tags: words(fields.texts("tags", notes)),
+        file: Arc::clone(file),
+        id: id?,
+        description: said.into(),
+        when: when?,
+        answer: answer?,
+        mode: mode?,
+        overrides_allow: overrides_allow.is_some_and(|flag| flag.value),
+    })
+}
+
+fn read_mode(fields: &Fields<'_>, file: &Arc<SourceFile>, notes: &mut Diagnostics) -> Option<Mode> {
+    let Some(written) = fields.text("mode", notes) else {
+        return Some(Mode::Enforce);
+    };
+    let mode = Mode::ALL
+        .into_iter()
+        .find(|mode| mode.name() == written.value);
+    if mode.is_none() {
+        notes.push(unknown_word(
+            "a mode",
+            &written,
+            &Mode::ALL.map(Mode::name),
+            file,
+        ));
+    }
+    mode
+}
+
+impl WrittenRule {
+    /// Compiles the condition and adds the rule; what is wrong is noted. Rules that are off are checked by a
+    /// compiler of their own, so that what only they read is never computed.
+    pub(crate) fn compile<'s>(
+        self,
+        compiler: &mut Compiler<'s>,
+        unused: &mut Compiler<'s>,
+        rules: &mut RuleSet,
+        notes: &mut Diagnostics,
+    ) {
+        let compiler = if self.mode == Mode::Off {
+            unused
+        } else {
+            compiler
+        };
+        match compiler.condition(&self.when.value) {
+            Ok(condition) => {
+                note_problems(condition.warnings, &self.when, &self.file, notes);
+                let rule = Rule {
+                    id: self.id,
+                    description: self.description,
+                    owner: self.owner,
+                    tags: self.tags,
+                    when: self.when.value,
+                    answer: self.answer,
+                    mode: self.mode,
+                    overrides_allow: self.overrides_allow,
+                    reads_score: condition.reads_score,
+                };
+                rules.push(rule, condition.program);
+            }
+            Err(problems) => note_problems(problems, &self.when, &self.file, notes),
+        }
+    }
+}
+
+/// The ids of all rules and fallback cases: they name reasons and count matches, so each is used once.
+pub(crate) struct Ids {
+    /// Where each was used first, as file and line.
+    used: BTreeMap<String, String>,
+}
+
+impl Default for Ids {
+    fn default() -> Self {
+        let last_answers = ["otherwise", "static"];
+        let reserved = "the fallback table's last answers";
+        Self {
+            used: last_answers
+                .map(|id| (id.to_owned(), reserved.to_owned()))
+                .into(),
+        }
+    }
+}
+
+impl Ids {
+    /// Reads the key `id`; one with a mistake is noted, and `None`.
+    pub(crate) fn read(
+        &mut self,
+        fields: &Fields<'_>,
+        file: &Arc<SourceFile>,
+        notes: &mut Diagnostics,
+    ) -> Option<Arc<str>> {
+        let help = "add `id:` with small letters, digits and hyphens, such as card-testing-burst";
+        let written = fields.required_text("id", help, notes)?;
+        if !is_name(&written.value, '-') {
+            let message = format!("`{}` is not an id", written.value);
+            let help = match as_name(&written.value, '-') {
+                Some(meant) => format!("write `{meant}`: small letters, digits and hyphens"),
+                None => "write small letters, digits and hyphens".to_owned(),
+            };
+            notes.push(Diagnostic::error(file, written.span, message).with_help(help));
+            return None;
+        }
+        let here = format!("{}:{}", file.path, file.position(written.span.start).0);
+        if let Some(first) = self.used.get(&written.value) {
+            let message = format!("the id `{}` is used twice", written.value);
+            notes.push(
+                Diagnostic::error(file, written.span, message)
+                    .with_help(format!("choose another; this one is taken by {first}")),
+            );
+            return None;
+        }
+        self.used.insert(written.value.clone(), here);
+        Some(written.value.into())
+    }
+}

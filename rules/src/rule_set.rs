@@ -1,0 +1,136 @@
+//! The rules of a policy, compiled and kept apart by whether they need the model's score.
+
+use std::sync::Arc;
+
+use tollgate_expr::{Frame, Program};
+use tollgate_types::Outcome;
+
+use crate::{Answer, Matches};
+
+/// A rule's place among [`RuleSet::rules`]: files by name, rules in the order of their file.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct RuleIndex(pub u32);
+
+/// What a rule's match does.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Mode {
+    /// It decides.
+    Enforce,
+    /// It is reported and never decides (DE-1).
+    Shadow,
+    /// It is checked when loaded and never evaluated.
+    Off,
+}
+
+impl Mode {
+    pub const ALL: [Self; 3] = [Self::Enforce, Self::Shadow, Self::Off];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Enforce => "enforce",
+            Self::Shadow => "shadow",
+            Self::Off => "off",
+        }
+    }
+}
+
+/// A rule as it was loaded.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Rule {
+    pub id: Arc<str>,
+    pub description: Arc<str>,
+    pub owner: Option<String>,
+    pub tags: Vec<String>,
+    /// The condition as it is written.
+    pub when: String,
+    pub answer: Answer,
+    pub mode: Mode,
+    /// An allow rule's match does not approve while this one matches too.
+    pub overrides_allow: bool,
+    /// It can only be evaluated once the model has answered.
+    pub reads_score: bool,
+}
+
+impl Rule {
+    /// Whether it approves what other rules would not.
+    pub(crate) fn is_allow(&self) -> bool {
+        self.answer.outcome() == Outcome::Approve
+    }
+}
+
+/// Every rule, and the compiled conditions of those that are not off.
+#[derive(Clone, Debug, Default)]
+pub struct RuleSet {
+    rules: Vec<Rule>,
+    without_score: Vec<(RuleIndex, Program)>,
+    with_score: Vec<(RuleIndex, Program)>,
+    pub(crate) pending: Pending,
+}
+
+/// What the enforced rules that read the score could still do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Pending {
+    pub(crate) severest: Option<Outcome>,
+    pub(crate) allow: bool,
+    pub(crate) overrides_allow: bool,
+}
+
+impl RuleSet {
+    pub(crate) fn push(&mut self, rule: Rule, program: Program) {
+        let index = RuleIndex(u32::try_from(self.rules.len()).unwrap_or(u32::MAX));
+        match (rule.mode, rule.reads_score) {
+            (Mode::Off, _) => {}
+            (_, true) => self.with_score.push((index, program)),
+            (_, false) => self.without_score.push((index, program)),
+        }
+        if rule.mode == Mode::Enforce && rule.reads_score {
+            let pending = &mut self.pending;
+            pending.severest = pending.severest.max(Some(rule.answer.outcome()));
+            pending.allow |= rule.is_allow();
+            pending.overrides_allow |= rule.overrides_allow;
+        }
+        self.rules.push(rule);
+    }
+
+    /// All rules, those that are off included.
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    pub fn rule(&self, index: RuleIndex) -> Option<&Rule> {
+        self.rules
+            .get(usize::try_from(index.0).unwrap_or(usize::MAX))
+    }
+
+    /// Whether any rule that is not off reads the model's score.
+    pub fn reads_score(&self) -> bool {
+        !self.with_score.is_empty()
+    }
+
+    /// An empty collection for one transaction. Allocates only once a rule matches.
+    pub const fn matches(&self) -> Matches<'_> {
+        Matches::new(self)
+    }
+
+    /// Evaluates the rules that do not read the model's score.
+    pub fn match_without_score<'r>(&'r self, frame: &Frame<'_>, matches: &mut Matches<'r>) {
+        matches.extend(matching(&self.without_score, frame));
+        matches.without_score_done();
+    }
+
+    /// Evaluates the rules that read the model's score, which must be in the frame.
+    pub fn match_with_score<'r>(&'r self, frame: &Frame<'_>, matches: &mut Matches<'r>) {
+        matches.extend(matching(&self.with_score, frame));
+        matches.with_score_done();
+    }
+}
+
+fn matching<'p>(
+    programs: &'p [(RuleIndex, Program)],
+    frame: &'p Frame<'_>,
+) -> impl Iterator<Item = RuleIndex> + 'p {
+    programs
+        .iter()
+        .filter(|(_, program)| program.is_true(frame))
+        .map(|(index, _)| *index)
+}
