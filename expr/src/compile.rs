@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::program::{CHAINS_MAX, Op, STACK_MAX};
+use crate::program::{CHAINS_MAX, Gate, Op, STACK_MAX};
 use crate::tree::Node;
 use crate::values::Comparison;
 use crate::{Problem, Program, SlotId};
@@ -133,27 +133,66 @@ impl Emitter {
         self.chains += 1;
         let mut leaving = Vec::with_capacity(terms.len());
         for (at, term) in terms.iter().enumerate() {
+            let first = self.ops.len();
             self.emit(term)?;
             if at + 1 < terms.len() {
-                leaving.push(self.ops.len());
-                self.ops.push(Op::Term {
-                    decided_by,
-                    chain,
-                    end: 0,
-                });
+                self.leave(
+                    first,
+                    Gate {
+                        decided_by,
+                        chain,
+                        end: 0,
+                    },
+                );
+                leaving.push(self.ops.len() - 1);
             }
         }
         self.ops.push(Op::EndChain { decided_by, chain });
         self.chains -= 1;
-        let end = place(self.ops.len());
+        let chain_end = self.next()?;
         for at in leaving {
-            self.ops[at] = Op::Term {
-                decided_by,
-                chain,
-                end,
-            };
+            if let Op::Term(gate) | Op::NumberTerm { gate, .. } | Op::BitsTerm { gate, .. } =
+                &mut self.ops[at]
+            {
+                gate.end = chain_end;
+            }
         }
         Ok(())
+    }
+
+    /// Ends a term whose operations begin at `first`, in one operation with it if it is a single test. More than
+    /// one operation may have jumps to their end, where the gate must be then.
+    fn leave(&mut self, first: usize, gate: Gate) {
+        let single = self.ops.len() == first + 1;
+        let small = |slot: SlotId| u16::try_from(slot.0).ok().filter(|_| single);
+        let fused = match self.ops.last().copied() {
+            Some(Op::TestNumber {
+                comparison,
+                slot,
+                number,
+            }) => small(slot).map(|slot| Op::NumberTerm {
+                comparison,
+                gate,
+                slot,
+                number,
+            }),
+            Some(Op::TestBits { equal, slot, bits }) => small(slot).map(|slot| Op::BitsTerm {
+                equal,
+                gate,
+                slot,
+                bits,
+            }),
+            _ => None,
+        };
+        match fused {
+            Some(op) => self.ops[first] = op,
+            None => self.ops.push(Op::Term(gate)),
+        }
+    }
+
+    /// Where the next operation will be. A source of 4 KiB never makes so many that a jump cannot hold it.
+    fn next(&self) -> Result<u16, TooDeep> {
+        u16::try_from(self.ops.len()).map_err(|_| TooDeep)
     }
 
     fn choose(&mut self, [condition, yes, no]: &[Node; 3]) -> Result<(), TooDeep> {
@@ -163,9 +202,9 @@ impl Emitter {
         self.emit(yes)?;
         let jump = self.ops.len();
         self.ops.push(Op::Jump(0));
-        let otherwise = place(self.ops.len());
+        let otherwise = self.next()?;
         self.emit(no)?;
-        let end = place(self.ops.len());
+        let end = self.next()?;
         self.ops[branch] = Op::Branch { otherwise, end };
         self.ops[jump] = Op::Jump(end);
         Ok(())
@@ -202,7 +241,7 @@ fn sorted(bits: &[u64]) -> Box<[u64]> {
     bits.into()
 }
 
-/// Programs are a few hundred operations: an expression's length is limited before it is parsed.
+/// Texts, sets and zones are a few: an expression's length is limited before it is parsed.
 fn place(at: usize) -> u32 {
     u32::try_from(at).unwrap_or(u32::MAX)
 }

@@ -73,3 +73,87 @@ impl Slots for Frame<'_> {
 fn index(slot: SlotId) -> usize {
     usize::try_from(slot.0).unwrap_or(usize::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use tollgate_types::{
+        CardId, Currency, EventTime, Money, Rates, SchemaBuilder, Span, Transaction, TransactionId,
+        builtin,
+    };
+
+    use super::*;
+    use crate::Compiler;
+
+    #[test]
+    fn features_are_computed_in_order_from_what_was_set() {
+        let mut builder = SchemaBuilder::default();
+        builder
+            .entity("card", &["card_id".to_owned()], &[], Span::from_days(1))
+            .unwrap();
+        let schema = builder.build();
+        let mut compiler = Compiler::new(&schema, BTreeMap::new());
+        compiler
+            .feature("busy", "card.last(\"1h\").count() > 3")
+            .unwrap();
+        compiler
+            .feature(
+                "busy_at_home",
+                "features.busy && transaction.currency == \"EUR\"",
+            )
+            .unwrap();
+        let named = compiler
+            .condition("transaction.merchant_id.startsWith(\"air\")")
+            .unwrap();
+        let layout = compiler.finish();
+
+        let transaction = transaction();
+        let euro = Currency::parse("EUR").unwrap();
+        let rates = Rates::new(euro, BTreeMap::new()).unwrap();
+        let record = Record::new(&transaction, &schema, &rates).unwrap();
+        let mut frame = Frame::new(&layout, &record);
+        let slots = layout.features.iter().map(|feature| feature.slot);
+        let slots: Vec<SlotId> = slots.collect();
+        assert!(frame.cell(layout.score).is_missing());
+        frame.evaluate_features(&layout);
+        assert!(slots.iter().all(|slot| frame.cell(*slot).is_missing()));
+
+        frame.set(layout.aggregates[0].1, Cell::number(4.0));
+        frame.evaluate_features(&layout);
+        assert_eq!(
+            slots
+                .iter()
+                .map(|slot| frame.cell(*slot).as_flag())
+                .collect::<Vec<_>>(),
+            [Some(true), Some(true)]
+        );
+        assert!(named.program.is_true(&frame));
+        let merchant = SlotId(u32::from(builtin::MERCHANT_ID.0));
+        assert_eq!(Slots::text(&frame, merchant), Some("airline"));
+        assert_eq!(Slots::text(&frame, layout.score), None);
+        assert_eq!(Slots::text(&frame, SlotId(u32::MAX)), None);
+        assert!(frame.cell(SlotId(u32::MAX)).is_missing());
+    }
+
+    fn transaction() -> Transaction {
+        Transaction {
+            id: TransactionId::parse("t1").unwrap(),
+            event_time: EventTime::from_micros(1),
+            card_id: CardId::parse("c1").unwrap(),
+            amount: Money {
+                amount_minor: 1250,
+                currency: Currency::parse("EUR").unwrap(),
+            },
+            merchant_id: "airline".to_owned(),
+            merchant_category_code: None,
+            merchant_country: None,
+            terminal_id: None,
+            channel: None,
+            card_country: None,
+            device_id: None,
+            ip_address: None,
+            attributes: Vec::new(),
+        }
+    }
+}

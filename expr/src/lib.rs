@@ -15,6 +15,7 @@ mod frame;
 mod grammar;
 mod kind;
 mod layout;
+mod limits;
 mod parse;
 mod problem;
 mod program;

@@ -1,21 +1,16 @@
 //! Splits an expression into tokens, before the CEL parser sees it.
 //!
-//! The parser aborts the process on hostile depth and speaks of grammar rules when something is amiss. So length,
-//! nesting and the number of operators are bounded here, what the language leaves out of CEL (byte strings, raw
-//! strings, odd escapes) is refused here, and the tokens' places give later problems their exact spans.
+//! The parser aborts the process on hostile input and speaks of grammar rules when something is amiss. So length is
+//! bounded here, what the language leaves out of CEL (byte strings, raw strings, odd escapes) is refused here, and
+//! the tokens' places give later problems their exact spans.
 
 use std::ops::Range;
 
 use crate::Problem;
+use crate::limits;
 
 /// Longest expression in bytes; the longest sensible rule is a tenth of it.
 const SOURCE_BYTES_MAX: usize = 4096;
-
-/// Deepest nesting of brackets and of `? :`. The parser recurses about ten calls for each.
-const NESTING_MAX: usize = 64;
-
-/// Most operators, dots, calls and commas: they bound the depth of the parser's tree and the time it takes.
-const OPERATORS_MAX: usize = 256;
 
 /// The tokens of one expression.
 #[derive(Debug)]
@@ -222,87 +217,17 @@ impl<'s> Scanner<'s> {
         self.problems.push(problem.with_help(help));
     }
 
-    fn finish(mut self) -> Result<Tokens<'s>, Vec<Problem>> {
-        if self.problems.is_empty() {
-            self.match_brackets();
+    fn finish(self) -> Result<Tokens<'s>, Vec<Problem>> {
+        if !self.problems.is_empty() {
+            return Err(self.problems);
         }
-        if self.problems.is_empty() {
-            self.problems.extend(self.too_many());
-        }
-        if self.problems.is_empty() {
-            Ok(Tokens {
-                source: self.source,
-                list: self.list,
-            })
-        } else {
-            Err(self.problems)
-        }
-    }
-
-    fn match_brackets(&mut self) {
-        let mut open: Vec<usize> = Vec::new();
-        for at in 0..self.list.len() {
-            let Token { kind, ref span, .. } = self.list[at];
-            let text = &self.source[span.clone()];
-            match (kind, open.last()) {
-                (Kind::Open, _) => open.push(at),
-                (Kind::Close, Some(&opening)) => {
-                    let expected = closing(&self.source[self.list[opening].span.clone()]);
-                    if text != expected {
-                        let message = format!("`{text}` closes a bracket that was not opened");
-                        let help = format!("close the bracket before it with `{expected}`");
-                        self.problems
-                            .push(Problem::error(span.clone(), message).with_help(help));
-                        return;
-                    }
-                    open.pop();
-                    self.list[opening].partner = Some(at);
-                    self.list[at].partner = Some(opening);
-                }
-                (Kind::Close, None) => {
-                    let message = format!("`{text}` closes a bracket that was not opened");
-                    self.problems.push(Problem::error(span.clone(), message));
-                    return;
-                }
-                _ => {}
-            }
-        }
-        if let Some(&opening) = open.last() {
-            let span = self.list[opening].span.clone();
-            let expected = closing(&self.source[span.clone()]);
-            let message = format!("this bracket is not closed; `{expected}` is missing");
-            self.problems.push(Problem::error(span, message));
-        }
-    }
-
-    fn too_many(&self) -> Option<Problem> {
-        let mut brackets = 0;
-        let mut questions = 0;
-        let mut operators = 0;
-        for token in &self.list {
-            match token.kind {
-                Kind::Open => brackets += 1,
-                Kind::Close => brackets -= 1,
-                Kind::Question => questions += 1,
-                _ => {}
-            }
-            operators += usize::from(match token.kind {
-                Kind::Name => self.source[token.span.clone()] == *"in",
-                Kind::Number | Kind::Text | Kind::Close | Kind::Colon => false,
-                _ => true,
-            });
-            if brackets + questions > NESTING_MAX {
-                let message = format!("brackets and `? :` are nested more than {NESTING_MAX} deep");
-                let problem = Problem::error(token.span.clone(), message);
-                return Some(problem.with_help("name the inner parts as features"));
-            }
-            if operators > OPERATORS_MAX {
-                let message = format!("the expression has more than {OPERATORS_MAX} operators");
-                let problem = Problem::error(token.span.clone(), message);
-                return Some(problem.with_help("use `in [..]` or a list, or write several rules"));
-            }
-        }
-        None
+        let mut tokens = Tokens {
+            source: self.source,
+            list: self.list,
+        };
+        limits::match_brackets(&mut tokens).map_err(|problem| vec![problem])?;
+        limits::check(&tokens).map_err(|problem| vec![problem])?;
+        Ok(tokens)
     }
 }
 
@@ -355,10 +280,6 @@ fn kind_of(sign: &str) -> Kind {
         ":" => Kind::Colon,
         _ => Kind::Operator,
     }
-}
-
-fn closing(open: &str) -> &'static str {
-    if open == "(" { ")" } else { "]" }
 }
 
 fn is_name_char(next: char) -> bool {
@@ -427,4 +348,44 @@ fn floor_char(text: &str, at: usize) -> usize {
         .rev()
         .find(|&at| text.is_char_boundary(at))
         .unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn definitions_differ_only_where_the_tokens_do() {
+        let same = [
+            "card.last('1h').count()>=6&&!x in[1,-2]",
+            "card . last( '1h' )\n.count( ) >= 6 // six\n && !x in [ 1 , -2 ]",
+        ];
+        let [first, second] = same.map(|source| scan(source).unwrap().canonical());
+        assert_eq!(first, "card.last('1h').count() >= 6 && ! x in [1, - 2]");
+        assert_eq!(first, second);
+        let again = scan(&first).unwrap().canonical();
+        assert_eq!(first, again);
+        for other in [
+            "card.last('1h').count() >= 7",
+            "card.last('1 h').count() >= 6",
+        ] {
+            assert_ne!(scan(other).unwrap().canonical(), first);
+        }
+    }
+
+    #[test]
+    fn every_token_has_its_place() {
+        let source = "a.b(\"é\") <= 1.5e-3 // é";
+        let tokens = scan(source).unwrap();
+        let texts: Vec<&str> = tokens.list.iter().map(|token| tokens.text(token)).collect();
+        assert_eq!(texts, ["a", ".", "b", "(", "\"é\"", ")", "<=", "1.5e-3"]);
+        assert_eq!(
+            (tokens.list[3].partner, tokens.list[5].partner),
+            (Some(5), Some(3))
+        );
+        assert_eq!(
+            (tokens.at(3), tokens.at(4), tokens.at(5)),
+            (Some(3), Some(4), None)
+        );
+    }
 }

@@ -66,23 +66,28 @@ fn parts(answer: &Answer) -> (Outcome, Option<Reason>) {
     (answer.outcome(), answer.reason().cloned())
 }
 
-/// The table as it is written, its conditions not compiled yet.
+/// The table as it is written, its conditions not compiled yet. What has a mistake is absent.
 pub(crate) struct FallbackFile {
     file: Arc<SourceFile>,
-    cases: Vec<Case>,
-    otherwise: Answer,
-    constant: Answer,
+    cases: Vec<WrittenCase>,
+    otherwise: Option<Answer>,
+    constant: Option<Answer>,
 }
 
-struct Case {
+struct WrittenCase {
+    when: Option<Located<String>>,
+    /// Everything else; absent if there is a mistake in it. The condition is still checked then.
+    rest: Option<Rest>,
+}
+
+struct Rest {
     id: Arc<str>,
     description: Arc<str>,
-    when: Located<String>,
     answer: Answer,
     levels: Vec<Degradation>,
 }
 
-/// Reads the table; `None`, with what is wrong noted, if an answer is missing. Cases with mistakes are left out.
+/// Reads the table; mistakes are noted. `None` if it is no table at all.
 pub(crate) fn read(
     file: &Arc<SourceFile>,
     ids: &mut Ids,
@@ -119,8 +124,8 @@ pub(crate) fn read(
     Some(FallbackFile {
         file: Arc::clone(file),
         cases,
-        otherwise: otherwise?,
-        constant: constant?,
+        otherwise,
+        constant,
     })
 }
 
@@ -129,7 +134,7 @@ fn read_case(
     file: &Arc<SourceFile>,
     ids: &mut Ids,
     notes: &mut Diagnostics,
-) -> Option<Case> {
+) -> Option<WrittenCase> {
     let known = ["id", "description", "when", "then", "reason", "levels"];
     let fields = Fields::of("a fallback case", node, file, &known, notes)?;
     let id = ids.read(&fields, file, notes);
@@ -144,13 +149,15 @@ fn read_case(
         Some(written) => read_levels(&written, file, notes),
         None => LEVELS.to_vec(),
     };
-    Some(Case {
-        id: id?,
-        description: said.into(),
-        when: when?,
-        answer: answer?,
-        levels,
-    })
+    let rest = || {
+        Some(Rest {
+            id: id?,
+            description: said.into(),
+            answer: answer?,
+            levels,
+        })
+    };
+    Some(WrittenCase { when, rest: rest() })
 }
 
 fn read_levels(
@@ -174,34 +181,47 @@ fn read_levels(
 }
 
 impl FallbackFile {
-    /// Compiles the conditions; a case that cannot be compiled is noted and left out.
-    pub(crate) fn compile(self, compiler: &mut Compiler<'_>, notes: &mut Diagnostics) -> Fallback {
-        let Self {
-            file,
-            cases,
-            otherwise,
-            constant,
-        } = self;
-        let mut compiled = Vec::new();
-        for case in cases {
-            match compiler.request_condition(&case.when.value) {
-                Ok(condition) => {
-                    note_problems(condition.warnings, &case.when, &file, notes);
-                    compiled.push(FallbackCase {
-                        id: case.id,
-                        description: case.description,
-                        answer: case.answer,
-                        levels: case.levels,
-                        program: condition.program,
-                    });
-                }
-                Err(problems) => note_problems(problems, &case.when, &file, notes),
-            }
-        }
-        Fallback {
-            cases: compiled,
-            otherwise,
-            constant,
-        }
+    /// Compiles the conditions; `None` if anything had a mistake.
+    pub(crate) fn compile(
+        self,
+        compiler: &mut Compiler<'_>,
+        notes: &mut Diagnostics,
+    ) -> Option<Fallback> {
+        let file = self.file;
+        // All cases are compiled before any is given up, so that all mistakes are noted.
+        let cases: Vec<_> = self
+            .cases
+            .into_iter()
+            .map(|case| case.compile(&file, compiler, notes))
+            .collect();
+        Some(Fallback {
+            cases: cases.into_iter().collect::<Option<_>>()?,
+            otherwise: self.otherwise?,
+            constant: self.constant?,
+        })
+    }
+}
+
+impl WrittenCase {
+    fn compile(
+        self,
+        file: &Arc<SourceFile>,
+        compiler: &mut Compiler<'_>,
+        notes: &mut Diagnostics,
+    ) -> Option<FallbackCase> {
+        let when = self.when?;
+        let condition = compiler
+            .request_condition(&when.value)
+            .map_err(|problems| note_problems(problems, &when, file, notes))
+            .ok()?;
+        note_problems(condition.warnings, &when, file, notes);
+        let rest = self.rest?;
+        Some(FallbackCase {
+            id: rest.id,
+            description: rest.description,
+            answer: rest.answer,
+            levels: rest.levels,
+            program: condition.program,
+        })
     }
 }

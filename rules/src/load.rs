@@ -139,7 +139,9 @@ impl Files {
         for rule in self.rules {
             rule.compile(&mut compiler, &mut unused, &mut rules, notes);
         }
-        let fallback = self.fallback.map(|file| file.compile(&mut compiler, notes));
+        let fallback = self
+            .fallback
+            .and_then(|file| file.compile(&mut compiler, notes));
         let layout = compiler.finish();
         let lists = Lists::new(self.lists);
         let resolve = |(lookup, slot): &(tollgate_expr::Lookup, SlotId)| {

@@ -15,11 +15,16 @@ use crate::{Mode, Rule, RuleSet};
 /// A rule as it is written, its condition not compiled yet.
 pub(crate) struct WrittenRule {
     file: Arc<SourceFile>,
+    when: Option<Located<String>>,
+    /// Everything else; absent if there is a mistake in it. The condition is still checked then.
+    rest: Option<Rest>,
+}
+
+struct Rest {
     id: Arc<str>,
     description: Arc<str>,
     owner: Option<String>,
     tags: Vec<String>,
-    when: Located<String>,
     answer: Answer,
     mode: Mode,
     overrides_allow: bool,
@@ -37,7 +42,7 @@ const KEYS: [&str; 9] = [
     "overrides_allow",
 ];
 
-/// Reads the rules of one file; those with a mistake are noted and left out.
+/// Reads the rules of one file; mistakes are noted.
 pub(crate) fn read(
     file: &Arc<SourceFile>,
     ids: &mut Ids,
@@ -89,23 +94,23 @@ fn read_rule(
                 .with_help("remove this line, or let the rule do something else than approve"),
         );
     }
-    let words = |texts: Option<Vec<Located<String>>>| {
-        texts
-            .unwrap_or_default()
-            .into_iter()
-            .map(|text| text.value)
-            .collect()
+    let owner = fields.text("owner", notes).map(|owner| owner.value);
+    let tags = fields.texts("tags", notes).unwrap_or_default();
+    let rest = || {
+        Some(Rest {
+            id: id?,
+            description: said.into(),
+            owner,
+            tags: tags.into_iter().map(|tag| tag.value).collect(),
+            answer: answer?,
+            mode: mode?,
+            overrides_allow: overrides_allow.is_some_and(|flag| flag.value),
+        })
     };
     Some(WrittenRule {
-        owner: fields.text("owner", notes).map(|owner| owner.value),
-        tags: words(fields.texts("tags", notes)),
         file: Arc::clone(file),
-        id: id?,
-        description: said.into(),
-        when: when?,
-        answer: answer?,
-        mode: mode?,
-        overrides_allow: overrides_allow.is_some_and(|flag| flag.value),
+        when,
+        rest: rest(),
     })
 }
 
@@ -137,28 +142,30 @@ impl WrittenRule {
         rules: &mut RuleSet,
         notes: &mut Diagnostics,
     ) {
-        let compiler = if self.mode == Mode::Off {
-            unused
-        } else {
-            compiler
+        let Some(when) = self.when else { return };
+        let is_off = self
+            .rest
+            .as_ref()
+            .is_some_and(|rest| rest.mode == Mode::Off);
+        let compiler = if is_off { unused } else { compiler };
+        let condition = match compiler.condition(&when.value) {
+            Ok(condition) => condition,
+            Err(problems) => return note_problems(problems, &when, &self.file, notes),
         };
-        match compiler.condition(&self.when.value) {
-            Ok(condition) => {
-                note_problems(condition.warnings, &self.when, &self.file, notes);
-                let rule = Rule {
-                    id: self.id,
-                    description: self.description,
-                    owner: self.owner,
-                    tags: self.tags,
-                    when: self.when.value,
-                    answer: self.answer,
-                    mode: self.mode,
-                    overrides_allow: self.overrides_allow,
-                    reads_score: condition.reads_score,
-                };
-                rules.push(rule, condition.program);
-            }
-            Err(problems) => note_problems(problems, &self.when, &self.file, notes),
+        note_problems(condition.warnings, &when, &self.file, notes);
+        if let Some(rest) = self.rest {
+            let rule = Rule {
+                id: rest.id,
+                description: rest.description,
+                owner: rest.owner,
+                tags: rest.tags,
+                when: when.value,
+                answer: rest.answer,
+                mode: rest.mode,
+                overrides_allow: rest.overrides_allow,
+                reads_score: condition.reads_score,
+            };
+            rules.push(rule, condition.program);
         }
     }
 }

@@ -4,6 +4,10 @@
 //! `>>> <path>` begins a file of the folder, `>>> expected` the answer. Files that are not given are those of a
 //! good policy; one that is given with nothing in it is left out. With `UPDATE_EXPECTED=1` the answers are
 //! written into the files.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on should say where"
+)]
 
 use std::collections::BTreeMap;
 use std::fs;

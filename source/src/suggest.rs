@@ -1,7 +1,7 @@
 //! "Did you mean": the nearest of a few known words.
 
 /// Words less alike than this (Damerau–Levenshtein, 1 = the same) are no help as a suggestion.
-const SIMILARITY_MIN: f64 = 0.5;
+const SIMILARITY_MIN: f64 = 0.6;
 
 /// Most words listed where none is near: a longer list is no longer read.
 const LISTED_MAX: usize = 16;

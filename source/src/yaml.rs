@@ -24,6 +24,27 @@ pub(crate) fn options() -> serde_saphyr::Options {
 const SYNTAX_HELP: &str = "check the indentation; a value that has `: ` or ` #` in it, or begins with one of \
                            ! & * @ % [ { \" ', goes into quotes or on its own lines below `>-`";
 
+/// The library's words for the most common mistakes, and words that say what is wrong to someone who does not
+/// know YAML's.
+const SYNTAX_MESSAGES: [(&str, &str); 4] = [
+    (
+        "mapping values are not allowed in this context",
+        "a key and its `:` cannot stand here",
+    ),
+    (
+        "illegal placement of ':' indicator",
+        "a key and its `:` cannot stand here",
+    ),
+    (
+        "invalid trailing content after double-quoted scalar",
+        "nothing can follow the closing quote of a value",
+    ),
+    (
+        "only single YAML document expected but multiple found",
+        "the file has a second document, begun by `---`",
+    ),
+];
+
 /// A value and the bytes of the file's text it was read from.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Located<T> {
@@ -130,11 +151,29 @@ pub(crate) fn diagnostic(file: &Arc<SourceFile>, error: &Error) -> Diagnostic {
         }
         Error::Eof { .. } => at("the file ends too early".to_owned()),
         Error::Message { msg, .. } | Error::HookError { msg, .. } => at(msg.clone()),
-        Error::UnsupportedTag { tag, .. } => at(format!(
-            "`{tag}` is a tag to YAML and would be lost"
-        ))
-        .with_help("a value that begins with `!` goes into quotes or on its own lines below `>-`"),
-        other => at(UserMessageFormatter.format_message(other).into_owned()).with_help(SYNTAX_HELP),
+        Error::UnsupportedTag { tag, .. } => {
+            // The library points behind the tag.
+            let start = file.text[..span.start]
+                .rfind(tag.as_str())
+                .unwrap_or(span.start);
+            let end = start + tag.len();
+            Diagnostic::error(
+                file,
+                start..end,
+                format!("`{tag}` is a tag to YAML and would be lost"),
+            )
+            .with_help(
+                "a value that begins with `!` goes into quotes or on its own lines below `>-`",
+            )
+        }
+        other => {
+            let message = UserMessageFormatter.format_message(other);
+            let known = SYNTAX_MESSAGES
+                .iter()
+                .find(|(theirs, _)| *theirs == message);
+            let message = known.map_or(message.as_ref(), |(_, ours)| ours);
+            at(message.to_owned()).with_help(SYNTAX_HELP)
+        }
     }
 }
 
@@ -279,28 +318,28 @@ error: the key `port` is written twice
         for (yaml, message, position) in [
             (
                 "é: 1\n  mode: a\n",
-                "mapping values are not allowed in this context",
+                "a key and its `:` cannot stand here",
                 (2, 7),
             ),
             (
                 "port: [1\nmode: a\n",
-                "illegal placement of ':' indicator",
+                "a key and its `:` cannot stand here",
                 (2, 5),
             ),
             ("port: \"1\n", "unclosed quote", (1, 7)),
             (
                 "a: b ? c : d\n",
-                "mapping values are not allowed in this context",
+                "a key and its `:` cannot stand here",
                 (1, 10),
             ),
             (
                 "a: \"x\" in b\n",
-                "invalid trailing content after double-quoted scalar",
+                "nothing can follow the closing quote of a value",
                 (1, 8),
             ),
             (
                 "a: 1\n---\nb: 2\n",
-                "only single YAML document expected but multiple found",
+                "the file has a second document, begun by `---`",
                 (3, 1),
             ),
         ] {
@@ -322,6 +361,7 @@ error: the key `port` is written twice
                 error.message,
                 "`!transaction.is_guest` is a tag to YAML and would be lost"
             );
+            assert_eq!(error.span, 6..27);
             assert!(error.help.unwrap().contains("quotes"));
         }
     }

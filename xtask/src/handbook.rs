@@ -13,14 +13,14 @@ const REPORT: &str = "target/reports/handbook.json";
 
 /// Replays everything and compares; an error if a single value differs. Says so and does nothing where the data
 /// set is absent.
-pub(crate) fn run(data: &Path, build: tools::Build) -> anyhow::Result<()> {
+pub(crate) fn run(data: &Path) -> anyhow::Result<()> {
     if !data.exists() {
         println!("handbook: skipped, no data set at {}", data.display());
         return Ok(());
     }
     let data = data.canonicalize()?;
     let library = onnxruntime::ensure(&tools::root()?)?;
-    let tollgate = tools::build(build)?;
+    let tollgate = tools::build()?;
     let folder = tools::root()?.join("target/handbook");
     let policy = folder.join("policy");
     let mut assemble = tollgate.beside("tollgate-loadtest");

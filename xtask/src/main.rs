@@ -50,7 +50,7 @@ fn main() -> anyhow::Result<()> {
         Verb::Demo { arguments } => demo(&arguments),
         Verb::Test => tests::run(),
         Verb::Check => tidy::check(),
-        Verb::Handbook { data } => handbook::run(&data, tools::Build::Release),
+        Verb::Handbook { data } => handbook::run(&data),
         Verb::Train => train(),
         Verb::Onnxruntime => {
             println!("{}", onnxruntime::ensure(&root)?.display());
@@ -61,7 +61,7 @@ fn main() -> anyhow::Result<()> {
 
 fn demo(arguments: &[String]) -> anyhow::Result<()> {
     let library = onnxruntime::ensure(&tools::root()?)?;
-    let tollgate = tools::build(tools::Build::Release)?;
+    let tollgate = tools::build()?;
     let mut demo = tollgate.command();
     demo.env("TOLLGATE_MODEL__LIBRARY", library);
     demo.arg("demo").arg("--").args(arguments);
@@ -75,7 +75,7 @@ const BUNDLE: &str = "policy/models/travel-fraud/1";
 const TRAINING_HISTORY: [&str; 6] = ["--cards", "6000", "--days", "120", "--seed", "20260301"];
 
 fn train() -> anyhow::Result<()> {
-    let tollgate = tools::build(tools::Build::Release)?;
+    let tollgate = tools::build()?;
     std::fs::create_dir_all("target/training")?;
     let history = "target/training/history.jsonl.zst";
     let table = "target/training/features.csv";

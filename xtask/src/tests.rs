@@ -25,7 +25,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     count.step("python client by reflection", || python_client(&library));
     if Path::new(handbook::DATA).exists() {
         let data = Path::new(handbook::DATA);
-        count.step("handbook replay", || handbook::run(data, tools::Build::Release));
+        count.step("handbook replay", || handbook::run(data));
     } else {
         println!("skipped: handbook replay (no data set at {})", handbook::DATA);
         count.skipped += 1;
@@ -92,7 +92,7 @@ impl Count {
 
 /// A client that knows only the address lists the services and scores, built from reflection alone.
 fn python_client(library: &Path) -> anyhow::Result<()> {
-    let tollgate = tools::build(tools::Build::Release)?;
+    let tollgate = tools::build()?;
     let folder = tools::root()?.join("target/reflection");
     let serving = tools::serve(&tollgate, Path::new("policy"), library, &folder)?;
     let python = tools::python_environment("client", "scorer/tests/python/requirements.txt")?;

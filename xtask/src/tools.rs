@@ -16,13 +16,6 @@ pub(crate) fn root() -> anyhow::Result<PathBuf> {
     Ok(xtask.parent().context("the xtask folder has no parent")?.to_owned())
 }
 
-/// How the programs are built: as they are served, or quickly.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Build {
-    Release,
-    Dev,
-}
-
 /// The built `tollgate`, and the programs beside it.
 pub(crate) struct Tollgate {
     program: PathBuf,
@@ -38,8 +31,8 @@ impl Tollgate {
     }
 }
 
-/// Builds `tollgate` and `tollgate-loadtest`.
-pub(crate) fn build(build: Build) -> anyhow::Result<Tollgate> {
+/// Builds `tollgate` and `tollgate-loadtest` as they are served.
+pub(crate) fn build() -> anyhow::Result<Tollgate> {
     for (tool, package) in [("cc", "a C compiler"), ("make", "make")] {
         let found = Command::new(tool).arg("--version").stdout(Stdio::null()).status();
         if found.is_err() {
@@ -47,18 +40,11 @@ pub(crate) fn build(build: Build) -> anyhow::Result<Tollgate> {
         }
     }
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--locked", "-p", "tollgate-scorer", "-p", "tollgate-loadtest"]);
-    let folder = match build {
-        Build::Release => {
-            cargo.arg("--release");
-            "release"
-        }
-        Build::Dev => "debug",
-    };
-    println!("building tollgate ({folder}); the first time takes some minutes");
+    cargo.args(["build", "--release", "--locked", "-p", "tollgate-scorer", "-p", "tollgate-loadtest"]);
+    println!("building tollgate; the first time takes some minutes");
     run(&mut cargo)?;
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or("target".into(), PathBuf::from);
-    Ok(Tollgate { program: root()?.join(target).join(folder).join("tollgate") })
+    Ok(Tollgate { program: root()?.join(target).join("release/tollgate") })
 }
 
 /// Runs a program to its end; its failure is an error that shows what was run.

@@ -4,6 +4,7 @@
 //! an expression at once. A part that was found wrong is `None` from there on and causes no further problems.
 
 mod aggregates;
+mod chain;
 mod functions;
 mod membership;
 mod names;

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use tollgate_types::{Cell, FieldType, Schema, SchemaBuilder, Span};
 
-use crate::{Compiler, Problem, SlotId, Slots};
+use crate::{SlotId, Slots};
 
 /// Fields 0–12 are built in; 13 `product`, 14 `passengers`, 15 `refundable`, 16 `departure_time`.
 fn schema() -> Schema {
@@ -59,13 +59,6 @@ fn lists() -> BTreeMap<String, FieldType> {
         ("blocked_merchants".to_owned(), FieldType::Text),
         ("risky_categories".to_owned(), FieldType::Number),
     ])
-}
-
-/// The problems of a source, from whatever it is compiled as.
-fn problems_of(compile: impl FnOnce(&mut Compiler<'_>) -> Vec<Problem>) -> Vec<Problem> {
-    let schema = schema();
-    let mut compiler = Compiler::new(&schema, lists());
-    compile(&mut compiler)
 }
 
 /// Slots by number, some of them with texts.

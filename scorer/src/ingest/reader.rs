@@ -3,10 +3,10 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
-use rdkafka::{Message, Offset, TopicPartitionList};
+use rdkafka::{ClientContext, Message, Offset, TopicPartitionList};
 use tollgate_features::{Applied, Labelled, Origin};
 use tollgate_types::{EventTime, Record};
 
@@ -63,21 +63,21 @@ impl Topic {
 pub(super) struct Reader {
     topic: Topic,
     parts: Parts,
-    consumer: BaseConsumer,
+    consumer: BaseConsumer<Context>,
     dead_letters: DeadLetters,
     progress: Progress,
 }
 
 impl Reader {
     pub(super) fn new(topic: Topic, parts: Parts) -> Result<Self, IngestError> {
-        let consumer: BaseConsumer = kafka::client_config(&parts.config, &parts.bootstrap)
+        let consumer: BaseConsumer<Context> = kafka::client_config(&parts.config, &parts.bootstrap)
             // Positions are the store's own; the group exists because the protocol asks for a name.
             .set("group.id", "tollgate")
             .set("enable.auto.commit", "false")
             .set("enable.partition.eof", "true")
             // The default of 500 ms makes some brokers wait that long for the next record.
             .set("fetch.wait.max.ms", "5")
-            .create()?;
+            .create_with_context(Context)?;
         let name = topic.topic(&parts.config);
         let partitions = partitions(&consumer, &name)?;
         if partitions.is_empty() {
@@ -190,7 +190,20 @@ impl Reader {
     }
 }
 
-fn partitions(consumer: &BaseConsumer, topic: &str) -> Result<Vec<i32>, KafkaError> {
+/// What librdkafka reports besides records. The end of a partition is no error here: it is asked for.
+struct Context;
+
+impl ClientContext for Context {
+    fn error(&self, error: KafkaError, reason: &str) {
+        if !matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::PartitionEOF)) {
+            tracing::warn!(%error, reason, "kafka consumer");
+        }
+    }
+}
+
+impl ConsumerContext for Context {}
+
+fn partitions(consumer: &BaseConsumer<Context>, topic: &str) -> Result<Vec<i32>, KafkaError> {
     let metadata = consumer.fetch_metadata(Some(topic), METADATA_TIMEOUT)?;
     let found = metadata.topics().first().map_or(&[][..], |found| found.partitions());
     Ok(found.iter().map(rdkafka::metadata::MetadataPartition::id).collect())
