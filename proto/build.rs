@@ -10,7 +10,10 @@ const FILES: [&str; 2] = ["tollgate/v1/scoring.proto", "tollgate/v1/events.proto
 fn main() -> Result<(), Box<dyn Error>> {
     let descriptors = protox::compile(FILES, ["."])?;
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
-    std::fs::write(out.join("tollgate.v1.descriptors.bin"), descriptors.encode_to_vec())?;
+    std::fs::write(
+        out.join("tollgate.v1.descriptors.bin"),
+        descriptors.encode_to_vec(),
+    )?;
     tonic_prost_build::configure().compile_fds(descriptors)?;
     for file in FILES {
         println!("cargo:rerun-if-changed={file}");

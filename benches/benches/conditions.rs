@@ -1,6 +1,9 @@
 //! Evaluating one condition of three terms.
 
-#![expect(clippy::unwrap_used, reason = "a bench that cannot be set up should stop")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a bench that cannot be set up should stop"
+)]
 
 use std::collections::BTreeMap;
 use std::hint::black_box;

@@ -1,6 +1,9 @@
 //! Reading 30 aggregates over 5 windows of one card with 100 events, and applying one event.
 
-#![expect(clippy::unwrap_used, reason = "a bench that cannot be set up should stop")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a bench that cannot be set up should stop"
+)]
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
@@ -41,7 +44,9 @@ fn features(criterion: &mut Criterion) {
     for window in WINDOWS {
         for function in FUNCTIONS {
             let name = format!("f{}", compiler_name(window, function));
-            compiler.feature(&name, &format!("card.last(\"{window}\").{function}")).unwrap();
+            compiler
+                .feature(&name, &format!("card.last(\"{window}\").{function}"))
+                .unwrap();
         }
     }
     let layout = compiler.finish();

@@ -9,11 +9,20 @@ use tollgate_types::{
 
 /// Cards and terminals with the columns most rules look at.
 pub fn schema() -> Result<Schema, SchemaError> {
-    let names = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let names = |list: &[&str]| {
+        list.iter()
+            .map(|name| (*name).to_owned())
+            .collect::<Vec<_>>()
+    };
     let mut builder = SchemaBuilder::default();
     let columns = names(&["amount", "merchant_country", "merchant_id"]);
     builder.entity("card", &names(&["card_id"]), &columns, Span::from_days(90))?;
-    builder.entity("terminal", &names(&["terminal_id"]), &[], Span::from_days(90))?;
+    builder.entity(
+        "terminal",
+        &names(&["terminal_id"]),
+        &[],
+        Span::from_days(90),
+    )?;
     Ok(builder.build())
 }
 
@@ -34,7 +43,10 @@ pub fn transaction(
         id: TransactionId::parse(&format!("t-{card}-{number}"))?,
         event_time: EventTime::from_micros(seconds * 1_000_000),
         card_id: CardId::parse(&format!("card-{card}"))?,
-        amount: Money { amount_minor: i64::from(number % 97) * 100 + 50, currency: euro },
+        amount: Money {
+            amount_minor: i64::from(number % 97) * 100 + 50,
+            currency: euro,
+        },
         merchant_id: format!("merchant-{}", (card + number) % 500),
         merchant_category_code: Some(4511),
         merchant_country: Some(["FR", "US", "JP", "BR"][(number % 4) as usize].to_owned()),

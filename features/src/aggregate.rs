@@ -36,7 +36,10 @@ pub(crate) fn evaluate(aggregate: &Aggregate, scope: &Scope<'_>) -> Cell {
     let rows = || scope.rows.range(scope.window.clone()).filter(passes);
     let before = || {
         let window = scope.window.start..scope.window.end.min(scope.own);
-        scope.rows.range(window.start..window.end.max(window.start)).filter(passes)
+        scope
+            .rows
+            .range(window.start..window.end.max(window.start))
+            .filter(passes)
     };
     let at = scope.record.event_time();
     let cells = |column: ColumnId| rows().map(move |row| row.cell(column, at));
@@ -59,15 +62,19 @@ pub(crate) fn evaluate(aggregate: &Aggregate, scope: &Scope<'_>) -> Cell {
         Function::SinceLast => before()
             .next_back()
             .map_or(Cell::MISSING, |row| Cell::span(at.since(row.event_time()))),
-        Function::FirstSeen => {
-            rows().next().map_or(Cell::MISSING, |row| Cell::time(row.event_time()))
-        }
+        Function::FirstSeen => rows()
+            .next()
+            .map_or(Cell::MISSING, |row| Cell::time(row.event_time())),
     }
 }
 
 fn average(values: impl Iterator<Item = f64>) -> Cell {
     let (sum, count) = sum_and_count(values);
-    if count == 0 { Cell::MISSING } else { Cell::number(sum / to_number(count)) }
+    if count == 0 {
+        Cell::MISSING
+    } else {
+        Cell::number(sum / to_number(count))
+    }
 }
 
 /// Population standard deviation, √(Σ(x − mean)² ⁄ n), in two passes so that large means cost no precision.
@@ -87,11 +94,21 @@ fn sum_and_count(values: impl Iterator<Item = f64>) -> (f64, usize) {
 
 /// The cells that are there, each with an integer that orders them: times by themselves, numbers by the usual
 /// reading of their bits, in which the order of doubles is the order of integers.
-fn ordered(cells: impl Iterator<Item = Cell>, kind: FieldType) -> impl Iterator<Item = (i64, Cell)> {
+fn ordered(
+    cells: impl Iterator<Item = Cell>,
+    kind: FieldType,
+) -> impl Iterator<Item = (i64, Cell)> {
     cells.filter_map(move |cell| {
         let bits = cell.bits()?.cast_signed();
         let negative_number = kind == FieldType::Number && bits < 0;
-        Some((if negative_number { bits ^ i64::MAX } else { bits }, cell))
+        Some((
+            if negative_number {
+                bits ^ i64::MAX
+            } else {
+                bits
+            },
+            cell,
+        ))
     })
 }
 
@@ -126,10 +143,17 @@ fn rate(cells: impl Iterator<Item = Cell>) -> Cell {
         positive += usize::from(cell.as_flag() == Some(true));
         count += 1;
     }
-    Cell::number(if count == 0 { 0.0 } else { to_number(positive) / to_number(count) })
+    Cell::number(if count == 0 {
+        0.0
+    } else {
+        to_number(positive) / to_number(count)
+    })
 }
 
-#[expect(clippy::cast_precision_loss, reason = "counts of rows stay far below 2^53")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "counts of rows stay far below 2^53"
+)]
 fn to_number(count: usize) -> f64 {
     count as f64
 }

@@ -41,13 +41,17 @@ impl State {
     const EARLIEST: EventTime = EventTime::from_micros(i64::MIN >> Self::FLAG_BITS);
 
     pub(crate) const fn new(declined: bool, in_flight: bool) -> Self {
-        Self { declined, in_flight, fraud: false, known_at: Self::NEVER }
+        Self {
+            declined,
+            in_flight,
+            fraud: false,
+            known_at: Self::NEVER,
+        }
     }
 
     fn word(self) -> u64 {
-        let flags = u64::from(self.declined)
-            | u64::from(self.in_flight) << 1
-            | u64::from(self.fraud) << 2;
+        let flags =
+            u64::from(self.declined) | u64::from(self.in_flight) << 1 | u64::from(self.fraud) << 2;
         let known_at = self.known_at.clamp(Self::EARLIEST, Self::NEVER).micros();
         (known_at << Self::FLAG_BITS).cast_unsigned() | flags
     }
@@ -99,7 +103,11 @@ impl<'h> Row<'h> {
             Entity::FRAUD => Cell::flag(self.state().is_fraud_at(at)),
             Entity::DECLINED => {
                 let state = self.state();
-                if state.in_flight { Cell::MISSING } else { Cell::flag(state.declined) }
+                if state.in_flight {
+                    Cell::MISSING
+                } else {
+                    Cell::flag(state.declined)
+                }
             }
             Entity::EVENT_TIME => Cell::time(self.event_time()),
             ColumnId(listed) => {
@@ -124,7 +132,10 @@ struct RowSlots<'a> {
 impl Slots for RowSlots<'_> {
     fn cell(&self, slot: SlotId) -> Cell {
         let slot = slot.0;
-        match (slot.checked_sub(Program::FILTER_FIELDS), u16::try_from(slot)) {
+        match (
+            slot.checked_sub(Program::FILTER_FIELDS),
+            u16::try_from(slot),
+        ) {
             (Some(field), _) => self.record.cells()[field as usize],
             (None, Ok(column)) => self.row.cell(ColumnId(column), self.record.event_time()),
             (None, Err(_)) => Cell::MISSING,
@@ -149,7 +160,9 @@ pub(crate) fn write_row(entity: &Entity, record: &Record<'_>, state: State, row:
     row.push(record.key().bits());
     row.push(state.word());
     for column in entity.listed_columns() {
-        let cell = column.field.map_or(Cell::MISSING, |field| record.cell(field));
+        let cell = column
+            .field
+            .map_or(Cell::MISSING, |field| record.cell(field));
         row.push(cell.bits().unwrap_or(MISSING_WORD));
     }
 }
@@ -162,7 +175,10 @@ impl History {
 
     /// Retained rows, for rows of `width` words.
     pub(crate) fn rows(&self, width: usize) -> Rows<'_> {
-        Rows { words: &self.words[self.evicted_rows * width..], width }
+        Rows {
+            words: &self.words[self.evicted_rows * width..],
+            width,
+        }
     }
 
     /// Inserts a row at its place in event time, after those it ties with.
@@ -170,7 +186,10 @@ impl History {
         let width = row.len();
         let event_time = Row { words: row }.event_time();
         let rows = self.rows(width);
-        let at = if rows.last().is_none_or(|last| last.event_time() <= event_time) {
+        let at = if rows
+            .last()
+            .is_none_or(|last| last.event_time() <= event_time)
+        {
             rows.len()
         } else {
             rows.up_to(event_time)
@@ -233,7 +252,9 @@ impl<'h> Rows<'h> {
     }
 
     pub(crate) fn get(self, at: usize) -> Row<'h> {
-        Row { words: &self.words[at * self.width..(at + 1) * self.width] }
+        Row {
+            words: &self.words[at * self.width..(at + 1) * self.width],
+        }
     }
 
     fn last(self) -> Option<Row<'h>> {
@@ -283,7 +304,9 @@ mod tests {
 
     fn order(history: &History) -> Vec<(i64, u64)> {
         let rows = history.rows(3);
-        rows.range(0..rows.len()).map(|row| (row.event_time().micros(), row.key().bits())).collect()
+        rows.range(0..rows.len())
+            .map(|row| (row.event_time().micros(), row.key().bits()))
+            .collect()
     }
 
     #[test]
@@ -294,7 +317,9 @@ mod tests {
         }
         assert_eq!(order(&history), [(3, 2), (3, 5), (4, 4), (5, 1), (5, 3)]);
         let position = |time, key| {
-            history.rows(3).position(EventTime::from_micros(time), TransactionKey::from_bits(key))
+            history
+                .rows(3)
+                .position(EventTime::from_micros(time), TransactionKey::from_bits(key))
         };
         assert_eq!(position(5, 3), Some(4));
         assert_eq!(position(3, 2), Some(0));

@@ -34,25 +34,38 @@ impl ReadPlan {
     pub fn new(schema: &Schema, layout: &Layout) -> Self {
         let mut groups: Vec<Group> = Vec::new();
         for (aggregate, slot) in &layout.aggregates {
-            let known = groups.iter().position(|group| group.entity == aggregate.entity);
+            let known = groups
+                .iter()
+                .position(|group| group.entity == aggregate.entity);
             let at = known.unwrap_or_else(|| {
                 groups.push(Group::new(aggregate.entity));
                 groups.len() - 1
             });
             groups[at].add(aggregate.clone(), *slot);
         }
-        debug_assert!(groups.iter().all(|group| schema.entities().len() > group.entity.0.into()));
+        debug_assert!(
+            groups
+                .iter()
+                .all(|group| schema.entities().len() > group.entity.0.into())
+        );
         Self { groups }
     }
 }
 
 impl Group {
     const fn new(entity: EntityId) -> Self {
-        Self { entity, intervals: Vec::new(), items: Vec::new() }
+        Self {
+            entity,
+            intervals: Vec::new(),
+            items: Vec::new(),
+        }
     }
 
     fn add(&mut self, aggregate: Aggregate, slot: SlotId) {
-        let interval = Interval { delay: aggregate.delay, window: aggregate.window };
+        let interval = Interval {
+            delay: aggregate.delay,
+            window: aggregate.window,
+        };
         let known = self.intervals.iter().position(|other| *other == interval);
         let at = known.unwrap_or_else(|| {
             self.intervals.push(interval);
@@ -71,11 +84,20 @@ impl Group {
         frame: &mut Frame<'_>,
     ) {
         let at = record.event_time();
-        let windows: Vec<Range<usize>> =
-            self.intervals.iter().map(|interval| interval.rows(rows, own, at)).collect();
+        let windows: Vec<Range<usize>> = self
+            .intervals
+            .iter()
+            .map(|interval| interval.rows(rows, own, at))
+            .collect();
         for (aggregate, interval, slot) in &self.items {
             let window = windows[*interval].clone();
-            let scope = Scope { entity, rows, window, own, record };
+            let scope = Scope {
+                entity,
+                rows,
+                window,
+                own,
+                record,
+            };
             frame.set(*slot, aggregate::evaluate(aggregate, &scope));
         }
     }
@@ -86,7 +108,11 @@ impl Interval {
     /// scored, so that events which tie with it but came later do not count.
     fn rows(self, rows: Rows<'_>, own: usize, at: EventTime) -> Range<usize> {
         let end_time = at.minus(self.delay);
-        let end = if self.delay == Span::ZERO { own + 1 } else { rows.up_to(end_time) };
+        let end = if self.delay == Span::ZERO {
+            own + 1
+        } else {
+            rows.up_to(end_time)
+        };
         let start = rows.up_to(end_time.minus(self.window));
         start.min(end)..end
     }

@@ -124,7 +124,11 @@ impl Store {
                 let state = self.first_state(record.key(), origin);
                 let keys = self.insert_rows(record, state, watermark);
                 let in_flight = state.in_flight;
-                vacant.insert(Located { event_time: record.event_time(), in_flight, keys });
+                vacant.insert(Located {
+                    event_time: record.event_time(),
+                    in_flight,
+                    keys,
+                });
                 if let Origin::Scored { expires_at } = origin {
                     self.in_flight_queue().push_back((expires_at, record.key()));
                 }
@@ -144,9 +148,14 @@ impl Store {
                 });
                 Labelled::Known
             }
-            Entry::Vacant(_) if self.pending_labels.len() >= PENDING_LABELS_MAX => Labelled::Dropped,
+            Entry::Vacant(_) if self.pending_labels.len() >= PENDING_LABELS_MAX => {
+                Labelled::Dropped
+            }
             Entry::Vacant(_) => {
-                let mut waiting = self.pending_labels.entry(key).or_insert((false, EventTime::MIN));
+                let mut waiting = self
+                    .pending_labels
+                    .entry(key)
+                    .or_insert((false, EventTime::MIN));
                 if label.known_at >= waiting.1 {
                     *waiting = (label.fraud, label.known_at);
                 }
@@ -165,7 +174,9 @@ impl Store {
             let history = key.and_then(|key| self.map(group).get(&key));
             let width = row_words(entity);
             let own = history.as_deref().and_then(|history| {
-                history.rows(width).position(record.event_time(), record.key())
+                history
+                    .rows(width)
+                    .position(record.event_time(), record.key())
             });
             match (history.as_deref(), own, key) {
                 (_, _, None) => {}
@@ -187,7 +198,9 @@ impl Store {
             if let Entry::Occupied(located) = self.transactions.entry(key)
                 && located.get().in_flight
             {
-                let Located { event_time, keys, .. } = located.remove();
+                let Located {
+                    event_time, keys, ..
+                } = located.remove();
                 for ((map, entity), key_of) in self.maps().zip(keys) {
                     if let Some(mut history) = key_of.and_then(|of| map.get_mut(&of)) {
                         history.remove(row_words(entity), event_time, key);
@@ -212,15 +225,18 @@ impl Store {
             });
         }
         let horizon = watermark.minus(self.schema.retention_max());
-        self.transactions.retain(|_, located| located.event_time > horizon);
-        self.pending_labels.retain(|_, (_, known_at)| *known_at > horizon);
+        self.transactions
+            .retain(|_, located| located.event_time > horizon);
+        self.pending_labels
+            .retain(|_, (_, known_at)| *known_at > horizon);
         evicted
     }
 
     /// Counts what is held. Visits everything.
     pub fn size(&self) -> StoreSize {
-        let row_bytes =
-            |map: &Map<EntityKey, History>| map.iter().map(|history| history.bytes()).sum::<usize>();
+        let row_bytes = |map: &Map<EntityKey, History>| {
+            map.iter().map(|history| history.bytes()).sum::<usize>()
+        };
         StoreSize {
             entities: self.entities.iter().map(DashMap::len).sum(),
             transactions: self.transactions.len(),
@@ -238,13 +254,21 @@ impl Store {
     }
 
     fn in_flight_queue(&self) -> std::sync::MutexGuard<'_, VecDeque<(EventTime, TransactionKey)>> {
-        self.in_flight.lock().unwrap_or_else(PoisonError::into_inner)
+        self.in_flight
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn next_expired(&self, now: EventTime) -> Option<TransactionKey> {
         let mut queue = self.in_flight_queue();
-        let due = queue.front().is_some_and(|(expires_at, _)| *expires_at <= now);
-        if due { queue.pop_front().map(|(_, key)| key) } else { None }
+        let due = queue
+            .front()
+            .is_some_and(|(expires_at, _)| *expires_at <= now);
+        if due {
+            queue.pop_front().map(|(_, key)| key)
+        } else {
+            None
+        }
     }
 
     /// The state of an event when it first arrives, with the label that waited for it.

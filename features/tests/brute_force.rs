@@ -1,6 +1,12 @@
 //! FS-1: every aggregate equals a brute-force pass over all events, whatever the order in which they arrived,
 //! and FS-2: an event applied again changes nothing.
 
+#![allow(
+    clippy::cast_precision_loss,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on should stop; its numbers are small and exact"
+)]
+
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
@@ -28,16 +34,24 @@ struct Event {
 fn event() -> impl Strategy<Value = Event> {
     // Few distinct times, so that ties and window edges are common.
     let label = prop::option::of((any::<bool>(), 0..60_i64));
-    (0..40_i64, 0..3_u8, 0..500_i64, prop::option::of(0..4_u8), any::<bool>(), label).prop_map(
-        |(at, card, amount_minor, country, authorized, label)| Event {
-            at,
-            card,
-            amount_minor,
-            country,
-            authorized,
-            label,
-        },
+    (
+        0..40_i64,
+        0..3_u8,
+        0..500_i64,
+        prop::option::of(0..4_u8),
+        any::<bool>(),
+        label,
     )
+        .prop_map(
+            |(at, card, amount_minor, country, authorized, label)| Event {
+                at,
+                card,
+                amount_minor,
+                country,
+                authorized,
+                label,
+            },
+        )
 }
 
 #[derive(Debug, Clone)]
@@ -49,8 +63,18 @@ struct Aggregate {
 }
 
 fn aggregate() -> impl Strategy<Value = Aggregate> {
-    (1..30_i64, prop_oneof![Just(0), 1..20_i64], 0..FILTERS.len(), 0..FUNCTIONS.len())
-        .prop_map(|(window, delay, filter, function)| Aggregate { window, delay, filter, function })
+    (
+        1..30_i64,
+        prop_oneof![Just(0), 1..20_i64],
+        0..FILTERS.len(),
+        0..FUNCTIONS.len(),
+    )
+        .prop_map(|(window, delay, filter, function)| Aggregate {
+            window,
+            delay,
+            filter,
+            function,
+        })
 }
 
 /// What a filter or a function sees of an event: the event, the one scored.
@@ -59,16 +83,23 @@ type Passes = fn(&Event, &Event) -> bool;
 const FILTERS: [(&str, Passes); 6] = [
     ("", |_, _| true),
     (".where(amount < 2.5)", |event, _| event.amount_minor < 250),
-    (".where(merchant_country == \"FR\")", |event, _| event.country == Some(0)),
-    (".where(merchant_country == transaction.merchant_country)", |event, own| {
-        event.country.is_some() && event.country == own.country
+    (".where(merchant_country == \"FR\")", |event, _| {
+        event.country == Some(0)
     }),
+    (
+        ".where(merchant_country == transaction.merchant_country)",
+        |event, own| event.country.is_some() && event.country == own.country,
+    ),
     (".where(fraud)", |event, own| is_fraud(event, own.at)),
-    (".where(!declined && amount >= 1.0)", |event, _| event.authorized && event.amount_minor >= 100),
+    (".where(!declined && amount >= 1.0)", |event, _| {
+        event.authorized && event.amount_minor >= 100
+    }),
 ];
 
 fn is_fraud(event: &Event, at: i64) -> bool {
-    event.label.is_some_and(|(fraud, known_at)| fraud && known_at <= at)
+    event
+        .label
+        .is_some_and(|(fraud, known_at)| fraud && known_at <= at)
 }
 
 /// The events of the window, those before the one scored, and the one scored.
@@ -76,28 +107,56 @@ type Compute = fn(&[&Event], &[&Event], &Event) -> Option<f64>;
 
 const FUNCTIONS: [(&str, Compute); 12] = [
     ("count()", |window, _, _| Some(window.len() as f64)),
-    ("sum(amount)", |window, _, _| Some(amounts(window).iter().sum::<f64>() + 0.0)),
+    ("sum(amount)", |window, _, _| {
+        Some(amounts(window).iter().sum::<f64>() + 0.0)
+    }),
     ("avg(amount)", |window, _, _| mean(&amounts(window))),
-    ("min(amount)", |window, _, _| amounts(window).into_iter().reduce(f64::min)),
-    ("max(amount)", |window, _, _| amounts(window).into_iter().reduce(f64::max)),
+    ("min(amount)", |window, _, _| {
+        amounts(window).into_iter().reduce(f64::min)
+    }),
+    ("max(amount)", |window, _, _| {
+        amounts(window).into_iter().reduce(f64::max)
+    }),
     ("stddev(amount)", |window, _, _| {
         let amounts = amounts(window);
         let mean = mean(&amounts)?;
-        let squares: f64 = amounts.iter().map(|amount| (amount - mean) * (amount - mean)).sum();
+        let squares: f64 = amounts
+            .iter()
+            .map(|amount| (amount - mean) * (amount - mean))
+            .sum();
         Some((squares / amounts.len() as f64).sqrt())
     }),
     ("distinct(merchant_country)", |window, _, _| {
-        Some(window.iter().filter_map(|event| event.country).collect::<HashSet<_>>().len() as f64)
+        Some(
+            window
+                .iter()
+                .filter_map(|event| event.country)
+                .collect::<HashSet<_>>()
+                .len() as f64,
+        )
     }),
-    ("rate(fraud)", |window, _, own| share(window, |event| is_fraud(event, own.at))),
-    ("rate(declined)", |window, _, _| share(window, |event| !event.authorized)),
-    ("last(amount)", |_, before, _| Some(before.last()?.amount_minor as f64 / 100.0)),
-    ("since_last()", |_, before, own| Some((own.at - before.last()?.at) as f64)),
-    ("first_seen()", |window, _, _| Some(window.first()?.at as f64)),
+    ("rate(fraud)", |window, _, own| {
+        share(window, |event| is_fraud(event, own.at))
+    }),
+    ("rate(declined)", |window, _, _| {
+        share(window, |event| !event.authorized)
+    }),
+    ("last(amount)", |_, before, _| {
+        Some(before.last()?.amount_minor as f64 / 100.0)
+    }),
+    ("since_last()", |_, before, own| {
+        Some((own.at - before.last()?.at) as f64)
+    }),
+    ("first_seen()", |window, _, _| {
+        Some(window.first()?.at as f64)
+    }),
 ];
 
 fn amounts(events: &[&Event]) -> Vec<f64> {
-    events.iter().map(|event| event.amount_minor as f64 / 100.0).collect()
+    events
+        .iter()
+        .map(|event| event.amount_minor as f64 / 100.0)
+        .collect()
 }
 
 fn mean(values: &[f64]) -> Option<f64> {
@@ -106,7 +165,11 @@ fn mean(values: &[f64]) -> Option<f64> {
 
 fn share(events: &[&Event], is: impl Fn(&Event) -> bool) -> Option<f64> {
     let positive = events.iter().filter(|event| is(event)).count();
-    Some(if events.is_empty() { 0.0 } else { positive as f64 / events.len() as f64 })
+    Some(if events.is_empty() {
+        0.0
+    } else {
+        positive as f64 / events.len() as f64
+    })
 }
 
 impl Aggregate {
@@ -130,18 +193,34 @@ impl Aggregate {
             .filter(|&at| FILTERS[self.filter].1(card[at], scored))
             .collect();
         let window: Vec<&Event> = inside.iter().map(|&at| card[at]).collect();
-        let before: Vec<&Event> =
-            inside.iter().filter(|&&at| at < own).map(|&at| card[at]).collect();
+        let before: Vec<&Event> = inside
+            .iter()
+            .filter(|&&at| at < own)
+            .map(|&at| card[at])
+            .collect();
         FUNCTIONS[self.function].1(&window, &before, scored)
     }
 }
 
 fn schema() -> Arc<Schema> {
     let mut builder = SchemaBuilder::default();
-    let names = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let names = |list: &[&str]| {
+        list.iter()
+            .map(|name| (*name).to_owned())
+            .collect::<Vec<_>>()
+    };
     let retained = names(&["amount", "merchant_country"]);
-    builder.entity("card", &names(&["card_id"]), &retained, Span::from_days(1)).unwrap();
-    builder.entity("merchant", &names(&["merchant_id"]), &[], Span::from_days(1)).unwrap();
+    builder
+        .entity("card", &names(&["card_id"]), &retained, Span::from_days(1))
+        .unwrap();
+    builder
+        .entity(
+            "merchant",
+            &names(&["merchant_id"]),
+            &[],
+            Span::from_days(1),
+        )
+        .unwrap();
     Arc::new(builder.build())
 }
 
@@ -160,7 +239,9 @@ fn transaction(number: usize, event: &Event) -> Transaction {
         },
         merchant_id: "m".to_owned(),
         merchant_category_code: None,
-        merchant_country: event.country.map(|at| COUNTRIES[usize::from(at)].to_owned()),
+        merchant_country: event
+            .country
+            .map(|at| COUNTRIES[usize::from(at)].to_owned()),
         terminal_id: None,
         channel: None,
         card_country: None,
@@ -184,11 +265,16 @@ fn fill(store: &Store, schema: &Schema, events: &[Event], again: &[prop::sample:
         }
         let transaction = transaction(number, event);
         let record = Record::new(&transaction, schema, &euros()).unwrap();
-        let origin = Origin::Log { authorized: event.authorized };
+        let origin = Origin::Log {
+            authorized: event.authorized,
+        };
         if number % 3 == 0 {
             // Scored first: in flight until the log confirms it.
             let expires_at = EventTime::MAX;
-            assert_eq!(store.apply(&record, Origin::Scored { expires_at }), Applied::New);
+            assert_eq!(
+                store.apply(&record, Origin::Scored { expires_at }),
+                Applied::New
+            );
             assert_eq!(store.apply(&record, origin), Applied::Confirmed);
         } else {
             assert_eq!(store.apply(&record, origin), Applied::New);
@@ -201,7 +287,9 @@ fn fill(store: &Store, schema: &Schema, events: &[Event], again: &[prop::sample:
         let number = index.index(events.len());
         let transaction = transaction(number, &events[number]);
         let record = Record::new(&transaction, schema, &euros()).unwrap();
-        let origin = Origin::Log { authorized: !events[number].authorized };
+        let origin = Origin::Log {
+            authorized: !events[number].authorized,
+        };
         assert_eq!(store.apply(&record, origin), Applied::Duplicate);
     }
 }

@@ -19,24 +19,36 @@ pub enum JsonError {
 
 /// Reads a message from its proto3 JSON form. `name` is the full name, such as `tollgate.v1.Transaction`.
 pub fn from_json<M: Message + Default>(name: &str, json: &str) -> Result<M, JsonError> {
-    let malformed = |error: String| JsonError::Malformed { message: name.to_owned(), error };
+    let malformed = |error: String| JsonError::Malformed {
+        message: name.to_owned(),
+        error,
+    };
     let mut deserializer = serde_json::Deserializer::from_str(json);
     let message = DynamicMessage::deserialize(descriptor(name)?, &mut deserializer)
         .map_err(|error| malformed(error.to_string()))?;
-    deserializer.end().map_err(|error| malformed(error.to_string()))?;
-    message.transcode_to().map_err(|error| malformed(error.to_string()))
+    deserializer
+        .end()
+        .map_err(|error| malformed(error.to_string()))?;
+    message
+        .transcode_to()
+        .map_err(|error| malformed(error.to_string()))
 }
 
 /// Writes a message in its proto3 JSON form, on one line.
 pub fn to_json<M: Message>(name: &str, message: &M) -> Result<String, JsonError> {
-    let malformed = |error: String| JsonError::Malformed { message: name.to_owned(), error };
+    let malformed = |error: String| JsonError::Malformed {
+        message: name.to_owned(),
+        error,
+    };
     let dynamic = DynamicMessage::decode(descriptor(name)?, message.encode_to_vec().as_slice())
         .map_err(|error| malformed(error.to_string()))?;
     serde_json::to_string(&dynamic).map_err(|error| malformed(error.to_string()))
 }
 
 fn descriptor(name: &str) -> Result<prost_reflect::MessageDescriptor, JsonError> {
-    let pool = POOL.as_ref().map_err(|error| JsonError::Descriptors(error.clone()))?;
+    let pool = POOL
+        .as_ref()
+        .map_err(|error| JsonError::Descriptors(error.clone()))?;
     pool.get_message_by_name(name)
         .ok_or_else(|| JsonError::Descriptors(format!("no message is named {name}")))
 }
@@ -51,11 +63,17 @@ mod tests {
         let label = v1::Label {
             transaction_id: "t1".to_owned(),
             fraud: true,
-            known_at: Some(prost_types::Timestamp { seconds: 1, nanos: 500_000_000 }),
+            known_at: Some(prost_types::Timestamp {
+                seconds: 1,
+                nanos: 500_000_000,
+            }),
         };
         let json = to_json("tollgate.v1.Label", &label).unwrap();
         assert!(json.contains("1970-01-01T00:00:01.500Z"), "{json}");
-        assert_eq!(from_json::<v1::Label>("tollgate.v1.Label", &json), Ok(label));
+        assert_eq!(
+            from_json::<v1::Label>("tollgate.v1.Label", &json),
+            Ok(label)
+        );
     }
 
     #[test]

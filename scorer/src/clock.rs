@@ -7,7 +7,9 @@ use tollgate_types::EventTime;
 /// The wall clock, in the form event times have.
 #[expect(clippy::disallowed_methods, reason = "this is the clock")]
 pub(crate) fn wall_time() -> EventTime {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    let since_epoch = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or(Duration::ZERO);
     EventTime::from_micros(i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX))
 }
 

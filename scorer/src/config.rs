@@ -101,19 +101,26 @@ pub struct ModelConfig {
 
 impl Default for PolicyConfig {
     fn default() -> Self {
-        Self { path: "policy".into() }
+        Self {
+            path: "policy".into(),
+        }
     }
 }
 
 impl Default for GrpcConfig {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 7070)), drain_ms: 10_000 }
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 7070)),
+            drain_ms: 10_000,
+        }
     }
 }
 
 impl Default for AdminConfig {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 7071)) }
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 7071)),
+        }
     }
 }
 
@@ -133,19 +140,30 @@ impl Default for KafkaConfig {
 
 impl Default for DeadlineConfig {
     fn default() -> Self {
-        Self { budget_ms: 80, margin_ms: 5 }
+        Self {
+            budget_ms: 80,
+            margin_ms: 5,
+        }
     }
 }
 
 impl Default for FeaturesConfig {
     fn default() -> Self {
-        Self { stale_after_s: 30, in_flight_expires_s: 600, evict_every_s: 60 }
+        Self {
+            stale_after_s: 30,
+            in_flight_expires_s: 600,
+            evict_every_s: 60,
+        }
     }
 }
 
 impl Default for ModelConfig {
     fn default() -> Self {
-        Self { library: PathBuf::new(), threads: 1, queue_rows_max: 256 }
+        Self {
+            library: PathBuf::new(),
+            threads: 1,
+            queue_rows_max: 256,
+        }
     }
 }
 
@@ -192,11 +210,11 @@ impl Config {
     fn overridden(&self, key: &str, value: &str) -> Result<Self, String> {
         let mut root = serde_json::to_value(self).map_err(|error| error.to_string())?;
         let mut place = &mut root;
-        let mut depth = 0;
-        for name in key.split("__") {
+        for (depth, name) in key.split("__").enumerate() {
             let is_property = depth == 2 && key.starts_with("kafka__properties__");
-            depth += 1;
-            let map = place.as_object_mut().ok_or_else(|| format!("`{name}` is in no section"))?;
+            let map = place
+                .as_object_mut()
+                .ok_or_else(|| format!("`{name}` is in no section"))?;
             place = if is_property {
                 // An open map, whose names have dots, which no variable can.
                 map.entry(name.replace('_', ".")).or_insert(Value::Null)
@@ -225,13 +243,22 @@ impl Config {
         }
         if self.model.threads == 0 || self.model.threads > 256 {
             let threads = self.model.threads;
-            return wrong("model.threads", format!("{threads} is not between 1 and 256"));
+            return wrong(
+                "model.threads",
+                format!("{threads} is not between 1 and 256"),
+            );
         }
         if self.model.queue_rows_max == 0 {
-            return wrong("model.queue_rows_max", "0 rows could wait; write at least 1".to_owned());
+            return wrong(
+                "model.queue_rows_max",
+                "0 rows could wait; write at least 1".to_owned(),
+            );
         }
         if self.features.evict_every_s == 0 {
-            return wrong("features.evict_every_s", "0 is no period; write at least 1".to_owned());
+            return wrong(
+                "features.evict_every_s",
+                "0 is no period; write at least 1".to_owned(),
+            );
         }
         if !(1..=1000).contains(&self.kafka.embedded_partitions) {
             let partitions = self.kafka.embedded_partitions;
@@ -259,7 +286,9 @@ mod tests {
     use super::*;
 
     fn load(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
-        let owned = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let owned = variables
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         Config::load(None, owned)
     }
 
@@ -284,7 +313,11 @@ mod tests {
         let cases = [
             ("TOLLGATE_GRPC__LISTN", "x", "listen"),
             ("TOLLGATE_GRPC__LISTEN", "nowhere", "TOLLGATE_GRPC__LISTEN"),
-            ("TOLLGATE_DEADLINE__BUDGET_MS", "fast", "TOLLGATE_DEADLINE__BUDGET_MS"),
+            (
+                "TOLLGATE_DEADLINE__BUDGET_MS",
+                "fast",
+                "TOLLGATE_DEADLINE__BUDGET_MS",
+            ),
             ("TOLLGATE_DEADLINE__BUDGET_MS", "200", "between 1 and 100"),
             ("TOLLGATE_MODEL__THREADS", "0", "between 1 and 256"),
         ];

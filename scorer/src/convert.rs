@@ -26,7 +26,10 @@ pub(crate) struct FieldError {
 
 impl FieldError {
     pub(crate) fn new(field: impl Into<String>, problem: impl Into<String>) -> Self {
-        Self { field: field.into(), problem: problem.into() }
+        Self {
+            field: field.into(),
+            problem: problem.into(),
+        }
     }
 }
 
@@ -49,10 +52,13 @@ pub(crate) fn transaction(
         channel: channel(message.channel)?,
         card_country: country("transaction.card_country", message.card_country)?,
         device_id: text("transaction.device_id", message.device_id)?,
-        ip_address: ip_address(message.ip_address)?,
+        ip_address: ip_address(&message.ip_address)?,
         attributes: attributes(message.attributes)?,
         merchant_id: text("transaction.merchant_id", message.merchant_id)?.ok_or_else(|| {
-            FieldError::new("transaction.merchant_id", "is empty; expected the merchant's id")
+            FieldError::new(
+                "transaction.merchant_id",
+                "is empty; expected the merchant's id",
+            )
         })?,
     })
 }
@@ -94,7 +100,10 @@ fn any_time(field: &str, message: prost_types::Timestamp) -> Result<EventTime, F
         .filter(|nanos| *nanos < 1_000_000_000)
         .and_then(|nanos| EventTime::from_unix(message.seconds, nanos))
         .ok_or_else(|| {
-            FieldError::new(field, "is not a time; expected seconds and 0 to 999,999,999 nanos")
+            FieldError::new(
+                field,
+                "is not a time; expected seconds and 0 to 999,999,999 nanos",
+            )
         })
 }
 
@@ -109,7 +118,10 @@ fn money(amount_minor: i64, currency: &str) -> Result<Money, FieldError> {
     }
     let currency = Currency::parse(currency)
         .map_err(|error| FieldError::new("transaction.currency", error.to_string()))?;
-    Ok(Money { amount_minor, currency })
+    Ok(Money {
+        amount_minor,
+        currency,
+    })
 }
 
 fn merchant_category_code(code: u32) -> Result<Option<u16>, FieldError> {
@@ -130,7 +142,10 @@ fn country(field: &str, code: String) -> Result<Option<String>, FieldError> {
     if code.len() == 2 && code.bytes().all(|byte| byte.is_ascii_uppercase()) {
         return Ok(Some(code));
     }
-    Err(FieldError::new(field, "is not an ISO 3166-1 alpha-2 code; expected two capital letters"))
+    Err(FieldError::new(
+        field,
+        "is not an ISO 3166-1 alpha-2 code; expected two capital letters",
+    ))
 }
 
 fn channel(number: i32) -> Result<Option<Channel>, FieldError> {
@@ -142,19 +157,27 @@ fn channel(number: i32) -> Result<Option<Channel>, FieldError> {
         Ok(v1::Channel::Recurring) => Ok(Some(Channel::Recurring)),
         Ok(v1::Channel::CashWithdrawal) => Ok(Some(Channel::CashWithdrawal)),
         Err(_) => {
-            let names = Channel::ALL.map(|channel| channel.name().to_ascii_uppercase()).join(", ");
-            Err(FieldError::new("transaction.channel", format!("is unknown; expected {names}")))
+            let names = Channel::ALL
+                .map(|channel| channel.name().to_ascii_uppercase())
+                .join(", ");
+            Err(FieldError::new(
+                "transaction.channel",
+                format!("is unknown; expected {names}"),
+            ))
         }
     }
 }
 
-fn ip_address(address: String) -> Result<Option<String>, FieldError> {
+fn ip_address(address: &str) -> Result<Option<String>, FieldError> {
     if address.is_empty() {
         return Ok(None);
     }
     // The canonical form, so that one address is one entity however it was written.
     let parsed: IpAddr = address.parse().map_err(|_| {
-        FieldError::new("transaction.ip_address", "is not an IPv4 or IPv6 address in text form")
+        FieldError::new(
+            "transaction.ip_address",
+            "is not an IPv4 or IPv6 address in text form",
+        )
     })?;
     Ok(Some(parsed.to_canonical().to_string()))
 }
@@ -165,10 +188,16 @@ fn text(field: &str, text: String) -> Result<Option<String>, FieldError> {
         return Ok(None);
     }
     if text.len() > TEXT_BYTES_MAX {
-        return Err(FieldError::new(field, format!("is longer than {TEXT_BYTES_MAX} bytes")));
+        return Err(FieldError::new(
+            field,
+            format!("is longer than {TEXT_BYTES_MAX} bytes"),
+        ));
     }
     if is_card_number(&text) {
-        return Err(FieldError::new(field, "is a card number, which may appear nowhere"));
+        return Err(FieldError::new(
+            field,
+            "is a card number, which may appear nowhere",
+        ));
     }
     Ok(Some(text))
 }
@@ -183,19 +212,22 @@ fn attributes(
     let read = |(name, value): (String, v1::AttributeValue)| {
         // The name is repeated in errors, so it is checked first.
         if name.len() > TEXT_BYTES_MAX || is_card_number(&name) {
-            return Err(FieldError::new("transaction.attributes", "has a key that is no name"));
+            return Err(FieldError::new(
+                "transaction.attributes",
+                "has a key that is no name",
+            ));
         }
         let field = format!("transaction.attributes.{name}");
         let value = attribute(&field, value)?;
         Ok(value.map(|value| (name, value)))
     };
-    messages.into_iter().filter_map(|entry| read(entry).transpose()).collect()
+    messages
+        .into_iter()
+        .filter_map(|entry| read(entry).transpose())
+        .collect()
 }
 
-fn attribute(
-    field: &str,
-    value: v1::AttributeValue,
-) -> Result<Option<AttributeValue>, FieldError> {
+fn attribute(field: &str, value: v1::AttributeValue) -> Result<Option<AttributeValue>, FieldError> {
     use v1::attribute_value::Kind;
     Ok(match value.kind {
         None => None,
@@ -235,10 +267,14 @@ pub(crate) fn reason(reason: &Reason) -> v1::Reason {
 
 pub(crate) fn to_timestamp(time: EventTime) -> prost_types::Timestamp {
     let (seconds, nanos) = time.unix();
-    prost_types::Timestamp { seconds, nanos: i32::try_from(nanos).unwrap_or(0) }
+    prost_types::Timestamp {
+        seconds,
+        nanos: i32::try_from(nanos).unwrap_or(0),
+    }
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "whole cents come out exactly")]
 mod tests {
     use super::*;
 
@@ -272,8 +308,15 @@ mod tests {
             ("transaction_id", |t| t.transaction_id = "x".repeat(200)),
             ("transaction_id", |t| t.transaction_id = "a\nb".to_owned()),
             ("event_time", |t| t.event_time = None),
-            ("event_time", |t| t.event_time = Some(prost_types::Timestamp { seconds: 0, nanos: -1 })),
-            ("event_time", |t| t.event_time = Some(to_timestamp(NOW.plus(Span::from_seconds(301))))),
+            ("event_time", |t| {
+                t.event_time = Some(prost_types::Timestamp {
+                    seconds: 0,
+                    nanos: -1,
+                })
+            }),
+            ("event_time", |t| {
+                t.event_time = Some(to_timestamp(NOW.plus(Span::from_seconds(301))))
+            }),
             ("card_id", |t| t.card_id.clear()),
             ("card_id", |t| t.card_id = "4111111111111111".to_owned()),
             ("card_id", |t| t.card_id = "4111-1111-1111-1111".to_owned()),
@@ -281,7 +324,9 @@ mod tests {
             ("currency", |t| t.currency.clear()),
             ("currency", |t| t.currency = "EURO".to_owned()),
             ("merchant_id", |t| t.merchant_id.clear()),
-            ("merchant_category_code", |t| t.merchant_category_code = 10_000),
+            ("merchant_category_code", |t| {
+                t.merchant_category_code = 10_000
+            }),
             ("merchant_country", |t| t.merchant_country = "fr".to_owned()),
             ("channel", |t| t.channel = 99),
             ("card_country", |t| t.card_country = "FRA".to_owned()),
@@ -302,7 +347,9 @@ mod tests {
     fn attributes_cannot_smuggle_a_card_number() {
         use v1::attribute_value::Kind;
         let number = "5555555555554444";
-        let value = |text: &str| v1::AttributeValue { kind: Some(Kind::Text(text.to_owned())) };
+        let value = |text: &str| v1::AttributeValue {
+            kind: Some(Kind::Text(text.to_owned())),
+        };
         for (name, text) in [("note", number), (number, "x")] {
             let mut message = good();
             message.attributes.insert(name.to_owned(), value(text));

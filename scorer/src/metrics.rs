@@ -9,8 +9,9 @@ use prometheus::{
 };
 
 /// Upper bounds of latency buckets in seconds: 50 µs to 100 ms, the contract's limit among them.
-const LATENCY_BUCKETS: [f64; 12] =
-    [5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 8e-2, 1e-1];
+const LATENCY_BUCKETS: [f64; 12] = [
+    5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 8e-2, 1e-1,
+];
 
 #[derive(Debug, Clone)]
 pub(crate) struct Metrics {
@@ -40,7 +41,9 @@ pub(crate) struct Metrics {
 impl Metrics {
     /// Registers everything; fails only if a name is registered twice, which is a bug.
     pub(crate) fn new() -> Result<Self, prometheus::Error> {
-        let make = Maker { registry: Registry::new() };
+        let make = Maker {
+            registry: Registry::new(),
+        };
         Ok(Self {
             decisions: make.counters("decisions", "Decisions by outcome.", "outcome")?,
             degradations: make.counters(
@@ -73,8 +76,10 @@ impl Metrics {
                 "What became of records and labels.",
                 "result",
             )?,
-            ingest_behind_seconds: make
-                .gauge("ingest_behind_seconds", "Age of the last record applied, 0 if caught up.")?,
+            ingest_behind_seconds: make.gauge(
+                "ingest_behind_seconds",
+                "Age of the last record applied, 0 if caught up.",
+            )?,
             in_flight_expired: make.counter(
                 "in_flight_expired",
                 "Scored transactions whose echo never came.",
@@ -93,7 +98,10 @@ impl Metrics {
                 "Challenger scores by how they ended.",
                 "result",
             )?,
-            ready: make.gauge("ready", "1 once the log was read to where it ended at start.")?,
+            ready: make.gauge(
+                "ready",
+                "1 once the log was read to where it ended at start.",
+            )?,
             registry: make.registry,
         })
     }
@@ -154,7 +162,13 @@ mod tests {
         let metrics = Metrics::new().unwrap();
         metrics.decisions.with_label_values(&["approve"]).inc();
         let text = metrics.render();
-        assert!(text.contains("tollgate_decisions_total{outcome=\"approve\"} 1"), "{text}");
-        assert!(text.contains("tollgate_score_latency_seconds_bucket{le=\"0.1\"} 0"), "{text}");
+        assert!(
+            text.contains("tollgate_decisions_total{outcome=\"approve\"} 1"),
+            "{text}"
+        );
+        assert!(
+            text.contains("tollgate_score_latency_seconds_bucket{le=\"0.1\"} 0"),
+            "{text}"
+        );
     }
 }

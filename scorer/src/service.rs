@@ -60,7 +60,10 @@ pub enum StartError {
     #[error(transparent)]
     Grpc(ServerError),
     #[error("cannot listen on {address} for metrics and probes: {error}")]
-    Admin { address: SocketAddr, error: std::io::Error },
+    Admin {
+        address: SocketAddr,
+        error: std::io::Error,
+    },
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
 }
@@ -75,13 +78,14 @@ impl Service {
         } else {
             None
         };
-        let bootstrap =
-            broker.as_ref().map_or(config.kafka.bootstrap.as_str(), EmbeddedBroker::bootstrap);
+        let bootstrap = broker
+            .as_ref()
+            .map_or(config.kafka.bootstrap.as_str(), EmbeddedBroker::bootstrap);
         let store = Arc::new(Store::new(Arc::clone(&policy.logic().schema)));
         let policy = Arc::new(ArcSwap::from_pointee(policy));
         let ingest_state = Arc::new(IngestState::default());
-        let (audit_log, audit) =
-            AuditLog::start(&config.kafka, bootstrap, metrics.clone()).map_err(StartError::Audit)?;
+        let (audit_log, audit) = AuditLog::start(&config.kafka, bootstrap, metrics.clone())
+            .map_err(StartError::Audit)?;
         let ingest = Ingest::start(&Parts {
             config: config.kafka.clone(),
             bootstrap: bootstrap.to_owned(),
@@ -103,14 +107,21 @@ impl Service {
         };
         let grpc = GrpcServer::start(config.grpc.listen, Arc::new(scoring));
         let grpc = grpc.await.map_err(StartError::Grpc)?;
-        let admin_state =
-            AdminState { metrics: metrics.clone(), ingest: Arc::clone(&ingest_state), policy };
+        let admin_state = AdminState {
+            metrics: metrics.clone(),
+            ingest: Arc::clone(&ingest_state),
+            policy,
+        };
         let address = config.admin.listen;
         let admin = AdminServer::start(address, admin_state).await;
         let admin = admin.map_err(|error| StartError::Admin { address, error })?;
         let housekeeping = tokio::spawn(keep_house(store, metrics.clone(), config.features));
         let kafka = bootstrap.to_owned();
-        let addresses = Addresses { grpc: grpc.address(), admin: admin.address(), kafka };
+        let addresses = Addresses {
+            grpc: grpc.address(),
+            admin: admin.address(),
+            kafka,
+        };
         let grpc_drain = Duration::from_millis(config.grpc.drain_ms);
         Ok(Self {
             addresses,
@@ -141,7 +152,15 @@ impl Service {
 
     /// Stops in order: no new requests, those in progress answered, their decisions published.
     pub async fn stop(self) {
-        let Self { grpc, ingest, audit, housekeeping, admin, _broker, .. } = self;
+        let Self {
+            grpc,
+            ingest,
+            audit,
+            housekeeping,
+            admin,
+            _broker,
+            ..
+        } = self;
         grpc.drain(self.grpc_drain).await;
         drop(ingest);
         // The last request took the last handle to the log with it, so its task ends when the queue is empty.

@@ -1,5 +1,10 @@
 //! The `tollgate` command as people use it.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on should stop; its numbers are small and exact"
+)]
+
 mod common;
 
 use std::path::Path;
@@ -83,7 +88,11 @@ fn score_explains_one_transaction() {
     let output = tollgate(&["score", file.to_str().unwrap()], folder.path());
     let text = text(&output);
     assert!(output.status.success(), "{text}");
-    for line in ["outcome       approve", "shadow match  large-in-shadow", "card_sum = 600"] {
+    for line in [
+        "outcome       approve",
+        "shadow match  large-in-shadow",
+        "card_sum = 600",
+    ] {
         assert!(text.contains(line), "{line}: {text}");
     }
 }
@@ -100,12 +109,22 @@ fn a_history_file_becomes_a_feature_table() {
         )
         .replace('\n', " ")
     };
-    let label = r#"{"label": {"transactionId": "t1", "fraud": true, "knownAt": "2026-02-03T00:00:00Z"}}"#;
-    let lines = [line("t1", "2026-02-02T10:00:00Z"), label.to_owned(), line("t2", "2026-02-04T10:00:00Z")];
+    let label =
+        r#"{"label": {"transactionId": "t1", "fraud": true, "knownAt": "2026-02-03T00:00:00Z"}}"#;
+    let lines = [
+        line("t1", "2026-02-02T10:00:00Z"),
+        label.to_owned(),
+        line("t2", "2026-02-04T10:00:00Z"),
+    ];
     std::fs::write(&history, lines.join("\n")).unwrap();
     let table = folder.path().join("features.csv");
-    let arguments =
-        ["features", "--history", history.to_str().unwrap(), "--out", table.to_str().unwrap()];
+    let arguments = [
+        "features",
+        "--history",
+        history.to_str().unwrap(),
+        "--out",
+        table.to_str().unwrap(),
+    ];
     let output = tollgate(&arguments, folder.path());
     assert!(output.status.success(), "{}", text(&output));
     assert_eq!(
@@ -115,5 +134,9 @@ fn a_history_file_becomes_a_feature_table() {
          t2,2026-02-04T10:00:00Z,card-1,10,2,20,0,0.5,\n"
     );
     let definitions = std::fs::read_to_string(folder.path().join("features.csv.definitions.json"));
-    assert!(definitions.unwrap().contains("\"definition\": \"card.last(\\\"30d\\\").count()\""));
+    assert!(
+        definitions
+            .unwrap()
+            .contains("\"definition\": \"card.last(\\\"30d\\\").count()\"")
+    );
 }

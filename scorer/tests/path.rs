@@ -1,5 +1,11 @@
 //! The whole path, from outside: Kafka in, gRPC in, decisions out.
 
+#![allow(
+    clippy::float_cmp,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on should stop; its numbers are small and exact"
+)]
+
 mod common;
 
 use common::{EVENT_TIME_S, start, transaction};
@@ -7,8 +13,16 @@ use prost::Message;
 use tollgate_proto::v1;
 
 fn label(id: &str, fraud: bool, known_second: i64) -> Vec<u8> {
-    let known_at = prost_types::Timestamp { seconds: EVENT_TIME_S + known_second, nanos: 0 };
-    v1::Label { transaction_id: id.to_owned(), fraud, known_at: Some(known_at) }.encode_to_vec()
+    let known_at = prost_types::Timestamp {
+        seconds: EVENT_TIME_S + known_second,
+        nanos: 0,
+    };
+    v1::Label {
+        transaction_id: id.to_owned(),
+        fraud,
+        known_at: Some(known_at),
+    }
+    .encode_to_vec()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -34,9 +48,15 @@ async fn history_from_kafka_counts_in_the_next_score() {
 async fn a_scored_transaction_counts_at_once_and_its_echo_counts_no_second_time() {
     let mut running = start().await;
     let first = transaction("s1", "card-1", 0, 1000);
-    assert_eq!(running.score(first.clone()).await.features["card_count"], 1.0);
+    assert_eq!(
+        running.score(first.clone()).await.features["card_count"],
+        1.0
+    );
     let second = transaction("s2", "card-1", 1, 1000);
-    assert_eq!(running.score(second.clone()).await.features["card_count"], 2.0);
+    assert_eq!(
+        running.score(second.clone()).await.features["card_count"],
+        2.0
+    );
     // The echo, delivered twice (FS-2), and what it adds: the second was declined.
     let echo = [(first, true), (second.clone(), false), (second, false)];
     running.publish_transactions(&echo).await;
@@ -61,9 +81,18 @@ async fn a_label_acts_from_the_moment_it_became_known_whichever_came_first() {
     running.publish_transactions(&history).await;
     running.publish("labels", &[label("h1", true, 200)]).await;
     let share = |answer: v1::ScoreResponse| answer.features["terminal_fraud"];
-    assert_eq!(share(running.score(transaction("s1", "card-3", 99, 1000)).await), 0.0);
-    assert_eq!(share(running.score(transaction("s2", "card-4", 100, 1000)).await), 1.0 / 4.0);
-    assert_eq!(share(running.score(transaction("s3", "card-5", 200, 1000)).await), 2.0 / 5.0);
+    assert_eq!(
+        share(running.score(transaction("s1", "card-3", 99, 1000)).await),
+        0.0
+    );
+    assert_eq!(
+        share(running.score(transaction("s2", "card-4", 100, 1000)).await),
+        1.0 / 4.0
+    );
+    assert_eq!(
+        share(running.score(transaction("s3", "card-5", 200, 1000)).await),
+        2.0 / 5.0
+    );
     running.service.stop().await;
 }
 
@@ -71,7 +100,9 @@ async fn a_label_acts_from_the_moment_it_became_known_whichever_came_first() {
 async fn rules_decide_with_reasons_and_shadow_rules_only_report() {
     let mut running = start().await;
     for number in 0..3 {
-        running.score(transaction(&format!("s{number}"), "card-1", number, 1000)).await;
+        running
+            .score(transaction(&format!("s{number}"), "card-1", number, 1000))
+            .await;
     }
     let answer = running.score(transaction("s3", "card-1", 3, 60_000)).await;
     assert_eq!(answer.outcome(), v1::Outcome::Decline);
@@ -82,7 +113,12 @@ async fn rules_decide_with_reasons_and_shadow_rules_only_report() {
     let alone = running.score(transaction("s4", "card-2", 4, 60_000)).await;
     assert_eq!(alone.outcome(), v1::Outcome::Approve);
     assert_eq!(alone.shadow_matches, ["large-in-shadow"]);
-    assert_eq!(running.metric("tollgate_rule_matches_total{rule=\"burst\"}").await, 1.0);
+    assert_eq!(
+        running
+            .metric("tollgate_rule_matches_total{rule=\"burst\"}")
+            .await,
+        1.0
+    );
     running.service.stop().await;
 }
 
@@ -92,7 +128,9 @@ async fn the_same_transaction_again_gets_the_same_decision() {
     let mut running = start().await;
     let first = running.score(transaction("s1", "card-1", 0, 1000)).await;
     for number in 2..9 {
-        running.score(transaction(&format!("s{number}"), "card-1", 0, 1000)).await;
+        running
+            .score(transaction(&format!("s{number}"), "card-1", 0, 1000))
+            .await;
     }
     let again = running.score(transaction("s1", "card-1", 0, 1000)).await;
     assert_eq!(again.outcome, first.outcome);
@@ -108,7 +146,11 @@ async fn every_decision_is_in_the_log_once() {
     let mut answers = Vec::new();
     for number in 0..20 {
         let id = format!("s{number}");
-        answers.push(running.score(transaction(&id, "card-1", number, 1000)).await);
+        answers.push(
+            running
+                .score(transaction(&id, "card-1", number, 1000))
+                .await,
+        );
     }
     let records = running.consume("tollgate.decisions", answers.len()).await;
     let mut logged: Vec<v1::DecisionRecord> = records
@@ -127,19 +169,28 @@ async fn every_decision_is_in_the_log_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deadline_too_short_is_answered_from_the_request_alone() {
     let mut running = start().await;
-    for (amount_minor, outcome, reason) in
-        [(1_000, v1::Outcome::Approve, None), (100_000, v1::Outcome::Challenge, Some("LARGE_UNSEEN"))]
-    {
+    for (amount_minor, outcome, reason) in [
+        (1_000, v1::Outcome::Approve, None),
+        (100_000, v1::Outcome::Challenge, Some("LARGE_UNSEEN")),
+    ] {
         let transaction = Some(transaction("s1", "card-1", 0, amount_minor));
-        let request = v1::ScoreRequest { transaction, include_features: true };
+        let request = v1::ScoreRequest {
+            transaction,
+            include_features: true,
+        };
         let mut request = tonic::Request::new(request);
         // Less than the margin for the way back. The header alone, so that the client itself does wait.
-        request.metadata_mut().insert("grpc-timeout", "4m".parse().unwrap());
+        request
+            .metadata_mut()
+            .insert("grpc-timeout", "4m".parse().unwrap());
         let answer = running.client.score(request).await.unwrap().into_inner();
         assert_eq!(answer.degradation(), v1::Degradation::RequestOnly);
         assert_eq!(answer.degradation_causes, ["deadline_too_short"]);
         assert_eq!(answer.outcome(), outcome);
-        assert_eq!(answer.reasons.first().map(|reason| reason.code.as_str()), reason);
+        assert_eq!(
+            answer.reasons.first().map(|reason| reason.code.as_str()),
+            reason
+        );
     }
     running.service.stop().await;
 }
@@ -150,10 +201,17 @@ async fn a_stream_is_answered_in_order() {
     let requests: Vec<_> = (0..10)
         .map(|number| {
             let transaction = Some(transaction(&format!("s{number}"), "card-1", number, 1000));
-            v1::ScoreRequest { transaction, include_features: true }
+            v1::ScoreRequest {
+                transaction,
+                include_features: true,
+            }
         })
         .collect();
-    let stream = running.client.score_stream(tokio_stream::iter(requests)).await.unwrap();
+    let stream = running
+        .client
+        .score_stream(tokio_stream::iter(requests))
+        .await
+        .unwrap();
     let mut stream = stream.into_inner();
     for number in 0..10_u8 {
         let answer = stream.message().await.unwrap().unwrap();
@@ -171,7 +229,11 @@ async fn a_currency_without_rate_is_decided_and_said() {
     foreign.currency = "JPY".to_owned();
     let answer = running.score(foreign).await;
     assert_eq!(answer.degradation_causes, ["currency_without_rate"]);
-    assert!(!answer.features.contains_key("amount"), "{:?}", answer.features);
+    assert!(
+        !answer.features.contains_key("amount"),
+        "{:?}",
+        answer.features
+    );
     let mut known = transaction("s2", "card-1", 1, 1000);
     known.currency = "USD".to_owned();
     assert_eq!(running.score(known).await.features["amount"], 5.0);
@@ -184,7 +246,10 @@ async fn operators_see_readiness_status_and_metrics() {
     assert!(running.get("/readyz").await.starts_with("HTTP/1.0 200"));
     assert!(running.get("/healthz").await.contains("alive"));
     let status = running.get("/status").await;
-    assert!(status.contains("\"ready\":true") && status.contains("\"rules\":2"), "{status}");
+    assert!(
+        status.contains("\"ready\":true") && status.contains("\"rules\":2"),
+        "{status}"
+    );
     assert_eq!(running.metric("tollgate_ready").await, 1.0);
     running.service.stop().await;
 }

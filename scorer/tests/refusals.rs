@@ -1,5 +1,12 @@
 //! Bad input is refused by field, and a card number appears nowhere.
 
+#![allow(
+    clippy::expect_used,
+    clippy::float_cmp,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on should stop; its numbers are small and exact"
+)]
+
 mod common;
 
 use common::{Running, start, transaction};
@@ -11,8 +18,15 @@ use tonic::Code;
 const CARD_NUMBER: &str = "4111111111111111";
 
 async fn refusal(running: &mut Running, transaction: Option<v1::Transaction>) -> String {
-    let request = v1::ScoreRequest { transaction, include_features: false };
-    let status = running.client.score(request).await.expect_err("it was taken");
+    let request = v1::ScoreRequest {
+        transaction,
+        include_features: false,
+    };
+    let status = running
+        .client
+        .score(request)
+        .await
+        .expect_err("it was taken");
     assert_eq!(status.code(), Code::InvalidArgument, "{status}");
     format!("{status} {status:?}")
 }
@@ -28,24 +42,38 @@ async fn each_malformed_field_is_named() {
     let cases: [(&str, Spoil); 16] = [
         ("transaction.transaction_id", |t| t.transaction_id.clear()),
         ("transaction.event_time", |t| t.event_time = None),
-        ("transaction.event_time", |t| t.event_time.as_mut().unwrap().nanos = -1),
-        ("transaction.event_time", |t| t.event_time.as_mut().unwrap().seconds = 99_999_999_999),
+        ("transaction.event_time", |t| {
+            t.event_time.as_mut().unwrap().nanos = -1
+        }),
+        ("transaction.event_time", |t| {
+            t.event_time.as_mut().unwrap().seconds = 99_999_999_999
+        }),
         ("transaction.card_id", |t| t.card_id.clear()),
-        ("transaction.card_id", |t| t.card_id = CARD_NUMBER.to_owned()),
+        ("transaction.card_id", |t| {
+            t.card_id = CARD_NUMBER.to_owned()
+        }),
         ("transaction.amount_minor", |t| t.amount_minor = -1),
         ("transaction.currency", |t| t.currency.clear()),
         ("transaction.currency", |t| t.currency = "XYZ".to_owned()),
         ("transaction.merchant_id", |t| t.merchant_id.clear()),
-        ("transaction.merchant_category_code", |t| t.merchant_category_code = 123_456),
-        ("transaction.merchant_country", |t| t.merchant_country = "France".to_owned()),
-        ("transaction.ip_address", |t| t.ip_address = "localhost".to_owned()),
+        ("transaction.merchant_category_code", |t| {
+            t.merchant_category_code = 123_456
+        }),
+        ("transaction.merchant_country", |t| {
+            t.merchant_country = "France".to_owned()
+        }),
+        ("transaction.ip_address", |t| {
+            t.ip_address = "localhost".to_owned()
+        }),
         ("transaction.attributes.passengers", |t| {
             attribute(t, "passengers", Kind::Text("two".to_owned()));
         }),
         ("transaction.attributes.product", |t| {
             attribute(t, "product", Kind::Text("boat".to_owned()));
         }),
-        ("transaction.attributes.origin", |t| attribute(t, "origin", Kind::Text("CDG".to_owned()))),
+        ("transaction.attributes.origin", |t| {
+            attribute(t, "origin", Kind::Text("CDG".to_owned()))
+        }),
     ];
     let mut running = start().await;
     for (field, spoil) in cases {
@@ -54,7 +82,11 @@ async fn each_malformed_field_is_named() {
         let error = refusal(&mut running, Some(spoilt)).await;
         assert!(error.contains(&format!("{field}: ")), "{field}: {error}");
     }
-    assert!(refusal(&mut running, None).await.contains("transaction: is missing"));
+    assert!(
+        refusal(&mut running, None)
+            .await
+            .contains("transaction: is missing")
+    );
     let refused = running.metric("tollgate_refused_total").await;
     assert_eq!(refused, 17.0);
     running.service.stop().await;
@@ -68,26 +100,54 @@ async fn a_card_number_appears_nowhere() {
     let mut spoilt: Vec<v1::Transaction> = Vec::new();
     for number in [CARD_NUMBER, "4111 1111 1111 1111", "4111-1111-1111-1111"] {
         let good = || transaction("t1", "card-1", 0, 1000);
-        spoilt.push(v1::Transaction { card_id: number.to_owned(), ..good() });
-        spoilt.push(v1::Transaction { transaction_id: number.to_owned(), ..good() });
-        spoilt.push(v1::Transaction { merchant_id: number.to_owned(), ..good() });
-        spoilt.push(v1::Transaction { terminal_id: number.to_owned(), ..good() });
-        spoilt.push(v1::Transaction { device_id: number.to_owned(), ..good() });
-        spoilt.push(v1::Transaction { currency: number.to_owned(), ..good() });
+        spoilt.push(v1::Transaction {
+            card_id: number.to_owned(),
+            ..good()
+        });
+        spoilt.push(v1::Transaction {
+            transaction_id: number.to_owned(),
+            ..good()
+        });
+        spoilt.push(v1::Transaction {
+            merchant_id: number.to_owned(),
+            ..good()
+        });
+        spoilt.push(v1::Transaction {
+            terminal_id: number.to_owned(),
+            ..good()
+        });
+        spoilt.push(v1::Transaction {
+            device_id: number.to_owned(),
+            ..good()
+        });
+        spoilt.push(v1::Transaction {
+            currency: number.to_owned(),
+            ..good()
+        });
     }
     let records: Vec<Vec<u8>> = spoilt
         .iter()
         .map(|transaction| {
             let transaction = Some(transaction.clone());
-            v1::TransactionEvent { transaction, authorized: true }.encode_to_vec()
+            v1::TransactionEvent {
+                transaction,
+                authorized: true,
+            }
+            .encode_to_vec()
         })
         .collect();
     for transaction in spoilt {
         seen.push_str(&refusal(&mut running, Some(transaction)).await);
     }
     running.publish("transactions", &records).await;
-    for (text, _) in running.consume("tollgate.dead-letters", records.len()).await {
-        assert!(text.contains("transaction."), "a dead letter names the field: {text}");
+    for (text, _) in running
+        .consume("tollgate.dead-letters", records.len())
+        .await
+    {
+        assert!(
+            text.contains("transaction."),
+            "a dead letter names the field: {text}"
+        );
         seen.push_str(&text);
     }
     seen.push_str(&running.metrics().await);
@@ -117,7 +177,10 @@ async fn a_record_that_cannot_be_read_stops_nothing() {
     assert_eq!(answer.features["card_count"], 3.0);
     let letters = running.consume("tollgate.dead-letters", 4).await;
     for (text, _) in &letters {
-        assert!(text.contains("tollgate.transactions") && text.contains("offset"), "{text}");
+        assert!(
+            text.contains("tollgate.transactions") && text.contains("offset"),
+            "{text}"
+        );
     }
     running.service.stop().await;
 }

@@ -12,16 +12,26 @@ pub struct Cell {
 
 impl Cell {
     /// Missing is not zero: comparing with it is unknown, and a rule fires only on true.
-    pub const MISSING: Self = Self { bits: 0, present: false };
+    pub const MISSING: Self = Self {
+        bits: 0,
+        present: false,
+    };
 
     const fn present(bits: u64) -> Self {
-        Self { bits, present: true }
+        Self {
+            bits,
+            present: true,
+        }
     }
 
     /// A finite number; what is not finite (an overflow, 0/0) is missing. There is one zero: -0.0 becomes 0.0,
     /// so that equal numbers have equal bits.
     pub fn number(value: f64) -> Self {
-        if value.is_finite() { Self::present((value + 0.0).to_bits()) } else { Self::MISSING }
+        if value.is_finite() {
+            Self::present((value + 0.0).to_bits())
+        } else {
+            Self::MISSING
+        }
     }
 
     pub fn flag(value: bool) -> Self {
@@ -57,11 +67,13 @@ impl Cell {
     }
 
     pub fn as_time(self) -> Option<EventTime> {
-        self.present.then_some(EventTime::from_micros(self.bits.cast_signed()))
+        self.present
+            .then_some(EventTime::from_micros(self.bits.cast_signed()))
     }
 
     pub fn as_span(self) -> Option<Span> {
-        self.present.then_some(Span::from_micros(self.bits.cast_signed()))
+        self.present
+            .then_some(Span::from_micros(self.bits.cast_signed()))
     }
 
     /// The bits if present, for storage and for comparing two cells of one type for equality.

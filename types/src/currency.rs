@@ -17,8 +17,13 @@ pub struct UnknownCurrency;
 impl Currency {
     pub fn parse(code: &str) -> Result<Self, UnknownCurrency> {
         let code: [u8; 3] = code.as_bytes().try_into().map_err(|_| UnknownCurrency)?;
-        let at = CODES.binary_search_by_key(&code, |entry| entry.0).map_err(|_| UnknownCurrency)?;
-        Ok(Self { code, exponent: CODES[at].1 })
+        let at = CODES
+            .binary_search_by_key(&code, |entry| entry.0)
+            .map_err(|_| UnknownCurrency)?;
+        Ok(Self {
+            code,
+            exponent: CODES[at].1,
+        })
     }
 
     pub fn code(&self) -> &str {
@@ -88,7 +93,11 @@ mod tests {
     #[test]
     fn exponents_follow_the_standard() {
         for (code, exponent) in [("EUR", 2), ("USD", 2), ("JPY", 0), ("KWD", 3), ("CLF", 4)] {
-            assert_eq!(Currency::parse(code).map(Currency::exponent), Ok(exponent), "{code}");
+            assert_eq!(
+                Currency::parse(code).map(Currency::exponent),
+                Ok(exponent),
+                "{code}"
+            );
         }
         for wrong in ["", "eur", "EURO", "ZZZ", "XXX"] {
             assert_eq!(Currency::parse(wrong), Err(UnknownCurrency), "{wrong}");

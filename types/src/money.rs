@@ -14,7 +14,10 @@ pub struct Money {
 impl Money {
     /// In major units of its own currency. The nearest double to the exact decimal while the minor units
     /// stay below 2⁵³.
-    #[expect(clippy::cast_precision_loss, reason = "amounts beyond 2^53 minor units do not occur")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "amounts beyond 2^53 minor units do not occur"
+    )]
     pub fn major(self) -> f64 {
         self.amount_minor as f64 / 10_f64.powi(i32::from(self.currency.exponent()))
     }
@@ -58,16 +61,22 @@ impl Rates {
         if money.currency == self.base {
             return Some(money.major());
         }
-        self.per_unit.get(&money.currency).map(|rate| money.major() * rate)
+        self.per_unit
+            .get(&money.currency)
+            .map(|rate| money.major() * rate)
     }
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "whole cents come out exactly")]
 mod tests {
     use super::*;
 
     fn money(amount_minor: i64, code: &str) -> Money {
-        Money { amount_minor, currency: Currency::parse(code).unwrap() }
+        Money {
+            amount_minor,
+            currency: Currency::parse(code).unwrap(),
+        }
     }
 
     #[test]

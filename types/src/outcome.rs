@@ -46,8 +46,13 @@ pub enum Degradation {
 }
 
 impl Degradation {
-    pub const ALL: [Self; 5] =
-        [Self::Full, Self::NoModel, Self::StaleFeatures, Self::RequestOnly, Self::Static];
+    pub const ALL: [Self; 5] = [
+        Self::Full,
+        Self::NoModel,
+        Self::StaleFeatures,
+        Self::RequestOnly,
+        Self::Static,
+    ];
 
     pub const fn name(self) -> &'static str {
         match self {
@@ -117,7 +122,9 @@ pub struct ReasonCode(Arc<str>);
 
 /// A text that is no reason code.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a reason code: write capital letters, digits and underscores, such as CARD_TESTING")]
+#[error(
+    "`{0}` is not a reason code: write capital letters, digits and underscores, such as CARD_TESTING"
+)]
 pub struct ReasonCodeError(String);
 
 impl ReasonCode {

@@ -44,7 +44,9 @@ impl<'t> Record<'t> {
         };
         record.fill_builtin(transaction, rates);
         for (name, value) in &transaction.attributes {
-            record.fill_attribute(schema, name, value).map_err(|error| (name.as_str(), error))?;
+            record
+                .fill_attribute(schema, name, value)
+                .map_err(|error| (name.as_str(), error))?;
         }
         Ok(record)
     }
@@ -79,12 +81,21 @@ impl<'t> Record<'t> {
         self.put_text(builtin::CURRENCY, currency_code(transaction));
         self.put_text(builtin::MERCHANT_ID, &transaction.merchant_id);
         if let Some(code) = transaction.merchant_category_code {
-            self.put(builtin::MERCHANT_CATEGORY_CODE, Cell::number(f64::from(code)));
+            self.put(
+                builtin::MERCHANT_CATEGORY_CODE,
+                Cell::number(f64::from(code)),
+            );
         }
         let texts = [
-            (builtin::MERCHANT_COUNTRY, transaction.merchant_country.as_deref()),
+            (
+                builtin::MERCHANT_COUNTRY,
+                transaction.merchant_country.as_deref(),
+            ),
             (builtin::TERMINAL_ID, transaction.terminal_id.as_deref()),
-            (builtin::CHANNEL, transaction.channel.map(|channel| channel.name())),
+            (
+                builtin::CHANNEL,
+                transaction.channel.map(|channel| channel.name()),
+            ),
             (builtin::CARD_COUNTRY, transaction.card_country.as_deref()),
             (builtin::DEVICE_ID, transaction.device_id.as_deref()),
             (builtin::IP_ADDRESS, transaction.ip_address.as_deref()),
@@ -119,7 +130,10 @@ impl<'t> Record<'t> {
                 self.put_text(id, text);
             }
             (expected, other) => {
-                return Err(TypeMismatch::WrongType { expected, got: type_of(other) });
+                return Err(TypeMismatch::WrongType {
+                    expected,
+                    got: type_of(other),
+                });
             }
         }
         Ok(())
@@ -164,7 +178,10 @@ mod tests {
             id: TransactionId::parse("t1").unwrap(),
             event_time: EventTime::from_micros(1),
             card_id: CardId::parse("c1").unwrap(),
-            amount: Money { amount_minor: 1250, currency: Currency::parse("EUR").unwrap() },
+            amount: Money {
+                amount_minor: 1250,
+                currency: Currency::parse("EUR").unwrap(),
+            },
             merchant_id: "m1".to_owned(),
             merchant_category_code: Some(4511),
             merchant_country: Some("FR".to_owned()),
@@ -180,8 +197,12 @@ mod tests {
     fn schema() -> Schema {
         let mut builder = SchemaBuilder::default();
         let values = Some(vec!["flight".to_owned(), "hotel".to_owned()]);
-        builder.attribute("product", FieldType::Text, values).unwrap();
-        builder.attribute("passengers", FieldType::Number, None).unwrap();
+        builder
+            .attribute("product", FieldType::Text, values)
+            .unwrap();
+        builder
+            .attribute("passengers", FieldType::Number, None)
+            .unwrap();
         builder.build()
     }
 
@@ -191,26 +212,47 @@ mod tests {
 
     #[test]
     fn fields_land_in_their_slots_and_absent_ones_are_missing() {
-        let attribute = ("product".to_owned(), AttributeValue::Text("hotel".to_owned()));
+        let attribute = (
+            "product".to_owned(),
+            AttributeValue::Text("hotel".to_owned()),
+        );
         let transaction = transaction(vec![attribute]);
         let schema = schema();
         let record = Record::new(&transaction, &schema, &rates()).unwrap();
         assert_eq!(record.cell(builtin::AMOUNT).as_number(), Some(12.5));
         assert_eq!(record.text(builtin::MERCHANT_COUNTRY), Some("FR"));
         assert!(record.cell(builtin::DEVICE_ID).is_missing());
-        assert_eq!(record.text(schema.field("product").unwrap().0), Some("hotel"));
+        assert_eq!(
+            record.text(schema.field("product").unwrap().0),
+            Some("hotel")
+        );
     }
 
     #[test]
     fn attributes_must_fit_the_schema() {
         let wrong = [
-            ("origin", AttributeValue::Text("CDG".to_owned()), TypeMismatch::Undeclared),
-            ("amount", AttributeValue::Number(1.0), TypeMismatch::Undeclared),
-            ("passengers", AttributeValue::Number(f64::NAN), TypeMismatch::NotFinite),
+            (
+                "origin",
+                AttributeValue::Text("CDG".to_owned()),
+                TypeMismatch::Undeclared,
+            ),
+            (
+                "amount",
+                AttributeValue::Number(1.0),
+                TypeMismatch::Undeclared,
+            ),
+            (
+                "passengers",
+                AttributeValue::Number(f64::NAN),
+                TypeMismatch::NotFinite,
+            ),
             (
                 "passengers",
                 AttributeValue::Flag(true),
-                TypeMismatch::WrongType { expected: FieldType::Number, got: FieldType::Flag },
+                TypeMismatch::WrongType {
+                    expected: FieldType::Number,
+                    got: FieldType::Flag,
+                },
             ),
         ];
         for (name, value, expected) in wrong {

@@ -154,7 +154,10 @@ impl Schema {
     }
 
     pub fn entity(&self, name: &str) -> Option<(EntityId, &Entity)> {
-        let at = self.entities.iter().position(|entity| entity.name == name)?;
+        let at = self
+            .entities
+            .iter()
+            .position(|entity| entity.name == name)?;
         Some((EntityId(u16::try_from(at).ok()?), &self.entities[at]))
     }
 
@@ -164,14 +167,20 @@ impl Schema {
 
     /// The longest retention of any entity: how far back a replay has to start.
     pub fn retention_max(&self) -> Span {
-        self.entities.iter().map(|entity| entity.retention).max().unwrap_or_default()
+        self.entities
+            .iter()
+            .map(|entity| entity.retention)
+            .max()
+            .unwrap_or_default()
     }
 }
 
 /// What is wrong with a schema.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SchemaError {
-    #[error("`{0}` is not a name: write small letters, digits and underscores, beginning with a letter")]
+    #[error(
+        "`{0}` is not a name: write small letters, digits and underscores, beginning with a letter"
+    )]
     BadName(String),
     #[error("the field `{0}` is declared twice or is one that every transaction has")]
     FieldTwice(String),
@@ -203,13 +212,24 @@ pub struct SchemaBuilder {
 
 impl Default for SchemaBuilder {
     fn default() -> Self {
-        let builtin = builtin::FIELDS.iter().enumerate().map(|(at, &(name, kind))| Field {
-            name: name.to_owned(),
-            kind,
-            values: (at == usize::from(builtin::CHANNEL.0))
-                .then(|| crate::Channel::ALL.map(|channel| channel.name().to_owned()).to_vec()),
-        });
-        Self { schema: Schema { fields: builtin.collect(), entities: Vec::new() } }
+        let builtin = builtin::FIELDS
+            .iter()
+            .enumerate()
+            .map(|(at, &(name, kind))| Field {
+                name: name.to_owned(),
+                kind,
+                values: (at == usize::from(builtin::CHANNEL.0)).then(|| {
+                    crate::Channel::ALL
+                        .map(|channel| channel.name().to_owned())
+                        .to_vec()
+                }),
+            });
+        Self {
+            schema: Schema {
+                fields: builtin.collect(),
+                entities: Vec::new(),
+            },
+        }
     }
 }
 
@@ -227,7 +247,11 @@ impl SchemaBuilder {
         if self.schema.fields.len() >= DECLARED_MAX {
             return Err(SchemaError::TooMany(DECLARED_MAX));
         }
-        self.schema.fields.push(Field { name: name.to_owned(), kind, values });
+        self.schema.fields.push(Field {
+            name: name.to_owned(),
+            kind,
+            values,
+        });
         Ok(())
     }
 
@@ -252,11 +276,16 @@ impl SchemaBuilder {
             return Err(SchemaError::TooMany(DECLARED_MAX));
         }
         let lookup = |field: &String| {
-            let unknown =
-                || SchemaError::UnknownField { entity: name.to_owned(), field: field.clone() };
+            let unknown = || SchemaError::UnknownField {
+                entity: name.to_owned(),
+                field: field.clone(),
+            };
             self.schema.field(field).ok_or_else(unknown)
         };
-        let key = key.iter().map(|field| lookup(field).map(|(id, _)| id)).collect::<Result<_, _>>()?;
+        let key = key
+            .iter()
+            .map(|field| lookup(field).map(|(id, _)| id))
+            .collect::<Result<_, _>>()?;
         let mut columns = implied_columns();
         let mut seen: BTreeSet<&str> = ["fraud", "declined", "event_time"].into();
         for field in retain {
@@ -265,9 +294,18 @@ impl SchemaBuilder {
                 return Err(SchemaError::ColumnTwice { entity, field });
             }
             let (id, declared) = lookup(field)?;
-            columns.push(Retained { name: field.clone(), kind: declared.kind, field: Some(id) });
+            columns.push(Retained {
+                name: field.clone(),
+                kind: declared.kind,
+                field: Some(id),
+            });
         }
-        self.schema.entities.push(Entity { name: name.to_owned(), key, columns, retention });
+        self.schema.entities.push(Entity {
+            name: name.to_owned(),
+            key,
+            columns,
+            retention,
+        });
         Ok(())
     }
 
@@ -283,7 +321,11 @@ fn implied_columns() -> Vec<Retained> {
         ("event_time", FieldType::Time, Some(builtin::EVENT_TIME)),
     ];
     implied
-        .map(|(name, kind, field)| Retained { name: name.to_owned(), kind, field })
+        .map(|(name, kind, field)| Retained {
+            name: name.to_owned(),
+            kind,
+            field,
+        })
         .to_vec()
 }
 
@@ -319,7 +361,9 @@ mod tests {
     fn entities_have_the_implied_columns_before_their_own() {
         let mut builder = SchemaBuilder::default();
         let key = strings(&["card_id"]);
-        builder.entity("card", &key, &strings(&["amount"]), Span::from_days(30)).unwrap();
+        builder
+            .entity("card", &key, &strings(&["amount"]), Span::from_days(30))
+            .unwrap();
         let schema = builder.build();
         let (_, card) = schema.entity("card").unwrap();
         assert_eq!(card.column("fraud").unwrap().0, Entity::FRAUD);
@@ -331,15 +375,39 @@ mod tests {
     #[test]
     fn what_makes_no_sense_is_refused() {
         let mut builder = SchemaBuilder::default();
-        assert!(builder.attribute("amount", FieldType::Number, None).is_err());
+        assert!(
+            builder
+                .attribute("amount", FieldType::Number, None)
+                .is_err()
+        );
         assert!(builder.attribute("Origin", FieldType::Text, None).is_err());
         let day = Span::from_days(1);
         assert!(builder.entity("card", &[], &[], day).is_err());
-        assert!(builder.entity("model", &strings(&["card_id"]), &[], day).is_err());
-        assert!(builder.entity("card", &strings(&["card"]), &[], day).is_err());
+        assert!(
+            builder
+                .entity("model", &strings(&["card_id"]), &[], day)
+                .is_err()
+        );
+        assert!(
+            builder
+                .entity("card", &strings(&["card"]), &[], day)
+                .is_err()
+        );
         let twice = strings(&["amount", "amount"]);
-        assert!(builder.entity("card", &strings(&["card_id"]), &twice, day).is_err());
-        assert!(builder.entity("card", &strings(&["card_id"]), &[], day).is_ok());
-        assert!(builder.entity("card", &strings(&["card_id"]), &[], day).is_err());
+        assert!(
+            builder
+                .entity("card", &strings(&["card_id"]), &twice, day)
+                .is_err()
+        );
+        assert!(
+            builder
+                .entity("card", &strings(&["card_id"]), &[], day)
+                .is_ok()
+        );
+        assert!(
+            builder
+                .entity("card", &strings(&["card_id"]), &[], day)
+                .is_err()
+        );
     }
 }

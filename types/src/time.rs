@@ -34,7 +34,10 @@ impl EventTime {
     /// Whole seconds since the epoch, rounded down, and the remaining nanoseconds.
     pub fn unix(self) -> (i64, u32) {
         let nanos = self.0.rem_euclid(MICROS_PER_SECOND) * 1_000;
-        (self.0.div_euclid(MICROS_PER_SECOND), u32::try_from(nanos).unwrap_or(0))
+        (
+            self.0.div_euclid(MICROS_PER_SECOND),
+            u32::try_from(nanos).unwrap_or(0),
+        )
     }
 
     /// This time less `span`, stopping at the ends of the range.
@@ -96,7 +99,10 @@ impl Span {
         self.0
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "exact up to 285 years of microseconds")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "exact up to 285 years of microseconds"
+    )]
     pub fn seconds(self) -> f64 {
         self.0 as f64 / 1e6
     }
@@ -115,13 +121,19 @@ impl Span {
             let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
             let count: i64 = rest[..digits].parse().map_err(|_| wrong())?;
             rest = &rest[digits..];
-            let (unit, micros) =
-                UNITS.into_iter().find(|(unit, _)| starts_with_unit(rest, unit)).ok_or_else(wrong)?;
+            let (unit, micros) = UNITS
+                .into_iter()
+                .find(|(unit, _)| starts_with_unit(rest, unit))
+                .ok_or_else(wrong)?;
             let part = count.checked_mul(micros).ok_or_else(wrong)?;
             total = total.checked_add(part).ok_or_else(wrong)?;
             rest = &rest[unit.len()..];
         }
-        if total == 0 { Err(wrong()) } else { Ok(Self(total)) }
+        if total == 0 {
+            Err(wrong())
+        } else {
+            Ok(Self(total))
+        }
     }
 }
 
@@ -147,16 +159,23 @@ impl fmt::Display for Span {
                 rest %= micros;
             }
         }
-        if rest > 0 { write!(f, "{rest}us") } else { Ok(()) }
+        if rest > 0 {
+            write!(f, "{rest}us")
+        } else {
+            Ok(())
+        }
     }
 }
 
 /// A text that is not a span of time.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a length of time: write a number and a unit, such as \"30s\", \"10m\", \"24h\" or \"7d\"")]
+#[error(
+    "`{0}` is not a length of time: write a number and a unit, such as \"30s\", \"10m\", \"24h\" or \"7d\""
+)]
 pub struct SpanError(String);
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "whole seconds come out exactly")]
 mod tests {
     use super::*;
 
@@ -172,7 +191,16 @@ mod tests {
 
     #[test]
     fn what_is_no_span_is_refused_with_what_to_write() {
-        for text in ["", "10", "m", "10 m", "-5m", "0s", "5weeks", "99999999999999999d"] {
+        for text in [
+            "",
+            "10",
+            "m",
+            "10 m",
+            "-5m",
+            "0s",
+            "5weeks",
+            "99999999999999999d",
+        ] {
             let error = Span::parse(text).unwrap_err().to_string();
             assert!(error.contains("such as"), "{text}: {error}");
         }
@@ -181,7 +209,10 @@ mod tests {
     #[test]
     fn unix_seconds_round_down_before_the_epoch() {
         assert_eq!(EventTime::from_micros(-1).unix(), (-1, 999_999_000));
-        assert_eq!(EventTime::from_unix(-1, 999_999_999), Some(EventTime::from_micros(-1)));
+        assert_eq!(
+            EventTime::from_unix(-1, 999_999_999),
+            Some(EventTime::from_micros(-1))
+        );
         assert_eq!(EventTime::from_unix(i64::MAX, 0), None);
     }
 }

@@ -24,7 +24,12 @@ pub(crate) fn run(data: &Path) -> anyhow::Result<()> {
     let folder = tools::root()?.join("target/handbook");
     let policy = folder.join("policy");
     let mut assemble = tollgate.beside("tollgate-loadtest");
-    assemble.arg("handbook-policy").arg("--data").arg(&data).arg("--out").arg(&policy);
+    assemble
+        .arg("handbook-policy")
+        .arg("--data")
+        .arg(&data)
+        .arg("--out")
+        .arg(&policy);
     tools::run(&mut assemble)?;
     let serving = tools::serve(&tollgate, &policy, &library, &folder)?;
     let mut replay = tollgate.beside("tollgate-loadtest");

@@ -2,7 +2,7 @@
 
 mod handbook;
 mod onnxruntime;
-mod tests;
+mod suite;
 mod tidy;
 mod tools;
 
@@ -48,7 +48,7 @@ fn main() -> anyhow::Result<()> {
     std::env::set_current_dir(&root).with_context(|| format!("no folder {}", root.display()))?;
     match Cli::parse().verb {
         Verb::Demo { arguments } => demo(&arguments),
-        Verb::Test => tests::run(),
+        Verb::Test => suite::run(),
         Verb::Check => tidy::check(),
         Verb::Handbook { data } => handbook::run(&data),
         Verb::Train => train(),
@@ -80,11 +80,23 @@ fn train() -> anyhow::Result<()> {
     let history = "target/training/history.jsonl.zst";
     let table = "target/training/features.csv";
     let mut generate = tollgate.beside("tollgate-loadtest");
-    tools::run(generate.arg("generate").args(TRAINING_HISTORY).args(["--out", history]))?;
+    tools::run(
+        generate
+            .arg("generate")
+            .args(TRAINING_HISTORY)
+            .args(["--out", history]),
+    )?;
     let mut features = tollgate.command();
     tools::run(features.args(["features", "--history", history, "--out", table]))?;
     let python = tools::python_environment("training", "training/requirements.txt")?;
     let mut train = std::process::Command::new(python);
-    train.args(["training/train.py", "--table", table, "--out", BUNDLE, "--replace"]);
+    train.args([
+        "training/train.py",
+        "--table",
+        table,
+        "--out",
+        BUNDLE,
+        "--replace",
+    ]);
     tools::run(&mut train)
 }

@@ -20,9 +20,19 @@ const MAY_DEPEND_ON: [(&str, &[&str]); 11] = [
     ("features", &["types", "expr"]),
     ("rules", &["types", "source", "expr"]),
     ("models", &["types", "source"]),
-    ("scorer", &["types", "source", "expr", "features", "rules", "models", "proto"]),
+    (
+        "scorer",
+        &[
+            "types", "source", "expr", "features", "rules", "models", "proto",
+        ],
+    ),
     ("loadtest", &["types", "proto"]),
-    ("benches", &["types", "source", "expr", "features", "rules", "models", "proto", "scorer"]),
+    (
+        "benches",
+        &[
+            "types", "source", "expr", "features", "rules", "models", "proto", "scorer",
+        ],
+    ),
     ("xtask", &[]),
 ];
 
@@ -38,7 +48,14 @@ pub(crate) fn check() -> anyhow::Result<()> {
     let cargo = |arguments: &[&str]| tools::run(Command::new(env!("CARGO")).args(arguments));
     cargo(&["fmt", "--all", "--check"]).context("run `cargo fmt --all`")?;
     cargo(&[
-        "clippy", "--workspace", "--all-targets", "--locked", "--quiet", "--", "-D", "warnings",
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--locked",
+        "--quiet",
+        "--",
+        "-D",
+        "warnings",
     ])?;
     let mut wrong = Vec::new();
     check_sources(&mut wrong)?;
@@ -55,7 +72,10 @@ fn check_sources(wrong: &mut Vec<String>) -> anyhow::Result<()> {
     for path in sources()? {
         let text = std::fs::read_to_string(&path)?;
         if !text.starts_with("//!") {
-            wrong.push(format!("{}: begin with a line `//!` that says what it is", path.display()));
+            wrong.push(format!(
+                "{}: begin with a line `//!` that says what it is",
+                path.display()
+            ));
         }
         let lines = text.lines().count();
         if lines > FILE_LINES_MAX {
@@ -70,7 +90,9 @@ fn check_dependencies(wrong: &mut Vec<String>) -> anyhow::Result<()> {
     let allowed: BTreeMap<_, _> = MAY_DEPEND_ON.into();
     for folder in members()? {
         let Some(allowed) = allowed.get(folder.as_str()) else {
-            wrong.push(format!("{folder}: not in the table of dependencies in xtask/src/tidy.rs"));
+            wrong.push(format!(
+                "{folder}: not in the table of dependencies in xtask/src/tidy.rs"
+            ));
             continue;
         };
         for dependency in dependencies(&folder)? {
@@ -100,11 +122,15 @@ fn check_invariants(wrong: &mut Vec<String>) -> anyhow::Result<()> {
     if listed.is_empty() {
         wrong.push("ARCHITECTURE.md: no table of invariants".to_owned());
     }
-    let texts: Vec<String> =
-        sources()?.iter().map(std::fs::read_to_string).collect::<Result<_, _>>()?;
+    let texts: Vec<String> = sources()?
+        .iter()
+        .map(std::fs::read_to_string)
+        .collect::<Result<_, _>>()?;
     for invariant in listed {
         if !texts.iter().any(|text| text.contains(invariant)) {
-            wrong.push(format!("{invariant}: listed in ARCHITECTURE.md, cited nowhere in the code"));
+            wrong.push(format!(
+                "{invariant}: listed in ARCHITECTURE.md, cited nowhere in the code"
+            ));
         }
     }
     Ok(())
@@ -132,10 +158,18 @@ fn members() -> anyhow::Result<Vec<String>> {
 /// Names under `[dependencies]` of a member; what only tests use may be anything.
 fn dependencies(folder: &str) -> anyhow::Result<Vec<String>> {
     let manifest = std::fs::read_to_string(Path::new(folder).join("Cargo.toml"))?;
-    let section = manifest.split("[dependencies]\n").nth(1).unwrap_or_default();
+    let section = manifest
+        .split("[dependencies]\n")
+        .nth(1)
+        .unwrap_or_default();
     let section = section.split("\n[").next().unwrap_or_default();
-    let names = section.lines().filter_map(|line| line.split(['.', ' ', '=']).next());
-    Ok(names.filter(|name| !name.is_empty()).map(str::to_owned).collect())
+    let names = section
+        .lines()
+        .filter_map(|line| line.split(['.', ' ', '=']).next());
+    Ok(names
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+        .collect())
 }
 
 /// Every Rust source of the members.

@@ -13,7 +13,10 @@ const START_MAX: Duration = Duration::from_secs(60);
 /// The root of the repository.
 pub(crate) fn root() -> anyhow::Result<PathBuf> {
     let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
-    Ok(xtask.parent().context("the xtask folder has no parent")?.to_owned())
+    Ok(xtask
+        .parent()
+        .context("the xtask folder has no parent")?
+        .to_owned())
 }
 
 /// The built `tollgate`, and the programs beside it.
@@ -34,29 +37,53 @@ impl Tollgate {
 /// Builds `tollgate` and `tollgate-loadtest` as they are served.
 pub(crate) fn build() -> anyhow::Result<Tollgate> {
     for (tool, package) in [("cc", "a C compiler"), ("make", "make")] {
-        let found = Command::new(tool).arg("--version").stdout(Stdio::null()).status();
+        let found = Command::new(tool)
+            .arg("--version")
+            .stdout(Stdio::null())
+            .status();
         if found.is_err() {
             bail!("{tool} is not installed: install {package}, which builds the Kafka client");
         }
     }
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--release", "--locked", "-p", "tollgate-scorer", "-p", "tollgate-loadtest"]);
+    cargo.args([
+        "build",
+        "--release",
+        "--locked",
+        "-p",
+        "tollgate-scorer",
+        "-p",
+        "tollgate-loadtest",
+    ]);
     println!("building tollgate; the first time takes some minutes");
     run(&mut cargo)?;
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or("target".into(), PathBuf::from);
-    Ok(Tollgate { program: root()?.join(target).join("release/tollgate") })
+    Ok(Tollgate {
+        program: root()?.join(target).join("release/tollgate"),
+    })
 }
 
 /// Runs a program to its end; its failure is an error that shows what was run.
 pub(crate) fn run(command: &mut Command) -> anyhow::Result<()> {
-    let status = command.status().with_context(|| format!("cannot run {}", shown(command)))?;
-    if status.success() { Ok(()) } else { bail!("{} ended with {status}", shown(command)) }
+    let status = command
+        .status()
+        .with_context(|| format!("cannot run {}", shown(command)))?;
+    if status.success() {
+        Ok(())
+    } else {
+        bail!("{} ended with {status}", shown(command))
+    }
 }
 
 fn shown(command: &Command) -> String {
-    let program = Path::new(command.get_program()).file_name().unwrap_or(command.get_program());
+    let program = Path::new(command.get_program())
+        .file_name()
+        .unwrap_or(command.get_program());
     let words = std::iter::once(program).chain(command.get_args());
-    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+    words
+        .map(|word| word.to_string_lossy())
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// A Python environment of its own under `target/`, with what `requirements` pins. Returns its interpreter.
@@ -74,7 +101,15 @@ pub(crate) fn python_environment(name: &str, requirements: &str) -> anyhow::Resu
     let hint = "Python 3 with venv and pip is needed (Debian: python3-venv, python3-pip)";
     run(venv.args(["-m", "venv", "--clear"]).arg(&folder)).context(hint)?;
     let mut pip = Command::new(&python);
-    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", requirements]);
+    pip.args([
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "-r",
+        requirements,
+    ]);
     run(&mut pip).context(hint)?;
     std::fs::write(stamp, wanted)?;
     Ok(python)
@@ -113,7 +148,10 @@ pub(crate) fn serve(
         .env("TOLLGATE_GRPC__LISTEN", "127.0.0.1:0")
         .env("TOLLGATE_ADMIN__LISTEN", "127.0.0.1:0");
     let mut child = serve.spawn().context("cannot run tollgate serve")?;
-    #[expect(clippy::disallowed_methods, reason = "the ban is for the service's own code")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the ban is for the service's own code"
+    )]
     let started = Instant::now();
     loop {
         if let Ok(json) = std::fs::read_to_string(&file)
@@ -135,7 +173,9 @@ pub(crate) fn serve(
 impl Drop for Serving {
     fn drop(&mut self) {
         // SIGTERM through the shell's kill, so that the service drains; by its own id only.
-        let asked = Command::new("kill").arg(self.child.id().to_string()).status();
+        let asked = Command::new("kill")
+            .arg(self.child.id().to_string())
+            .status();
         if asked.is_err() {
             let _ = self.child.kill();
         }

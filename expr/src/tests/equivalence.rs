@@ -7,11 +7,12 @@ use proptest::sample::select;
 use tollgate_types::{Cell, EventTime, Span, TextKey};
 
 use super::Values;
-use crate::SlotId;
 use crate::compile::compile;
+use crate::program::Op;
 use crate::reference;
 use crate::tree::Node;
 use crate::values::{Arithmetic, Comparison, Part, Shift, TextTest, Unary, Unit};
+use crate::{Program, SlotId};
 
 /// Slots of each type: numbers, then flags, texts and moments.
 const SLOTS: u32 = 4;
@@ -209,12 +210,29 @@ fn any_tree() -> impl Strategy<Value = Node> {
     prop_oneof![3 => trees.flags, 1 => trees.numbers, 1 => trees.texts, 1 => trees.moments]
 }
 
+/// Every jump goes forward and at most to the end, so evaluation takes no more steps than there are operations.
+fn only_jumps_forward(program: &Program) -> bool {
+    program.ops.iter().enumerate().all(|(at, op)| {
+        let ends = match *op {
+            Op::Term(gate) | Op::NumberTerm { gate, .. } | Op::BitsTerm { gate, .. } => {
+                [gate.end, gate.end]
+            }
+            Op::Branch { otherwise, end } => [otherwise, end],
+            Op::Jump(end) => [end, end],
+            _ => return true,
+        };
+        ends.iter()
+            .all(|end| at < usize::from(*end) && usize::from(*end) <= program.ops.len())
+    })
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     #[test]
     fn programs_agree_with_the_reference_interpreter(tree in any_tree(), values in values()) {
         let program = compile(&tree).unwrap();
+        prop_assert!(only_jumps_forward(&program), "{:?}", program);
         prop_assert_eq!(program.eval(&values), reference::evaluate(&tree, &values), "{:?}", program);
     }
 

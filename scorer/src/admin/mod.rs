@@ -69,14 +69,20 @@ impl Drop for AdminServer {
 
 async fn metrics(State(state): State<AdminState>) -> impl IntoResponse {
     let content_type = "text/plain; version=0.0.4; charset=utf-8";
-    ([(header::CONTENT_TYPE, content_type)], state.metrics.render())
+    (
+        [(header::CONTENT_TYPE, content_type)],
+        state.metrics.render(),
+    )
 }
 
 async fn readiness(State(state): State<AdminState>) -> impl IntoResponse {
     if state.ingest.is_ready() {
         (StatusCode::OK, "ready\n")
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "reading the log up to where it ended at start\n")
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "reading the log up to where it ended at start\n",
+        )
     }
 }
 
@@ -86,7 +92,11 @@ async fn status(State(state): State<AdminState>) -> Json<Status> {
         ready: state.ingest.is_ready(),
         policy_version: policy.version().to_owned(),
         champion: policy.champion().map(|model| model.version().to_owned()),
-        challengers: policy.challengers().iter().map(|model| model.version().to_owned()).collect(),
+        challengers: policy
+            .challengers()
+            .iter()
+            .map(|model| model.version().to_owned())
+            .collect(),
         rules: policy.logic().rules.rules().len(),
         features: policy.logic().layout.features.len(),
     })

@@ -22,7 +22,11 @@ pub(super) async fn score(batch: &[Entry], metrics: &Metrics) -> Vec<Vec<Challen
         let mut of_entry = Vec::with_capacity(entry.len());
         for (model, reply) in entry {
             let score = answer(model, reply).await;
-            let result = if score.error.is_empty() { "scored" } else { "failed" };
+            let result = if score.error.is_empty() {
+                "scored"
+            } else {
+                "failed"
+            };
             metrics.challenger_runs.with_label_values(&[result]).inc();
             of_entry.push(score);
         }
@@ -43,15 +47,24 @@ fn ask_all(entry: &Entry) -> Vec<Asked<'_>> {
 }
 
 async fn answer(model: &Model, reply: Option<Reply>) -> ChallengerScore {
-    let failed = |error: String| ChallengerScore { error, ..ChallengerScore::default() };
+    let failed = |error: String| ChallengerScore {
+        error,
+        ..ChallengerScore::default()
+    };
     let score = match reply {
         None => failed("queue full".to_owned()),
         Some(reply) => match timeout(WAIT_MAX, reply).await {
-            Ok(Ok(Ok(score))) => ChallengerScore { score: score.value(), ..Default::default() },
+            Ok(Ok(Ok(score))) => ChallengerScore {
+                score: score.value(),
+                ..Default::default()
+            },
             Ok(Ok(Err(error))) => failed(error.to_string()),
             Ok(Err(_gone)) => failed("its thread ended".to_owned()),
             Err(_elapsed) => failed("too late".to_owned()),
         },
     };
-    ChallengerScore { model_version: model.version().to_owned(), ..score }
+    ChallengerScore {
+        model_version: model.version().to_owned(),
+        ..score
+    }
 }

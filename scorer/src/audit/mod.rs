@@ -63,7 +63,10 @@ impl AuditLog {
     /// Hands a decision over. Never blocks.
     pub(crate) fn record(&self, entry: Entry) {
         if let Err(error) = self.queue.try_send(entry) {
-            self.metrics.audit_records.with_label_values(&["dropped"]).inc();
+            self.metrics
+                .audit_records
+                .with_label_values(&["dropped"])
+                .inc();
             tracing::error!(%error, "decision record dropped");
         }
     }
@@ -106,10 +109,17 @@ impl DecisionIds {
     pub(crate) fn new(started_at: EventTime) -> Self {
         let seed = (started_at.micros(), std::process::id());
         let key = tollgate_types::TextKey::of(&format!("{seed:?}"));
-        Self { process: key.bits(), next: AtomicU64::new(0) }
+        Self {
+            process: key.bits(),
+            next: AtomicU64::new(0),
+        }
     }
 
     pub(crate) fn next(&self) -> String {
-        format!("{:016x}-{:08x}", self.process, self.next.fetch_add(1, Ordering::Relaxed))
+        format!(
+            "{:016x}-{:08x}",
+            self.process,
+            self.next.fetch_add(1, Ordering::Relaxed)
+        )
     }
 }

@@ -39,9 +39,16 @@ impl ProducerContext for Deliveries {
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
         match result {
-            Ok(_) => self.metrics.audit_records.with_label_values(&["published"]).inc(),
+            Ok(_) => self
+                .metrics
+                .audit_records
+                .with_label_values(&["published"])
+                .inc(),
             Err((error, _)) => {
-                self.metrics.audit_records.with_label_values(&["failed"]).inc();
+                self.metrics
+                    .audit_records
+                    .with_label_values(&["failed"])
+                    .inc();
                 tracing::error!(%error, "decision record not delivered");
             }
         }
@@ -54,10 +61,15 @@ impl Publisher {
         bootstrap: &str,
         metrics: Metrics,
     ) -> Result<Self, PublisherError> {
-        let context = Deliveries { metrics: metrics.clone() };
-        let producer =
-            kafka::producer_config(config, bootstrap).create_with_context(context)?;
-        Ok(Self { producer, topic: config.decisions_topic.clone(), metrics })
+        let context = Deliveries {
+            metrics: metrics.clone(),
+        };
+        let producer = kafka::producer_config(config, bootstrap).create_with_context(context)?;
+        Ok(Self {
+            producer,
+            topic: config.decisions_topic.clone(),
+            metrics,
+        })
     }
 
     /// Hands a record to the producer, waiting while its own queue is full.
@@ -65,7 +77,10 @@ impl Publisher {
         let mut record = BaseRecord::to(&self.topic).key(key).payload(value);
         while let Err((error, unsent)) = self.producer.send(record) {
             if error.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) {
-                self.metrics.audit_records.with_label_values(&["failed"]).inc();
+                self.metrics
+                    .audit_records
+                    .with_label_values(&["failed"])
+                    .inc();
                 tracing::error!(%error, "decision record not produced");
                 return;
             }

@@ -19,7 +19,9 @@ impl Check {
         let folder = self.folder.as_ref().unwrap_or(&config.policy.path);
         let policy = load_policy(folder, &config)?;
         let logic = policy.logic();
-        let champion = policy.champion().map_or("no champion", |model| model.version());
+        let champion = policy
+            .champion()
+            .map_or("no champion", |model| model.version());
         println!(
             "{}: no errors. {} rules, {} named features, {} lists, {champion}. Version {}",
             folder.display(),

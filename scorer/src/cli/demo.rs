@@ -28,10 +28,14 @@ impl Demo {
         use_free_ports(&mut config);
         let policy = load_policy(&config.policy.path, &config)?;
         let generator = generator()?;
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build();
         let runtime = runtime.context("cannot start the asynchronous runtime")?;
         let succeeded = runtime.block_on(async {
-            let service = Service::start(config, policy).await.context("cannot start")?;
+            let service = Service::start(config, policy)
+                .await
+                .context("cannot start")?;
             service.ready().await;
             let addresses = service.addresses();
             let mut command = Command::new(&generator);
@@ -50,7 +54,11 @@ impl Demo {
             service.stop().await;
             Ok::<_, anyhow::Error>(status.success())
         })?;
-        Ok(if succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        Ok(if succeeded {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        })
     }
 }
 

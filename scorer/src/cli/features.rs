@@ -56,8 +56,14 @@ impl Outcomes {
     /// `1` for fraud, `0` for good, empty where it may still turn out either way.
     fn column(&self, record: &Record<'_>) -> String {
         let settled = record.event_time() <= self.settled_until;
-        let fraud = self.labels.get(&record.key()).copied().or(settled.then_some(false));
-        fraud.map(|fraud| u8::from(fraud).to_string()).unwrap_or_default()
+        let fraud = self
+            .labels
+            .get(&record.key())
+            .copied()
+            .or(settled.then_some(false));
+        fraud
+            .map(|fraud| u8::from(fraud).to_string())
+            .unwrap_or_default()
     }
 }
 
@@ -90,15 +96,17 @@ impl Features {
         Ok(ExitCode::SUCCESS)
     }
 
-    fn write_table(
-        &self,
-        logic: &Logic,
-        outcomes: &Outcomes,
-    ) -> anyhow::Result<u64> {
+    fn write_table(&self, logic: &Logic, outcomes: &Outcomes) -> anyhow::Result<u64> {
         let mut table = csv::Writer::from_path(&self.out)
             .with_context(|| format!("cannot write {}", self.out.display()))?;
-        let names = logic.layout.features.iter().map(|feature| feature.name.as_str());
-        let header = ["transaction_id", "event_time", "card_id"].into_iter().chain(names);
+        let names = logic
+            .layout
+            .features
+            .iter()
+            .map(|feature| feature.name.as_str());
+        let header = ["transaction_id", "event_time", "card_id"]
+            .into_iter()
+            .chain(names);
         table.write_record(header.chain(["fraud"]))?;
         let store = Store::new(Arc::clone(&logic.schema));
         let plan = ReadPlan::new(&logic.schema, &logic.layout);
@@ -187,8 +195,14 @@ fn read_outcomes(history: &Path, labels_within: Span) -> anyhow::Result<Outcomes
         }
         Ok(())
     })?;
-    let labels = latest.into_iter().map(|(key, (_, fraud))| (key, fraud)).collect();
-    Ok(Outcomes { labels, settled_until: end.minus(labels_within) })
+    let labels = latest
+        .into_iter()
+        .map(|(key, (_, fraud))| (key, fraud))
+        .collect();
+    Ok(Outcomes {
+        labels,
+        settled_until: end.minus(labels_within),
+    })
 }
 
 /// Reads a history file line by line, with a progress bar over its bytes.

@@ -140,7 +140,11 @@ fn load_runtime(config: &Config) -> Result<Runtime, tollgate_models::Error> {
 fn default_library() -> PathBuf {
     let beside = std::env::current_exe()
         .ok()
-        .and_then(|program| program.parent().map(|folder| folder.join("libonnxruntime.so")))
+        .and_then(|program| {
+            program
+                .parent()
+                .map(|folder| folder.join("libonnxruntime.so"))
+        })
         .filter(|path| path.exists());
     beside.unwrap_or_else(|| "target/onnxruntime/libonnxruntime.so".into())
 }

@@ -38,7 +38,9 @@ impl Score {
         let record = match Record::new(&transaction, &logic.schema, &logic.rates) {
             Ok(record) => record,
             Err((attribute, problem)) => {
-                return Err(anyhow::anyhow!("transaction.attributes.{attribute}: {problem}").into());
+                return Err(
+                    anyhow::anyhow!("transaction.attributes.{attribute}: {problem}").into(),
+                );
             }
         };
         let store = Store::new(std::sync::Arc::clone(&logic.schema));
@@ -51,7 +53,9 @@ impl Score {
             stale_after: Span::from_seconds(1),
             in_flight_expires: Span::from_seconds(1),
         };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
         let runtime = runtime.context("cannot start the asynchronous runtime")?;
         let decision = runtime.block_on(decide::decide(
             &context,
@@ -89,21 +93,35 @@ fn explanation(policy: &Policy, decision: &Decision) -> String {
         let _ = writeln!(text, "{label:<14}{value}");
     };
     line("outcome", decision.outcome.name().to_owned());
-    let score = decision.score.map_or("none".to_owned(), |score| format!("{score:.4}"));
+    let score = decision
+        .score
+        .map_or("none".to_owned(), |score| format!("{score:.4}"));
     line("score", score);
     line("level", decision.level.name().to_owned());
     for cause in &decision.causes {
         line("cause", cause.name().to_owned());
     }
     for reason in &decision.reasons {
-        line("reason", format!("{:?} ({}): {}", reason.code, reason.rule_id, reason.description));
+        line(
+            "reason",
+            format!(
+                "{:?} ({}): {}",
+                reason.code, reason.rule_id, reason.description
+            ),
+        );
     }
     for rule in &decision.shadow_matches {
         line("shadow match", rule.to_string());
     }
     line("policy", policy.version().to_owned());
     line("history", "empty: only this transaction".to_owned());
-    for (feature, cell) in policy.logic().layout.features.iter().zip(&decision.features) {
+    for (feature, cell) in policy
+        .logic()
+        .layout
+        .features
+        .iter()
+        .zip(&decision.features)
+    {
         let value = feature_number(feature.kind, *cell);
         let value = value.map_or("missing".to_owned(), |value| value.to_string());
         line("feature", format!("{} = {value}", feature.name));

@@ -22,11 +22,15 @@ impl Serve {
         let config = common.load()?;
         // Before any port opens: a policy with an error must not look like a service that is starting.
         let policy = load_policy(&config.policy.path, &config)?;
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build();
         let runtime = runtime.context("cannot start the asynchronous runtime")?;
         runtime.block_on(async {
             let version = policy.version().to_owned();
-            let service = Service::start(config, policy).await.context("cannot start")?;
+            let service = Service::start(config, policy)
+                .await
+                .context("cannot start")?;
             let addresses = service.addresses();
             if let Some(path) = &self.write_addresses {
                 let json = serde_json::to_string(addresses).context("addresses")?;

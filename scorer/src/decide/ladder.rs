@@ -37,14 +37,22 @@ pub(super) fn without_model(
         return verdict;
     }
     let reasons = reason.into_iter().chain(verdict.reasons).collect();
-    Verdict { outcome, reasons, ..verdict }
+    Verdict {
+        outcome,
+        reasons,
+        ..verdict
+    }
 }
 
 /// The answer of `REQUEST_ONLY`.
 pub(super) fn request_only(policy: &Policy, frame: &Frame<'_>, causes: Vec<Cause>) -> Decision {
     let level = Degradation::RequestOnly;
     let (outcome, reason) = policy.logic().fallback.answer(frame, level);
-    Decision { reasons: reason.into_iter().collect(), causes, ..Decision::bare(outcome, level) }
+    Decision {
+        reasons: reason.into_iter().collect(),
+        causes,
+        ..Decision::bare(outcome, level)
+    }
 }
 
 /// The answer of `STATIC`: given when the code of a decision failed.

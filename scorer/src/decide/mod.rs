@@ -78,10 +78,16 @@ pub(crate) async fn decide(
 
     let expires_at = context.now.plus(context.in_flight_expires);
     context.store.apply(record, Origin::Scored { expires_at });
-    context.store.read(context.policy.read_plan(), record, &mut frame);
+    context
+        .store
+        .read(context.policy.read_plan(), record, &mut frame);
     frame.evaluate_features(&logic.layout);
-    let features: Vec<Cell> =
-        logic.layout.features.iter().map(|feature| frame.cell(feature.slot)).collect();
+    let features: Vec<Cell> = logic
+        .layout
+        .features
+        .iter()
+        .map(|feature| frame.cell(feature.slot))
+        .collect();
 
     let mut matches = logic.rules.matches();
     logic.rules.match_without_score(&frame, &mut matches);
@@ -102,10 +108,17 @@ pub(crate) async fn decide(
         Err(cause) => {
             causes.push(cause);
             let level = level.max(Degradation::NoModel);
-            (ladder::without_model(context.policy, &frame, level, &matches, verdict), level)
+            (
+                ladder::without_model(context.policy, &frame, level, &matches, verdict),
+                level,
+            )
         }
     };
-    let Verdict { outcome, reasons, shadow_matches } = verdict;
+    let Verdict {
+        outcome,
+        reasons,
+        shadow_matches,
+    } = verdict;
     Decision {
         outcome,
         score: asked.score.ok().flatten(),

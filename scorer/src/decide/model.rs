@@ -28,18 +28,33 @@ pub(super) async fn ask(
     monotonic_now: impl Fn() -> Instant,
 ) -> Asked {
     let Some(champion) = context.policy.champion() else {
-        return Asked { score: Ok(None), inputs: Vec::new(), timings: None };
+        return Asked {
+            score: Ok(None),
+            inputs: Vec::new(),
+            timings: None,
+        };
     };
     let inputs = champion.inputs(features);
     let asked = monotonic_now();
     if context.deadline.saturating_duration_since(asked) < ladder::MODEL_NEEDS {
-        return Asked { score: Err(Cause::DeadlineTooShort), inputs, timings: None };
+        return Asked {
+            score: Err(Cause::DeadlineTooShort),
+            inputs,
+            timings: None,
+        };
     }
     let Ok(reply) = champion.submit(inputs.clone()) else {
-        return Asked { score: Err(Cause::ModelQueueFull), inputs, timings: None };
+        return Asked {
+            score: Err(Cause::ModelQueueFull),
+            inputs,
+            timings: None,
+        };
     };
     let answer = tokio::time::timeout_at(context.deadline.into(), reply).await;
-    let timings = Some(ModelTimings { asked, answered: monotonic_now() });
+    let timings = Some(ModelTimings {
+        asked,
+        answered: monotonic_now(),
+    });
     let score = match answer {
         Ok(Ok(Ok(score))) => Ok(Some(score.value())),
         Ok(Ok(Err(error))) => {
@@ -49,5 +64,9 @@ pub(super) async fn ask(
         Ok(Err(_gone)) => Err(Cause::ModelFailed),
         Err(_elapsed) => Err(Cause::ModelTimeout),
     };
-    Asked { score, inputs, timings }
+    Asked {
+        score,
+        inputs,
+        timings,
+    }
 }

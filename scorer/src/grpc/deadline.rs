@@ -9,7 +9,9 @@ use crate::config::DeadlineConfig;
 /// Time from arrival within which the answer is due.
 pub(super) fn budget(client: Option<Duration>, config: &DeadlineConfig) -> Duration {
     let budget = config.budget();
-    client.map_or(budget, |client| client.saturating_sub(config.margin()).min(budget))
+    client.map_or(budget, |client| {
+        client.saturating_sub(config.margin()).min(budget)
+    })
 }
 
 /// The client's `grpc-timeout` header: up to eight digits and a unit. `None` if absent or malformed.
@@ -53,7 +55,10 @@ mod tests {
 
     #[test]
     fn the_earlier_deadline_counts() {
-        let config = DeadlineConfig { budget_ms: 80, margin_ms: 5 };
+        let config = DeadlineConfig {
+            budget_ms: 80,
+            margin_ms: 5,
+        };
         let millis = Duration::from_millis;
         assert_eq!(budget(None, &config), millis(80));
         assert_eq!(budget(Some(millis(1000)), &config), millis(80));

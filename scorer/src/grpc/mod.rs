@@ -18,13 +18,13 @@ use tollgate_types::{Cause, EventTime, Record, Span, Transaction};
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::audit::{AuditLog, DecisionIds, Entry};
+use crate::clock;
 use crate::config::{DeadlineConfig, FeaturesConfig};
 use crate::convert::{self, FieldError};
 use crate::decide::{self, Context, Decision};
 use crate::ingest::IngestState;
 use crate::metrics::Metrics;
 use crate::policy::{Policy, feature_number};
-use crate::clock;
 pub(crate) use server::{GrpcServer, ServerError};
 
 /// Everything a request needs; shared by all connections.
@@ -98,29 +98,45 @@ impl Scoring {
             in_flight_expires: seconds(self.features.in_flight_expires_s),
         };
         let decided = decide::decide(&context, transaction.amount, record, clock::instant);
-        AssertUnwindSafe(decided).catch_unwind().await.unwrap_or_else(|_| {
-            self.metrics.panics.inc();
-            decide::static_answer(policy, Cause::Internal)
-        })
+        AssertUnwindSafe(decided)
+            .catch_unwind()
+            .await
+            .unwrap_or_else(|_| {
+                self.metrics.panics.inc();
+                decide::static_answer(policy, Cause::Internal)
+            })
     }
 
     fn observe(&self, decision: &Decision, timing: Timing) {
         let metrics = &self.metrics;
         let now = clock::instant();
-        metrics.score_latency.observe((now - timing.arrived).as_secs_f64());
+        metrics
+            .score_latency
+            .observe((now - timing.arrived).as_secs_f64());
         if now > timing.deadline {
             metrics.late.inc();
         }
-        metrics.decisions.with_label_values(&[decision.outcome.name()]).inc();
-        metrics.degradations.with_label_values(&[decision.level.name()]).inc();
+        metrics
+            .decisions
+            .with_label_values(&[decision.outcome.name()])
+            .inc();
+        metrics
+            .degradations
+            .with_label_values(&[decision.level.name()])
+            .inc();
         for cause in &decision.causes {
-            metrics.degradation_causes.with_label_values(&[cause.name()]).inc();
+            metrics
+                .degradation_causes
+                .with_label_values(&[cause.name()])
+                .inc();
         }
         for rule in &decision.matched_rules {
             metrics.rule_matches.with_label_values(&[rule]).inc();
         }
         if let Some(timings) = decision.model_timings {
-            metrics.model_latency.observe((timings.answered - timings.asked).as_secs_f64());
+            metrics
+                .model_latency
+                .observe((timings.answered - timings.asked).as_secs_f64());
         }
     }
 
@@ -128,7 +144,11 @@ impl Scoring {
         let arrived = clock::instant();
         let client = deadline::grpc_timeout(metadata);
         let budget = deadline::budget(client, &self.deadline);
-        Timing { arrived, arrived_at: clock::wall_time(), deadline: arrived + budget }
+        Timing {
+            arrived,
+            arrived_at: clock::wall_time(),
+            deadline: arrived + budget,
+        }
     }
 
     fn refuse(&self, error: &FieldError) -> Status {
@@ -157,7 +177,9 @@ impl ScoringService for ScoringHandler {
     ) -> Result<Response<v1::ScoreResponse>, Status> {
         let timing = self.scoring.timing(request.metadata());
         let answer = self.scoring.score(request.into_inner(), timing).await;
-        answer.map(Response::new).map_err(|error| self.scoring.refuse(&error))
+        answer
+            .map(Response::new)
+            .map_err(|error| self.scoring.refuse(&error))
     }
 
     type ScoreStreamStream = Pin<Box<dyn Stream<Item = Result<v1::ScoreResponse, Status>> + Send>>;
@@ -195,19 +217,26 @@ fn response(
         has_score: decision.score.is_some(),
         reasons: decision.reasons.iter().map(convert::reason).collect(),
         degradation: convert::degradation(decision.level).into(),
-        degradation_causes: decision.causes.iter().map(|cause| cause.name().to_owned()).collect(),
+        degradation_causes: decision
+            .causes
+            .iter()
+            .map(|cause| cause.name().to_owned())
+            .collect(),
         policy_version: policy.version().to_owned(),
-        model_version: model_version.map(|model| model.version().to_owned()).unwrap_or_default(),
-        features: if include_features { named_features(policy, decision) } else { Default::default() },
+        model_version: model_version
+            .map(|model| model.version().to_owned())
+            .unwrap_or_default(),
+        features: if include_features {
+            named_features(policy, decision)
+        } else {
+            Default::default()
+        },
         shadow_matches: ids(&decision.shadow_matches),
         ..v1::ScoreResponse::default()
     }
 }
 
-fn named_features(
-    policy: &Policy,
-    decision: &Decision,
-) -> std::collections::HashMap<String, f64> {
+fn named_features(policy: &Policy, decision: &Decision) -> std::collections::HashMap<String, f64> {
     let definitions = &policy.logic().layout.features;
     definitions
         .iter()

@@ -31,7 +31,10 @@ pub(crate) struct GrpcServer {
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
     #[error("cannot listen on {address}: {error}")]
-    Listen { address: SocketAddr, error: std::io::Error },
+    Listen {
+        address: SocketAddr,
+        error: std::io::Error,
+    },
     #[error("gRPC reflection: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
 }
@@ -42,7 +45,10 @@ impl GrpcServer {
         listen: SocketAddr,
         scoring: Arc<Scoring>,
     ) -> Result<Self, ServerError> {
-        let listening = |error| ServerError::Listen { address: listen, error };
+        let listening = |error| ServerError::Listen {
+            address: listen,
+            error,
+        };
         let listener = TcpListener::bind(listen).await.map_err(listening)?;
         let address = listener.local_addr().map_err(listening)?;
         let (health, health_service) = tonic_health::server::health_reporter();
@@ -70,7 +76,12 @@ impl GrpcServer {
                 // An error means that the sender is gone, and the service with it.
                 let _ = stopped.wait_for(|stop| *stop).await;
             });
-        Ok(Self { address, health, stop, task: tokio::spawn(serving) })
+        Ok(Self {
+            address,
+            health,
+            stop,
+            task: tokio::spawn(serving),
+        })
     }
 
     pub(crate) const fn address(&self) -> SocketAddr {

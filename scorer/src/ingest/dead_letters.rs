@@ -30,21 +30,35 @@ pub(super) struct Place<'a> {
 impl DeadLetters {
     pub(super) fn new(config: &KafkaConfig, bootstrap: &str) -> Result<Self, KafkaError> {
         let producer = kafka::producer_config(config, bootstrap).create()?;
-        Ok(Self { producer, topic: config.dead_letters_topic.clone() })
+        Ok(Self {
+            producer,
+            topic: config.dead_letters_topic.clone(),
+        })
     }
 
     /// Publishes a dead letter; the value is a sentence, the place and the error are headers.
     pub(super) fn send(&self, place: Place<'_>, error: &str) {
         let (partition, offset) = (place.partition.to_string(), place.offset.to_string());
         let value = format!("{}/{partition}@{offset}: {error}", place.topic);
-        tracing::warn!(place.topic, place.partition, place.offset, error, "record to dead letters");
-        let header = |key, value| Header { key, value: Some(value) };
+        tracing::warn!(
+            place.topic,
+            place.partition,
+            place.offset,
+            error,
+            "record to dead letters"
+        );
+        let header = |key, value| Header {
+            key,
+            value: Some(value),
+        };
         let headers = OwnedHeaders::new()
             .insert(header("topic", place.topic))
             .insert(header("partition", &partition))
             .insert(header("offset", &offset))
             .insert(header("error", error));
-        let record = BaseRecord::<(), str>::to(&self.topic).payload(&value).headers(headers);
+        let record = BaseRecord::<(), str>::to(&self.topic)
+            .payload(&value)
+            .headers(headers);
         let sent = self.producer.send(record).or_else(|(error, record)| {
             if error.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) {
                 return Err(error);

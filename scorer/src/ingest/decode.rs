@@ -27,7 +27,10 @@ pub(super) fn transaction(
     now: EventTime,
 ) -> Result<(Transaction, bool), DecodeError> {
     let event: v1::TransactionEvent = message(value, "TransactionEvent")?;
-    Ok((convert::transaction(event.transaction, now)?, event.authorized))
+    Ok((
+        convert::transaction(event.transaction, now)?,
+        event.authorized,
+    ))
 }
 
 pub(super) fn label(value: Option<&[u8]>, now: EventTime) -> Result<Label, DecodeError> {
@@ -39,7 +42,9 @@ fn message<M: Message + Default>(
     value: Option<&[u8]>,
     name: &'static str,
 ) -> Result<M, DecodeError> {
-    let value = value.filter(|value| !value.is_empty()).ok_or(DecodeError::Empty)?;
+    let value = value
+        .filter(|value| !value.is_empty())
+        .ok_or(DecodeError::Empty)?;
     if value.len() > RECORD_BYTES_MAX {
         return Err(DecodeError::TooLarge);
     }

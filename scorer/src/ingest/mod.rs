@@ -54,7 +54,10 @@ pub enum IngestError {
 impl Ingest {
     /// Connects, finds the partitions, and begins to read.
     pub(crate) fn start(parts: &Parts) -> Result<Self, IngestError> {
-        let mut ingest = Self { stop: Arc::new(AtomicBool::new(false)), threads: Vec::new() };
+        let mut ingest = Self {
+            stop: Arc::new(AtomicBool::new(false)),
+            threads: Vec::new(),
+        };
         for topic in Topic::ALL {
             let reader = Reader::new(topic, parts.clone())?;
             let stop = Arc::clone(&ingest.stop);

@@ -34,12 +34,18 @@ impl IngestState {
 
     /// Whether the whole log has been read since the start.
     pub(crate) fn is_ready(&self) -> bool {
-        Topic::ALL.into_iter().all(|topic| self.topic(topic).replayed.load(Ordering::Acquire))
+        Topic::ALL
+            .into_iter()
+            .all(|topic| self.topic(topic).replayed.load(Ordering::Acquire))
     }
 
     /// How old the last record applied is, while more are waiting; zero if none are.
     pub(crate) fn behind(&self, now: EventTime) -> Span {
-        Topic::ALL.into_iter().map(|topic| self.topic(topic).behind(now)).max().unwrap_or_default()
+        Topic::ALL
+            .into_iter()
+            .map(|topic| self.topic(topic).behind(now))
+            .max()
+            .unwrap_or_default()
     }
 }
 
@@ -50,7 +56,8 @@ impl TopicState {
         if self.at_end.load(Ordering::Relaxed) || written_at == 0 {
             return Span::ZERO;
         }
-        now.since(EventTime::from_micros(written_at)).max(Span::ZERO)
+        now.since(EventTime::from_micros(written_at))
+            .max(Span::ZERO)
     }
 }
 
@@ -69,9 +76,14 @@ struct PartitionProgress {
 
 impl Progress {
     pub(super) fn new(partitions: impl Iterator<Item = i32>) -> Self {
-        let start =
-            PartitionProgress { event_time_max: EventTime::MIN, at_end: false, replayed: false };
-        Self { partitions: partitions.map(|partition| (partition, start)).collect() }
+        let start = PartitionProgress {
+            event_time_max: EventTime::MIN,
+            at_end: false,
+            replayed: false,
+        };
+        Self {
+            partitions: partitions.map(|partition| (partition, start)).collect(),
+        }
     }
 
     /// A record of `partition` was applied; `event_time` if it had one.
@@ -84,10 +96,13 @@ impl Progress {
     ) {
         if let Some(partition) = self.partitions.get_mut(&partition) {
             partition.at_end = false;
-            partition.event_time_max =
-                partition.event_time_max.max(event_time.unwrap_or(EventTime::MIN));
+            partition.event_time_max = partition
+                .event_time_max
+                .max(event_time.unwrap_or(EventTime::MIN));
         }
-        state.written_at.store(written_at.micros(), Ordering::Relaxed);
+        state
+            .written_at
+            .store(written_at.micros(), Ordering::Relaxed);
         state.at_end.store(false, Ordering::Relaxed);
     }
 
@@ -130,7 +145,11 @@ mod tests {
         let topic = state.topic(Topic::Transactions);
         let mut progress = Progress::new(0..3);
         progress.applied(0, Some(time(100)), time(1), topic);
-        assert_eq!(progress.watermark(), EventTime::MIN, "partitions 1 and 2 have not begun");
+        assert_eq!(
+            progress.watermark(),
+            EventTime::MIN,
+            "partitions 1 and 2 have not begun"
+        );
         progress.applied(1, Some(time(50)), time(1), topic);
         progress.at_end(2, topic);
         assert_eq!(progress.watermark(), time(50));

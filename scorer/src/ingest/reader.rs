@@ -81,7 +81,10 @@ impl Reader {
         let name = topic.topic(&parts.config);
         let partitions = partitions(&consumer, &name)?;
         if partitions.is_empty() {
-            return Err(IngestError::NoTopic { topic: name, key: topic.config_key() });
+            return Err(IngestError::NoTopic {
+                topic: name,
+                key: topic.config_key(),
+            });
         }
         let mut assignment = TopicPartitionList::new();
         for &partition in &partitions {
@@ -90,7 +93,13 @@ impl Reader {
         consumer.assign(&assignment)?;
         let dead_letters = DeadLetters::new(&parts.config, &parts.bootstrap)?;
         let progress = Progress::new(partitions.into_iter());
-        Ok(Self { topic, parts, consumer, dead_letters, progress })
+        Ok(Self {
+            topic,
+            parts,
+            consumer,
+            dead_letters,
+            progress,
+        })
     }
 
     pub(super) fn run(mut self, stop: &AtomicBool) {
@@ -113,11 +122,18 @@ impl Reader {
                 let event_time = self.apply(&message);
                 let written_ms = message.timestamp().to_millis().unwrap_or(0);
                 let written_at = EventTime::from_micros(written_ms.saturating_mul(1_000));
-                self.progress.applied(message.partition(), event_time, written_at, state);
+                self.progress
+                    .applied(message.partition(), event_time, written_at, state);
                 // Counted last: whoever sees the count may rely on the record being applied.
-                self.parts.metrics.ingest_applied.with_label_values(&[self.topic.name()]).inc();
+                self.parts
+                    .metrics
+                    .ingest_applied
+                    .with_label_values(&[self.topic.name()])
+                    .inc();
             }
-            Some(Err(KafkaError::PartitionEOF(partition))) => self.progress.at_end(partition, state),
+            Some(Err(KafkaError::PartitionEOF(partition))) => {
+                self.progress.at_end(partition, state)
+            }
             Some(Err(error)) => tracing::warn!(%error, topic = self.topic.name(), "kafka consumer"),
             None => {}
         }
@@ -126,7 +142,9 @@ impl Reader {
     fn keep_house(&self) {
         let now = clock::wall_time();
         if self.topic == Topic::Transactions {
-            self.parts.store.advance_watermark(self.progress.watermark());
+            self.parts
+                .store
+                .advance_watermark(self.progress.watermark());
             let behind = self.parts.state.behind(now).micros() / 1_000_000;
             self.parts.metrics.ingest_behind_seconds.set(behind);
         }
@@ -147,7 +165,11 @@ impl Reader {
             self.dead_letters.send(place, &error.to_string());
             ("dead_letter", None)
         });
-        self.parts.metrics.ingest_results.with_label_values(&[result]).inc();
+        self.parts
+            .metrics
+            .ingest_results
+            .with_label_values(&[result])
+            .inc();
         event_time
     }
 
@@ -160,7 +182,9 @@ impl Reader {
         let policy = self.parts.policy.load();
         let logic = policy.logic();
         // A payment that happened is history even if its sender knows more attributes than the schema.
-        transaction.attributes.retain(|(name, _)| logic.schema.field(name).is_some());
+        transaction
+            .attributes
+            .retain(|(name, _)| logic.schema.field(name).is_some());
         let record = Record::new(&transaction, &logic.schema, &logic.rates).map_err(
             |(attribute, problem)| {
                 let field = format!("transaction.attributes.{attribute}");
@@ -195,7 +219,10 @@ struct Context;
 
 impl ClientContext for Context {
     fn error(&self, error: KafkaError, reason: &str) {
-        if !matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::PartitionEOF)) {
+        if !matches!(
+            error.rdkafka_error_code(),
+            Some(RDKafkaErrorCode::PartitionEOF)
+        ) {
             tracing::warn!(%error, reason, "kafka consumer");
         }
     }
@@ -205,6 +232,12 @@ impl ConsumerContext for Context {}
 
 fn partitions(consumer: &BaseConsumer<Context>, topic: &str) -> Result<Vec<i32>, KafkaError> {
     let metadata = consumer.fetch_metadata(Some(topic), METADATA_TIMEOUT)?;
-    let found = metadata.topics().first().map_or(&[][..], |found| found.partitions());
-    Ok(found.iter().map(rdkafka::metadata::MetadataPartition::id).collect())
+    let found = metadata
+        .topics()
+        .first()
+        .map_or(&[][..], |found| found.partitions());
+    Ok(found
+        .iter()
+        .map(rdkafka::metadata::MetadataPartition::id)
+        .collect())
 }

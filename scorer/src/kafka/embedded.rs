@@ -35,8 +35,9 @@ impl EmbeddedBroker {
         let (started, wait_started) = mpsc::channel();
         let (stop, wait_stop) = mpsc::channel::<()>();
         let config = config.clone();
-        let thread = std::thread::Builder::new().name("embedded-broker".to_owned()).spawn(
-            move || match create_cluster(&config) {
+        let thread = std::thread::Builder::new()
+            .name("embedded-broker".to_owned())
+            .spawn(move || match create_cluster(&config) {
                 Ok(cluster) => {
                     // Nobody waits any more if the service gave up starting; then the broker ends too.
                     if started.send(Ok(cluster.bootstrap_servers())).is_ok() {
@@ -46,16 +47,21 @@ impl EmbeddedBroker {
                 Err(error) => {
                     let _ = started.send(Err(error));
                 }
-            },
-        )?;
-        let bootstrap = wait_started.recv().map_err(|_| EmbeddedBrokerError::Ended)??;
+            })?;
+        let bootstrap = wait_started
+            .recv()
+            .map_err(|_| EmbeddedBrokerError::Ended)??;
         tracing::warn!(
             bootstrap,
             "started the embedded broker: it is for trying things out, keeps about 5 MB per \
              partition in memory and loses everything when the process ends; set kafka.bootstrap \
              to use a real Kafka"
         );
-        Ok(Self { bootstrap, stop: Some(stop), thread: Some(thread) })
+        Ok(Self {
+            bootstrap,
+            stop: Some(stop),
+            thread: Some(thread),
+        })
     }
 
     pub(crate) fn bootstrap(&self) -> &str {

@@ -11,7 +11,9 @@ use crate::config::KafkaConfig;
 /// librdkafka settings common to consumer and producers.
 pub(crate) fn client_config(config: &KafkaConfig, bootstrap: &str) -> ClientConfig {
     let mut client = ClientConfig::new();
-    client.set("bootstrap.servers", bootstrap).set("client.id", "tollgate");
+    client
+        .set("bootstrap.servers", bootstrap)
+        .set("client.id", "tollgate");
     for (name, value) in &config.properties {
         client.set(name, value);
     }

@@ -39,7 +39,9 @@ impl Policy {
     ) -> Result<(Self, Diagnostics), Diagnostics> {
         let (logic, mut warnings) = tollgate_rules::load(folder)?;
         let models = models::load(folder, &logic, runtime, limits)?;
-        let has_champion = models.as_ref().is_some_and(|models| models.champion.is_some());
+        let has_champion = models
+            .as_ref()
+            .is_some_and(|models| models.champion.is_some());
         if logic.rules.reads_score() && !has_champion {
             let file = SourceFile::new(folder.join(models::FILE).display().to_string(), "");
             let message = "rules read `model.score`, but no champion is named: they never match";
@@ -85,4 +87,3 @@ impl Policy {
         &self.version
     }
 }
-

@@ -77,21 +77,35 @@ pub(super) fn load(
             .map_err(|error| match error {
                 // It knows better where: in the manifest.
                 Error::Manifest { diagnostic } => errors.push(*diagnostic),
-                error => errors.push(Diagnostic::error(&file, name.span.clone(), error.to_string())),
+                error => errors.push(Diagnostic::error(
+                    &file,
+                    name.span.clone(),
+                    error.to_string(),
+                )),
             })
             .ok()?;
         models.files.push(manifest);
         Some(model)
     };
     if let Some(name) = &named.champion {
-        let options = Options { threads: limits.threads, queue_rows_max: limits.queue_rows_max };
+        let options = Options {
+            threads: limits.threads,
+            queue_rows_max: limits.queue_rows_max,
+        };
         models.champion = load(name, options);
     }
     for name in &named.challengers {
-        let options = Options { threads: 1, queue_rows_max: CHALLENGER_QUEUE_ROWS };
+        let options = Options {
+            threads: 1,
+            queue_rows_max: CHALLENGER_QUEUE_ROWS,
+        };
         models.challengers.extend(load(name, options));
     }
-    if errors.has_errors() { Err(errors) } else { Ok(Some(models)) }
+    if errors.has_errors() {
+        Err(errors)
+    } else {
+        Ok(Some(models))
+    }
 }
 
 fn check_runtime(runtime: &Result<Runtime, Error>) -> Result<(), String> {
@@ -103,11 +117,15 @@ fn check_name(name: &str) -> Result<(), String> {
     let is_folder = |part: &str| {
         !part.is_empty()
             && !part.starts_with('.')
-            && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+            && part
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
     };
     match name.split_once('/') {
         Some((model, version)) if is_folder(model) && is_folder(version) => Ok(()),
-        _ => Err(format!("`{name}` is not a model: write its name and version, as `travel-fraud/1`")),
+        _ => Err(format!(
+            "`{name}` is not a model: write its name and version, as `travel-fraud/1`"
+        )),
     }
 }
 
@@ -122,19 +140,33 @@ fn start(
     let features = &logic.layout.features;
     let bundle_folder = folder.join("models").join(name);
     let manifest_path = bundle_folder.join("manifest.yaml");
-    let manifest = std::fs::read(&manifest_path)
-        .map_err(|error| Error::File { path: manifest_path, error })?;
+    let manifest = std::fs::read(&manifest_path).map_err(|error| Error::File {
+        path: manifest_path,
+        error,
+    })?;
     let definition = |name: &str| {
-        features.iter().find(|feature| feature.name == name).map(|feature| feature.definition.clone())
+        features
+            .iter()
+            .find(|feature| feature.name == name)
+            .map(|feature| feature.definition.clone())
     };
     let inference = Inference::start(Bundle::open(&bundle_folder, &definition)?, options)?;
     let input = |input: &tollgate_models::Input| {
-        let feature = features.iter().position(|feature| feature.name == input.feature)?;
-        Some(ModelInput { feature, kind: features[feature].kind, missing: input.missing })
+        let feature = features
+            .iter()
+            .position(|feature| feature.name == input.feature)?;
+        Some(ModelInput {
+            feature,
+            kind: features[feature].kind,
+            missing: input.missing,
+        })
     };
     // Every input is known: opening the bundle would have failed otherwise.
     let inputs = inference.inputs().iter().filter_map(input).collect();
-    Ok((Model { inference, inputs }, (format!("models/{name}/manifest.yaml"), manifest)))
+    Ok((
+        Model { inference, inputs },
+        (format!("models/{name}/manifest.yaml"), manifest),
+    ))
 }
 
 impl std::fmt::Debug for Model {
@@ -146,7 +178,10 @@ impl std::fmt::Debug for Model {
 impl Model {
     /// The model's row for a decision: named features in its order, missing ones filled as it was trained.
     pub(crate) fn inputs(&self, features: &[Cell]) -> Vec<f32> {
-        self.inputs.iter().map(|input| input.value(features)).collect()
+        self.inputs
+            .iter()
+            .map(|input| input.value(features))
+            .collect()
     }
 
     pub(crate) fn submit(&self, inputs: Vec<f32>) -> Result<Reply, QueueFull> {
@@ -172,7 +207,9 @@ pub(crate) fn feature_number(kind: Type, cell: Cell) -> Option<f64> {
         Type::Number => cell.as_number(),
         Type::Flag => cell.as_flag().map(|flag| f64::from(u8::from(flag))),
         Type::Duration => cell.as_span().map(Span::seconds),
-        Type::Time => cell.as_time().map(|time| time.since(EventTime::from_micros(0)).seconds()),
+        Type::Time => cell
+            .as_time()
+            .map(|time| time.since(EventTime::from_micros(0)).seconds()),
         Type::Text => None,
     }
 }

@@ -1,19 +1,27 @@
 //! A service in this process, with the embedded broker, and clients that see it from outside.
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on should stop"
+)]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use prost::Message as _;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 use rdkafka::message::Headers as _;
+use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
+use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tollgate_models::{Runtime, features_digest};
 use tollgate_proto::v1;
 use tollgate_proto::v1::scoring_service_client::ScoringServiceClient;
-use tollgate_scorer::{Config, Policy, Service};
+use tollgate_scorer::{Config, ModelLimits, Policy, Service};
 use tonic::transport::Channel;
 
 pub(crate) type Client = ScoringServiceClient<Channel>;
@@ -70,34 +78,80 @@ pub(crate) fn write_policy(files: &[(&str, &str)]) -> tempfile::TempDir {
     folder
 }
 
+/// The ONNX Runtime library that tests use.
+fn library() -> PathBuf {
+    std::env::var_os("TOLLGATE_ONNXRUNTIME").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/onnxruntime/libonnxruntime.so"),
+        PathBuf::from,
+    )
+}
+
 pub(crate) fn load_policy(folder: &Path) -> Policy {
-    let limits = tollgate_scorer::ModelLimits { threads: 1, queue_rows_max: 16 };
-    let runtime = tollgate_models::Runtime::load(Path::new("not needed without models"));
-    let (policy, warnings) =
-        Policy::load(folder, &runtime, limits).unwrap_or_else(|errors| panic!("{}", errors.render()));
+    let limits = ModelLimits {
+        threads: 1,
+        queue_rows_max: 16,
+    };
+    // A policy without models does not miss it; one with models says where it should be.
+    let runtime = Runtime::load(&library());
+    let (policy, warnings) = Policy::load(folder, &runtime, limits)
+        .unwrap_or_else(|errors| panic!("{}", errors.render()));
     assert!(warnings.is_empty(), "{}", warnings.render());
     policy
 }
 
+/// Puts the model `slow` (see `tests/models/make_slow.py`) into a policy folder as `slow/<version>`.
+pub(crate) fn write_slow_bundle(policy: &Path, version: &str) {
+    let model = include_bytes!("../models/slow.onnx");
+    let hexadecimal: String = Sha256::digest(model)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let features = features_digest([("amount", "transaction.amount")].into_iter());
+    let manifest = format!(
+        "name: slow\nversion: \"{version}\"\ndescription: As slow as the amount is large.\n\
+         model_sha256: {hexadecimal}\nfeatures_sha256: {features}\n\
+         inputs: [{{feature: amount, missing: 0}}]\ntensor: input\n\
+         output: {{name: probability, kind: probability}}\ncalibration: none\nmetrics: {{}}\n"
+    );
+    let golden = r#"{"tolerance": 1e-6, "rows": [{"inputs": [3], "score": 0.25}]}"#;
+    let bundle = policy.join("models/slow").join(version);
+    std::fs::create_dir_all(&bundle).unwrap();
+    std::fs::write(bundle.join("model.onnx"), model).unwrap();
+    std::fs::write(bundle.join("manifest.yaml"), manifest).unwrap();
+    std::fs::write(bundle.join("golden.json"), golden).unwrap();
+}
+
 /// Starts a service that has read its (empty) log.
 pub(crate) async fn start() -> Running {
-    let folder = write_policy(&POLICY);
+    start_with(write_policy(&POLICY)).await
+}
+
+pub(crate) async fn start_with(folder: tempfile::TempDir) -> Running {
     let policy = load_policy(folder.path());
     let mut config = Config::default();
     config.grpc.listen.set_port(0);
     config.admin.listen.set_port(0);
     let service = Service::start(config, policy).await.unwrap();
-    tokio::time::timeout(PATIENCE, service.ready()).await.unwrap();
+    tokio::time::timeout(PATIENCE, service.ready())
+        .await
+        .unwrap();
     let address = format!("http://{}", service.addresses().grpc);
     let client = ScoringServiceClient::connect(address).await.unwrap();
-    Running { service, client, _policy: folder }
+    Running {
+        service,
+        client,
+        _policy: folder,
+    }
 }
 
 /// A transaction of `card` for `amount_minor` cents, `second` seconds into the test's time.
 pub(crate) fn transaction(id: &str, card: &str, second: i64, amount_minor: i64) -> v1::Transaction {
     v1::Transaction {
         transaction_id: id.to_owned(),
-        event_time: Some(prost_types::Timestamp { seconds: EVENT_TIME_S + second, nanos: 0 }),
+        event_time: Some(prost_types::Timestamp {
+            seconds: EVENT_TIME_S + second,
+            nanos: 0,
+        }),
         card_id: card.to_owned(),
         amount_minor,
         currency: "EUR".to_owned(),
@@ -109,7 +163,10 @@ pub(crate) fn transaction(id: &str, card: &str, second: i64, amount_minor: i64) 
 
 impl Running {
     pub(crate) async fn score(&mut self, transaction: v1::Transaction) -> v1::ScoreResponse {
-        let request = v1::ScoreRequest { transaction: Some(transaction), include_features: true };
+        let request = v1::ScoreRequest {
+            transaction: Some(transaction),
+            include_features: true,
+        };
         self.client.score(request).await.unwrap().into_inner()
     }
 
@@ -155,7 +212,9 @@ impl Running {
                 tokio::task::yield_now().await;
             }
         };
-        tokio::time::timeout(PATIENCE, applied).await.expect("the records were not applied");
+        tokio::time::timeout(PATIENCE, applied)
+            .await
+            .expect("the records were not applied");
     }
 
     pub(crate) async fn publish_transactions(&self, events: &[(v1::Transaction, bool)]) {
@@ -163,7 +222,11 @@ impl Running {
             .iter()
             .map(|(transaction, authorized)| {
                 let transaction = Some(transaction.clone());
-                v1::TransactionEvent { transaction, authorized: *authorized }.encode_to_vec()
+                v1::TransactionEvent {
+                    transaction,
+                    authorized: *authorized,
+                }
+                .encode_to_vec()
             })
             .collect();
         self.publish("transactions", &records).await;
@@ -173,7 +236,9 @@ impl Running {
     pub(crate) async fn consume(&self, topic: &str, count: usize) -> Vec<(String, Vec<u8>)> {
         let bootstrap = self.service.addresses().kafka.clone();
         let topic = topic.to_owned();
-        tokio::task::spawn_blocking(move || consume(&bootstrap, &topic, count)).await.unwrap()
+        tokio::task::spawn_blocking(move || consume(&bootstrap, &topic, count))
+            .await
+            .unwrap()
     }
 }
 
@@ -186,17 +251,26 @@ fn consume(bootstrap: &str, topic: &str, count: usize) -> Vec<(String, Vec<u8>)>
         .unwrap();
     let mut assignment = TopicPartitionList::new();
     for partition in 0..Config::default().kafka.embedded_partitions {
-        assignment.add_partition_offset(topic, partition, Offset::Beginning).unwrap();
+        assignment
+            .add_partition_offset(topic, partition, Offset::Beginning)
+            .unwrap();
     }
     consumer.assign(&assignment).unwrap();
     let mut records = Vec::new();
     while records.len() < count {
-        let message = consumer.poll(PATIENCE).expect("fewer records than expected").unwrap();
+        let message = consumer
+            .poll(PATIENCE)
+            .expect("fewer records than expected")
+            .unwrap();
         let bytes = message.payload().unwrap_or_default().to_vec();
         let readable = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let mut text = format!("{:?} {}", message.key().map(readable), readable(&bytes));
         for header in message.headers().iter().flat_map(|headers| headers.iter()) {
-            text += &format!(" {}={}", header.key, header.value.map(readable).unwrap_or_default());
+            text += &format!(
+                " {}={}",
+                header.key,
+                header.value.map(readable).unwrap_or_default()
+            );
         }
         records.push((text, bytes));
     }

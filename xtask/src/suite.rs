@@ -27,13 +27,24 @@ pub(crate) fn run() -> anyhow::Result<()> {
         let data = Path::new(handbook::DATA);
         count.step("handbook replay", || handbook::run(data));
     } else {
-        println!("skipped: handbook replay (no data set at {})", handbook::DATA);
+        println!(
+            "skipped: handbook replay (no data set at {})",
+            handbook::DATA
+        );
         count.skipped += 1;
     }
     // The closing line is the result, alone on its line.
-    let Count { passed, failed, skipped } = count;
+    let Count {
+        passed,
+        failed,
+        skipped,
+    } = count;
     println!("{passed} passed, {failed} failed, {skipped} skipped");
-    if failed > 0 { bail!("{failed} failed") } else { Ok(()) }
+    if failed > 0 {
+        bail!("{failed} failed")
+    } else {
+        Ok(())
+    }
 }
 
 impl Count {
@@ -75,11 +86,17 @@ impl Count {
 
     /// Adds what a line such as `test result: ok. 16 passed; 0 failed; 0 ignored; …` says.
     fn add(&mut self, line: &str) {
-        let Some(result) = line.strip_prefix("test result: ") else { return };
+        let Some(result) = line.strip_prefix("test result: ") else {
+            return;
+        };
         for part in result.split([';', '.']) {
             let mut words = part.split_whitespace();
-            let (Some(number), Some(what)) = (words.next(), words.next()) else { continue };
-            let Ok(number) = number.parse::<usize>() else { continue };
+            let (Some(number), Some(what)) = (words.next(), words.next()) else {
+                continue;
+            };
+            let Ok(number) = number.parse::<usize>() else {
+                continue;
+            };
             match what {
                 "passed" => self.passed += number,
                 "failed" => self.failed += number,
@@ -97,7 +114,9 @@ fn python_client(library: &Path) -> anyhow::Result<()> {
     let serving = tools::serve(&tollgate, Path::new("policy"), library, &folder)?;
     let python = tools::python_environment("client", "scorer/tests/python/requirements.txt")?;
     let mut client = Command::new(python);
-    client.arg("scorer/tests/python/reflection_client.py").arg(&serving.addresses.grpc);
+    client
+        .arg("scorer/tests/python/reflection_client.py")
+        .arg(&serving.addresses.grpc);
     tools::run(&mut client)
 }
 
@@ -111,6 +130,13 @@ mod tests {
         count.add("test result: ok. 16 passed; 0 failed; 2 ignored; 0 measured; 0 filtered out");
         count.add("test result: FAILED. 1 passed; 3 failed; 0 ignored; 0 measured; 0 filtered out");
         count.add("test something ... ok");
-        assert_eq!(count, Count { passed: 17, failed: 3, skipped: 2 });
+        assert_eq!(
+            count,
+            Count {
+                passed: 17,
+                failed: 3,
+                skipped: 2
+            }
+        );
     }
 }
