@@ -214,11 +214,7 @@ impl Program {
                 Op::EndChain { decided_by, chain } => {
                     value = unknown.close(value, decided_by, chain);
                 }
-                Op::Branch { otherwise, end } => match value.as_flag() {
-                    Some(true) => {}
-                    Some(false) => at = usize::from(otherwise),
-                    None => at = usize::from(end),
-                },
+                Op::Branch { otherwise, end } => at = branch(value, at, otherwise, end),
                 Op::Jump(to) => at = usize::from(to),
                 Op::Numbers(_)
                 | Op::Moments(_)
@@ -300,6 +296,16 @@ impl Unknown {
         } else {
             value
         }
+    }
+}
+
+/// Where to go on after a condition.
+#[inline]
+fn branch(condition: Cell, next: usize, otherwise: u16, end: u16) -> usize {
+    match condition.as_flag() {
+        Some(true) => next,
+        Some(false) => usize::from(otherwise),
+        None => usize::from(end),
     }
 }
 
