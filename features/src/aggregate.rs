@@ -1,7 +1,7 @@
 //! One aggregate over a range of an entity's rows.
 //!
-//! Every function is one pass in order of event time, so a result depends on the events alone and not on the
-//! order in which they arrived.
+//! Every function is one pass in order of event time, so a result depends on the events and not on the order in
+//! which they arrived, but for those that tie in event time.
 
 use std::ops::Range;
 
@@ -42,7 +42,7 @@ pub(crate) fn evaluate(aggregate: &Aggregate, scope: &Scope<'_>) -> Cell {
             .filter(passes)
     };
     let at = scope.record.event_time();
-    let cells = |column: ColumnId| rows().map(move |row| row.cell(column, at));
+    let cells = |column: ColumnId| rows().map(move |row| row.cell(column, scope.record));
     let numbers = |column: ColumnId| cells(column).filter_map(Cell::as_number);
     let comparable = |column: ColumnId| ordered(cells(column), scope.kind(column));
     match aggregate.function {
@@ -56,7 +56,9 @@ pub(crate) fn evaluate(aggregate: &Aggregate, scope: &Scope<'_>) -> Cell {
         Function::Distinct(column) => distinct(cells(column)),
         Function::Rate(column) => rate(cells(column)),
         Function::Last(column) => {
-            let known = |row: Row<'_>| Some(row.cell(column, at)).filter(|cell| !cell.is_missing());
+            let known = |row: Row<'_>| {
+                Some(row.cell(column, scope.record)).filter(|cell| !cell.is_missing())
+            };
             before().rev().find_map(known).unwrap_or(Cell::MISSING)
         }
         Function::SinceLast => before()

@@ -16,7 +16,7 @@ const MISSING_WORD: u64 = 0xfff8_7011_6a7e_0000;
 /// Rows beyond which [`History::evict`] gives memory back, so that it copies rarely.
 const SLACK_ROWS: usize = 16;
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct History {
     words: Vec<u64>,
     /// Rows at the front that were evicted and not yet given back.
@@ -97,13 +97,15 @@ impl<'h> Row<'h> {
         State::from_word(self.words[2])
     }
 
-    /// A column as known at `at`.
-    pub(crate) fn cell(self, column: ColumnId, at: EventTime) -> Cell {
+    /// A column as the transaction being scored sees it. Of itself it knows neither result nor label, even if
+    /// both have arrived since, so that training and a repeated score see what the first score saw (DE-3).
+    pub(crate) fn cell(self, column: ColumnId, scored: &Record<'_>) -> Cell {
+        let is_own = self.key() == scored.key();
         match column {
-            Entity::FRAUD => Cell::flag(self.state().is_fraud_at(at)),
+            Entity::FRAUD => Cell::flag(!is_own && self.state().is_fraud_at(scored.event_time())),
             Entity::DECLINED => {
                 let state = self.state();
-                if state.in_flight {
+                if state.in_flight || is_own {
                     Cell::MISSING
                 } else {
                     Cell::flag(state.declined)
@@ -137,7 +139,7 @@ impl Slots for RowSlots<'_> {
             u16::try_from(slot),
         ) {
             (Some(field), _) => self.record.cells()[field as usize],
-            (None, Ok(column)) => self.row.cell(ColumnId(column), self.record.event_time()),
+            (None, Ok(column)) => self.row.cell(ColumnId(column), self.record),
             (None, Err(_)) => Cell::MISSING,
         }
     }
@@ -178,6 +180,16 @@ impl History {
         Rows {
             words: &self.words[self.evicted_rows * width..],
             width,
+        }
+    }
+
+    /// A copy of the rows at or before `event_time`.
+    pub(crate) fn until(&self, width: usize, event_time: EventTime) -> Self {
+        let rows = self.rows(width);
+        let words = rows.words[..rows.up_to(event_time) * width].to_vec();
+        Self {
+            words,
+            evicted_rows: 0,
         }
     }
 

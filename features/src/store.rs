@@ -14,6 +14,10 @@ use crate::plan::{Group, ReadPlan};
 
 type Map<K, V> = DashMap<K, V, foldhash::fast::RandomState>;
 
+/// Locks of each map. Evicting holds one at a time for the visit of its share of the keys, and readers of those
+/// keys wait: with this many, some tens of microseconds at a million keys.
+const SHARDS: usize = 1024;
+
 /// Labels kept for transactions that have not arrived yet; further ones are dropped and counted.
 const PENDING_LABELS_MAX: usize = 1_000_000;
 
@@ -89,9 +93,9 @@ pub struct StoreSize {
 impl Store {
     pub fn new(schema: Arc<Schema>) -> Self {
         Self {
-            entities: schema.entities().iter().map(|_| Map::default()).collect(),
-            transactions: Map::default(),
-            pending_labels: Map::default(),
+            entities: schema.entities().iter().map(|_| sharded()).collect(),
+            transactions: sharded(),
+            pending_labels: sharded(),
             in_flight: Mutex::default(),
             watermark: AtomicI64::new(i64::MIN),
             schema,
@@ -184,8 +188,8 @@ impl Store {
                     group.fill(entity, history.rows(width), own, record, frame);
                 }
                 (history, _, _) => {
-                    let history = history.cloned().unwrap_or_default();
-                    fill_unretained(group, entity, history, record, frame);
+                    let before = history.map(|history| history.until(width, record.event_time()));
+                    fill_unretained(group, entity, before.unwrap_or_default(), record, frame);
                 }
             }
         }
@@ -327,7 +331,12 @@ impl Store {
     }
 }
 
-/// Reads a transaction that is not retained (it is older than the retention, say) as if it were.
+fn sharded<K: Eq + std::hash::Hash, V>() -> Map<K, V> {
+    DashMap::with_hasher_and_shard_amount(foldhash::fast::RandomState::default(), SHARDS)
+}
+
+/// Reads a transaction that is not retained (it is older than the retention, say) as if it were, after the
+/// events that came before it.
 fn fill_unretained(
     group: &Group,
     entity: &Entity,

@@ -90,16 +90,21 @@ const FILTERS: [(&str, Passes); 6] = [
         ".where(merchant_country == transaction.merchant_country)",
         |event, own| event.country.is_some() && event.country == own.country,
     ),
-    (".where(fraud)", |event, own| is_fraud(event, own.at)),
-    (".where(!declined && amount >= 1.0)", |event, _| {
-        event.authorized && event.amount_minor >= 100
+    (".where(fraud)", |event, own| is_fraud(event, own)),
+    (".where(!declined && amount >= 1.0)", |event, own| {
+        is_declined(event, own) == Some(false) && event.amount_minor >= 100
     }),
 ];
 
-fn is_fraud(event: &Event, at: i64) -> bool {
-    event
-        .label
-        .is_some_and(|(fraud, known_at)| fraud && known_at <= at)
+/// The label as known when `own` is scored, which knows nothing of itself.
+fn is_fraud(event: &Event, own: &Event) -> bool {
+    let known = |(fraud, known_at): (bool, i64)| fraud && known_at <= own.at;
+    !std::ptr::eq(event, own) && event.label.is_some_and(known)
+}
+
+/// Whether the authorization is known to have been refused; that of `own` is not known yet.
+fn is_declined(event: &Event, own: &Event) -> Option<bool> {
+    (!std::ptr::eq(event, own)).then_some(!event.authorized)
 }
 
 /// The events of the window, those before the one scored, and the one scored.
@@ -136,10 +141,10 @@ const FUNCTIONS: [(&str, Compute); 12] = [
         )
     }),
     ("rate(fraud)", |window, _, own| {
-        share(window, |event| is_fraud(event, own.at))
+        share(window, |event| is_fraud(event, own))
     }),
-    ("rate(declined)", |window, _, _| {
-        share(window, |event| !event.authorized)
+    ("rate(declined)", |window, _, own| {
+        share(window, |event| is_declined(event, own) == Some(true))
     }),
     ("last(amount)", |_, before, _| {
         Some(before.last()?.amount_minor as f64 / 100.0)

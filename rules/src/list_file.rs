@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use csv::{ReaderBuilder, StringRecord, Trim};
 use tollgate_source::{Diagnostic, Diagnostics, SourceFile, did_you_mean};
-use tollgate_types::{EventTime, is_card_number};
+use tollgate_types::{EventTime, contains_card_number};
 
 use crate::answer::{as_name, is_name};
 use crate::lists::List;
@@ -202,8 +202,7 @@ impl Reader<'_> {
 
     /// Notes a line that has a card number, before any other mistake on it could show the line.
     fn has_card_number(&mut self, record: &StringRecord) -> bool {
-        let mut cells = record.iter();
-        let found = cells.next().is_some_and(is_card_number) || cells.any(mentions_card_number);
+        let found = record.iter().any(contains_card_number);
         if found && self.may_note() {
             let span = line_of(record, self.file);
             self.notes.push(
@@ -267,13 +266,6 @@ impl Reader<'_> {
         }
         self.noted <= NOTES_MAX
     }
-}
-
-/// Whether any part of a note is a card number.
-fn mentions_card_number(text: &str) -> bool {
-    let in_number = |letter: char| letter.is_ascii_digit() || letter == ' ' || letter == '-';
-    text.split(|letter| !in_number(letter))
-        .any(|part| is_card_number(part) || part.split(' ').any(is_card_number))
 }
 
 struct Columns {

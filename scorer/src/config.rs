@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,6 +16,9 @@ use serde_json::Value;
 const BUDGET_MS_MAX: u64 = 100;
 
 const ENVIRONMENT_PREFIX: &str = "TOLLGATE_";
+
+/// Tells tests and `cargo xtask` where ONNX Runtime is; no key of the configuration.
+const LIBRARY_OF_TESTS: &str = "TOLLGATE_ONNXRUNTIME";
 
 /// The whole configuration. Every key has a default, so an empty file is a valid one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Default)]
@@ -174,8 +178,8 @@ pub enum ConfigError {
     File(tollgate_source::Diagnostics),
     #[error("{variable}: {error}")]
     Environment { variable: String, error: String },
-    #[error("{key}: {problem}")]
-    Value { key: &'static str, problem: String },
+    #[error("{0}")]
+    Values(String),
 }
 
 impl Config {
@@ -189,13 +193,15 @@ impl Config {
             None => Self::default(),
         };
         for (variable, value) in environment {
-            if let Some(key) = variable.strip_prefix(ENVIRONMENT_PREFIX)
-                && key.contains("__")
-            {
-                config = config
-                    .overridden(&key.to_ascii_lowercase(), &value)
-                    .map_err(|error| ConfigError::Environment { variable, error })?;
+            let Some(key) = variable.strip_prefix(ENVIRONMENT_PREFIX) else {
+                continue;
+            };
+            if variable == LIBRARY_OF_TESTS {
+                continue;
             }
+            config = config
+                .overridden(&key.to_ascii_lowercase(), &value)
+                .map_err(|error| ConfigError::Environment { variable, error })?;
         }
         config.validate()?;
         Ok(config)
@@ -208,6 +214,13 @@ impl Config {
 
     /// The configuration with one key set; `key` is its path joined by `__`.
     fn overridden(&self, key: &str, value: &str) -> Result<Self, String> {
+        if !key.contains("__") {
+            return Err(
+                "is no key; write section and key with two underscores between them, such as \
+                 TOLLGATE_GRPC__LISTEN"
+                    .to_owned(),
+            );
+        }
         let mut root = serde_json::to_value(self).map_err(|error| error.to_string())?;
         let mut place = &mut root;
         for (depth, name) in key.split("__").enumerate() {
@@ -232,42 +245,75 @@ impl Config {
         serde_json::from_value(root).map_err(|error| error.to_string())
     }
 
+    /// Everything that is wrong with the values, in one error.
     fn validate(&self) -> Result<(), ConfigError> {
-        let wrong = |key, problem: String| Err(ConfigError::Value { key, problem });
-        let budget_ms = self.deadline.budget_ms;
-        if !(1..=BUDGET_MS_MAX).contains(&budget_ms) {
-            return wrong(
-                "deadline.budget_ms",
-                format!("{budget_ms} is not between 1 and {BUDGET_MS_MAX}"),
-            );
+        let mut wrong = Vec::new();
+        let mut range = |key: &str, value: u64, allowed: RangeInclusive<u64>| {
+            if !allowed.contains(&value) {
+                let (from, to) = allowed.into_inner();
+                wrong.push(format!("{key}: {value} is not between {from} and {to}"));
+            }
+        };
+        let count = |value: usize| u64::try_from(value).unwrap_or(u64::MAX);
+        range(
+            "deadline.budget_ms",
+            self.deadline.budget_ms,
+            1..=BUDGET_MS_MAX,
+        );
+        range(
+            "deadline.margin_ms",
+            self.deadline.margin_ms,
+            0..=BUDGET_MS_MAX,
+        );
+        range("model.threads", count(self.model.threads), 1..=256);
+        range(
+            "model.queue_rows_max",
+            count(self.model.queue_rows_max),
+            1..=65_536,
+        );
+        range(
+            "features.stale_after_s",
+            self.features.stale_after_s,
+            1..=86_400,
+        );
+        range(
+            "features.in_flight_expires_s",
+            self.features.in_flight_expires_s,
+            1..=86_400,
+        );
+        range(
+            "features.evict_every_s",
+            self.features.evict_every_s,
+            1..=86_400,
+        );
+        range("grpc.drain_ms", self.grpc.drain_ms, 0..=600_000);
+        let partitions = u64::try_from(self.kafka.embedded_partitions).unwrap_or(0);
+        range("kafka.embedded_partitions", partitions, 1..=1000);
+        let kafka = &self.kafka;
+        let topics = [
+            ("kafka.transactions_topic", &kafka.transactions_topic),
+            ("kafka.labels_topic", &kafka.labels_topic),
+            ("kafka.decisions_topic", &kafka.decisions_topic),
+            ("kafka.dead_letters_topic", &kafka.dead_letters_topic),
+        ];
+        for (at, (key, topic)) in topics.into_iter().enumerate() {
+            if topic.is_empty() {
+                wrong.push(format!("{key}: is empty; write the topic's name"));
+            } else if let Some((other, _)) = topics[..at].iter().find(|(_, name)| *name == topic) {
+                wrong.push(format!(
+                    "{key}: `{topic}` is already {other}; each needs its own"
+                ));
+            }
         }
-        if self.model.threads == 0 || self.model.threads > 256 {
-            let threads = self.model.threads;
-            return wrong(
-                "model.threads",
-                format!("{threads} is not between 1 and 256"),
-            );
+        if self.grpc.listen == self.admin.listen && self.grpc.listen.port() != 0 {
+            let address = self.grpc.listen;
+            wrong.push(format!("admin.listen: {address} is already grpc.listen"));
         }
-        if self.model.queue_rows_max == 0 {
-            return wrong(
-                "model.queue_rows_max",
-                "0 rows could wait; write at least 1".to_owned(),
-            );
+        if wrong.is_empty() {
+            Ok(())
+        } else {
+            Err(ConfigError::Values(wrong.join("\n")))
         }
-        if self.features.evict_every_s == 0 {
-            return wrong(
-                "features.evict_every_s",
-                "0 is no period; write at least 1".to_owned(),
-            );
-        }
-        if !(1..=1000).contains(&self.kafka.embedded_partitions) {
-            let partitions = self.kafka.embedded_partitions;
-            return wrong(
-                "kafka.embedded_partitions",
-                format!("{partitions} is not between 1 and 1000"),
-            );
-        }
-        Ok(())
     }
 }
 
@@ -320,6 +366,21 @@ mod tests {
             ),
             ("TOLLGATE_DEADLINE__BUDGET_MS", "200", "between 1 and 100"),
             ("TOLLGATE_MODEL__THREADS", "0", "between 1 and 256"),
+            (
+                "TOLLGATE_KAFKA__LABELS_TOPIC",
+                "tollgate.decisions",
+                "kafka.decisions_topic",
+            ),
+            (
+                "TOLLGATE_ADMIN__LISTEN",
+                "127.0.0.1:7070",
+                "already grpc.listen",
+            ),
+            (
+                "TOLLGATE_GRPC_LISTEN",
+                "127.0.0.1:1",
+                "TOLLGATE_GRPC__LISTEN",
+            ),
         ];
         for (variable, value, expected) in cases {
             let error = load(&[(variable, value)]).unwrap_err().to_string();

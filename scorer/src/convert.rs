@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use tollgate_proto::v1;
 use tollgate_types::{
     AttributeValue, CardId, Channel, Currency, Degradation, EventTime, IdError, Label, Money,
-    Outcome, Reason, Span, Transaction, TransactionId, is_card_number,
+    Outcome, Reason, Span, Transaction, TransactionId, contains_card_number,
 };
 
 /// How far an event may lie ahead of the clock before it is taken for a mistake.
@@ -193,10 +193,10 @@ fn text(field: &str, text: String) -> Result<Option<String>, FieldError> {
             format!("is longer than {TEXT_BYTES_MAX} bytes"),
         ));
     }
-    if is_card_number(&text) {
+    if contains_card_number(&text) {
         return Err(FieldError::new(
             field,
-            "is a card number, which may appear nowhere",
+            "has a card number in it, which may appear nowhere",
         ));
     }
     Ok(Some(text))
@@ -211,7 +211,7 @@ fn attributes(
     }
     let read = |(name, value): (String, v1::AttributeValue)| {
         // The name is repeated in errors, so it is checked first.
-        if name.len() > TEXT_BYTES_MAX || is_card_number(&name) {
+        if name.len() > TEXT_BYTES_MAX || contains_card_number(&name) {
             return Err(FieldError::new(
                 "transaction.attributes",
                 "has a key that is no name",
@@ -350,7 +350,11 @@ mod tests {
         let value = |text: &str| v1::AttributeValue {
             kind: Some(Kind::Text(text.to_owned())),
         };
-        for (name, text) in [("note", number), (number, "x")] {
+        for (name, text) in [
+            ("note", number),
+            (number, "x"),
+            ("pan:5555555555554444", "x"),
+        ] {
             let mut message = good();
             message.attributes.insert(name.to_owned(), value(text));
             let error = transaction(Some(message), NOW).unwrap_err().to_string();

@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use tollgate_features::Store;
 
 use crate::admin::{AdminServer, AdminState};
-use crate::audit::{AuditLog, DecisionIds, PublisherError};
+use crate::audit::{AuditLog, DecisionIds, PublisherError, Publishing};
 use crate::clock;
 use crate::config::{Config, FeaturesConfig};
 use crate::grpc::{GrpcServer, Scoring, ServerError};
@@ -33,10 +33,10 @@ pub struct Service {
     ingest: Ingest,
     ingest_state: Arc<IngestState>,
     metrics: Metrics,
-    audit: JoinHandle<()>,
+    audit: Publishing,
     housekeeping: JoinHandle<()>,
     /// Dropped last: everything above talks to it.
-    _broker: Option<EmbeddedBroker>,
+    broker: Option<EmbeddedBroker>,
 }
 
 /// Where a running service can be reached.
@@ -133,7 +133,7 @@ impl Service {
             metrics,
             audit,
             housekeeping,
-            _broker: broker,
+            broker,
         })
     }
 
@@ -150,25 +150,23 @@ impl Service {
         self.grpc.set_ready(true).await;
     }
 
-    /// Stops in order: no new requests, those in progress answered, their decisions published.
+    /// Stops in order: probes are told, requests in progress answered, their decisions published.
     pub async fn stop(self) {
-        let Self {
-            grpc,
-            ingest,
-            audit,
-            housekeeping,
-            admin,
-            _broker,
-            ..
-        } = self;
-        grpc.drain(self.grpc_drain).await;
-        drop(ingest);
-        // The last request took the last handle to the log with it, so its task ends when the queue is empty.
-        if tokio::time::timeout(AUDIT_DRAIN_MAX, audit).await.is_err() {
-            tracing::error!("the decision log did not empty its queue in time");
+        self.metrics.ready.set(0);
+        self.ingest_state.withdraw();
+        self.grpc.drain(self.grpc_drain).await;
+        self.audit.finish(AUDIT_DRAIN_MAX).await;
+        self.housekeeping.abort();
+        drop(self.admin);
+        // Ending threads and the broker waits for them, so not on a thread that serves requests.
+        let (ingest, broker) = (self.ingest, self.broker);
+        let ended = tokio::task::spawn_blocking(move || {
+            drop(ingest);
+            drop(broker);
+        });
+        if let Err(error) = ended.await {
+            tracing::error!(%error, "ingest did not end as it should");
         }
-        housekeeping.abort();
-        drop(admin);
     }
 }
 

@@ -101,20 +101,20 @@ fn score_explains_one_transaction() {
 fn a_history_file_becomes_a_feature_table() {
     let folder = write_policy(&POLICY);
     let history = folder.path().join("history.jsonl");
-    let line = |id: &str, time: &str| {
+    let line = |id: &str, time: &str, authorized: bool| {
         format!(
             r#"{{"transaction": {{"transaction": {{"transactionId": "{id}", "eventTime": "{time}",
             "cardId": "card-1", "amountMinor": "1000", "currency": "EUR", "merchantId": "m1",
-            "terminalId": "x"}}, "authorized": true}}}}"#
+            "terminalId": "x"}}, "authorized": {authorized}}}}}"#
         )
         .replace('\n', " ")
     };
     let label =
         r#"{"label": {"transactionId": "t1", "fraud": true, "knownAt": "2026-02-03T00:00:00Z"}}"#;
     let lines = [
-        line("t1", "2026-02-02T10:00:00Z"),
+        line("t1", "2026-02-02T10:00:00Z", true),
         label.to_owned(),
-        line("t2", "2026-02-04T10:00:00Z"),
+        line("t2", "2026-02-04T10:00:00Z", false),
     ];
     std::fs::write(&history, lines.join("\n")).unwrap();
     let table = folder.path().join("features.csv");
@@ -127,6 +127,7 @@ fn a_history_file_becomes_a_feature_table() {
     ];
     let output = tollgate(&arguments, folder.path());
     assert!(output.status.success(), "{}", text(&output));
+    // The second was declined, which is not known while it is scored.
     assert_eq!(
         std::fs::read_to_string(&table).unwrap(),
         "transaction_id,event_time,card_id,amount,card_count,card_sum,card_declined,terminal_fraud,fraud\n\

@@ -124,7 +124,7 @@ async fn rules_decide_with_reasons_and_shadow_rules_only_report() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_transaction_again_gets_the_same_decision() {
-    // DE-3, though other transactions of the card were scored in between.
+    // DE-3, though other transactions of the card were scored in between, and its own result has arrived.
     let mut running = start().await;
     let first = running.score(transaction("s1", "card-1", 0, 1000)).await;
     for number in 2..9 {
@@ -132,6 +132,9 @@ async fn the_same_transaction_again_gets_the_same_decision() {
             .score(transaction(&format!("s{number}"), "card-1", 0, 1000))
             .await;
     }
+    running
+        .publish_transactions(&[(transaction("s1", "card-1", 0, 1000), false)])
+        .await;
     let again = running.score(transaction("s1", "card-1", 0, 1000)).await;
     assert_eq!(again.outcome, first.outcome);
     assert_eq!(again.features, first.features);

@@ -6,6 +6,10 @@ use std::sync::Arc;
 /// Longest identifier taken, in bytes: longer ones are mistakes, and everything per id must stay bounded.
 const ID_BYTES_MAX: usize = 128;
 
+/// Digits of a card number (ISO/IEC 7812-1; the shortest in use has 13).
+const DIGITS_MIN: usize = 13;
+const DIGITS_MAX: usize = 19;
+
 /// Identifies a transaction at its sender; the same id again is the same transaction.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TransactionId(Arc<str>);
@@ -38,8 +42,15 @@ impl TransactionId {
 }
 
 impl CardId {
+    /// A token. One that is all digits with a valid check digit is refused whatever its beginning: where a
+    /// card number is most likely, a token must not look like one.
     pub fn parse(text: &str) -> Result<Self, IdError> {
-        check_id(text).map(|()| Self(text.into()))
+        check_id(text)?;
+        let digits: Vec<u8> = text.bytes().filter(|byte| !is_separator(*byte)).collect();
+        if is_luhn_number(&digits) {
+            return Err(IdError::CardNumber);
+        }
+        Ok(Self(text.into()))
     }
 
     pub fn as_str(&self) -> &str {
@@ -59,7 +70,7 @@ impl fmt::Debug for CardId {
     }
 }
 
-/// What every identifier must be: 1 to 128 bytes, printable, no card number.
+/// What every identifier must be: 1 to 128 bytes, printable, no card number in it.
 fn check_id(text: &str) -> Result<(), IdError> {
     if text.is_empty() {
         Err(IdError::Empty)
@@ -67,59 +78,134 @@ fn check_id(text: &str) -> Result<(), IdError> {
         Err(IdError::TooLong)
     } else if text.chars().any(char::is_control) {
         Err(IdError::ControlCharacter)
-    } else if is_card_number(text) {
+    } else if contains_card_number(text) {
         Err(IdError::CardNumber)
     } else {
         Ok(())
     }
 }
 
-/// Whether a text is a valid card number: 13 to 19 digits that pass the Luhn check (ISO/IEC 7812-1), spaces
-/// and hyphens between them ignored.
-pub fn is_card_number(text: &str) -> bool {
-    let mut sum = 0;
-    let mut count = 0;
-    for byte in text.bytes().rev() {
-        match byte {
-            b'0'..=b'9' => {
-                let digit = u32::from(byte - b'0');
-                // From the right, every second digit counts double, with the digits of the double added up.
-                sum += match (count % 2, digit) {
-                    (0, _) => digit,
-                    (_, 0..=4) => 2 * digit,
-                    (_, _) => 2 * digit - 9,
-                };
-                count += 1;
-            }
-            b' ' | b'-' => {}
-            _ => return false,
+/// Whether a text has a card number in it: a run of 13 to 19 digits, separators between them ignored, with a valid
+/// check digit and the beginning and length of a card scheme's numbers.
+///
+/// One in ten numbers of that length has a valid check digit by chance, and device numbers (IMEI) all do, so
+/// the check digit alone would refuse honest ids.
+pub fn contains_card_number(text: &str) -> bool {
+    // Most ids have too few digits to look any closer.
+    if text.bytes().filter(u8::is_ascii_digit).count() < DIGITS_MIN {
+        return false;
+    }
+    let is_part = |byte: u8| byte.is_ascii_digit() || is_separator(byte);
+    text.as_bytes().split(|byte| !is_part(*byte)).any(|run| {
+        let groups: Vec<&[u8]> = run
+            .split(|byte| is_separator(*byte))
+            .filter(|group| !group.is_empty())
+            .collect();
+        // A date or another number may stand beside it, so every sequence of groups is looked at.
+        (0..groups.len()).any(|first| is_card_number_from(&groups[first..]))
+    })
+}
+
+/// Whether the digits of the first one, two, … groups together are a card number.
+fn is_card_number_from(groups: &[&[u8]]) -> bool {
+    let mut digits = Vec::with_capacity(DIGITS_MAX);
+    for group in groups {
+        if digits.len() + group.len() > DIGITS_MAX {
+            return false;
+        }
+        digits.extend_from_slice(group);
+        if is_luhn_number(&digits) && has_scheme_prefix(&digits) {
+            return true;
         }
     }
-    (13..=19).contains(&count) && sum % 10 == 0
+    false
+}
+
+const fn is_separator(byte: u8) -> bool {
+    matches!(byte, b' ' | b'-' | b'.' | b'_')
+}
+
+/// 13 to 19 digits that pass the Luhn check (ISO/IEC 7812-1, annex B).
+fn is_luhn_number(digits: &[u8]) -> bool {
+    if !(DIGITS_MIN..=DIGITS_MAX).contains(&digits.len()) || !digits.iter().all(u8::is_ascii_digit)
+    {
+        return false;
+    }
+    let doubled = |digit: u32| if digit < 5 { 2 * digit } else { 2 * digit - 9 };
+    let weighted = digits.iter().rev().enumerate().map(|(place, byte)| {
+        let digit = u32::from(byte - b'0');
+        // From the right, every second digit counts double, with the digits of the double added up.
+        if place % 2 == 0 {
+            digit
+        } else {
+            doubled(digit)
+        }
+    });
+    weighted.sum::<u32>() % 10 == 0
+}
+
+/// Whether digits begin and are as long as the numbers of a card scheme: Visa, Mastercard, American Express,
+/// Diners Club, Discover, JCB, UnionPay, Maestro, by the ranges the schemes publish.
+fn has_scheme_prefix(digits: &[u8]) -> bool {
+    let first_four = digits[..4]
+        .iter()
+        .fold(0, |sum, byte| sum * 10 + u32::from(byte - b'0'));
+    match (first_four, digits.len()) {
+        (4000..=4999, 13 | 16 | 19) => true,
+        (5100..=5599 | 2221..=2720, 16) => true,
+        (3400..=3499 | 3700..=3799, 15) => true,
+        (3000..=3059 | 3600..=3699 | 3800..=3999, 14 | 16) => true,
+        (6011 | 6440..=6599, 16 | 19) => true,
+        (3528..=3589, 16..=19) => true,
+        (6200..=6299 | 8100..=8171, 16..=19) => true,
+        (5018 | 5020 | 5038 | 5893 | 6304 | 6759 | 6761..=6763, 13..=19) => true,
+        _ => false,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// Test numbers that card schemes publish.
+    const CARD_NUMBERS: [&str; 6] = [
+        "on 2026-11-20 4111 1111 1111 1111",
+        "4111111111111111",
+        "5555 5555 5555 4444",
+        "3782-822463-10005",
+        "pan:6011.1111.1111.1117",
+        "c-4111_1111_1111_1111-x",
+    ];
+
     #[test]
-    fn card_numbers_are_known_by_length_and_check_digit() {
-        // The test numbers card schemes publish.
-        for number in [
-            "4111111111111111",
-            "5555 5555 5555 4444",
-            "3782-822463-10005",
-        ] {
-            assert!(is_card_number(number), "{number}");
+    fn card_numbers_are_found_however_they_are_written() {
+        for number in CARD_NUMBERS {
+            assert!(contains_card_number(number), "{number}");
+            assert_eq!(CardId::parse(number), Err(IdError::CardNumber));
+            assert_eq!(TransactionId::parse(number), Err(IdError::CardNumber));
         }
-        for other in [
+    }
+
+    #[test]
+    fn ids_that_only_resemble_one_are_taken() {
+        // A wrong check digit, too short, letters between, a device number, a database's id.
+        let others = [
             "4111111111111112",
             "411111111111",
-            "tok_4111111111111111",
-            "",
-        ] {
-            assert!(!is_card_number(other), "{other}");
+            "4111a1111b1111c1111",
+            "490154203237518",
+            "1765432109876543217",
+        ];
+        for other in others {
+            assert!(!contains_card_number(other), "{other}");
+            assert!(TransactionId::parse(other).is_ok(), "{other}");
         }
+    }
+
+    #[test]
+    fn a_token_may_not_even_have_the_check_digit() {
+        assert_eq!(CardId::parse("490154203237518"), Err(IdError::CardNumber));
+        assert!(CardId::parse("490154203237519").is_ok());
     }
 
     #[test]

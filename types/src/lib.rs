@@ -17,7 +17,7 @@ mod transaction;
 
 pub use cell::Cell;
 pub use currency::{Currency, UnknownCurrency};
-pub use id::{CardId, IdError, TransactionId, is_card_number};
+pub use id::{CardId, IdError, TransactionId, contains_card_number};
 pub use money::{Money, Rates, RatesError};
 pub use outcome::{Cause, Degradation, Outcome, Reason, ReasonCode, ReasonCodeError};
 pub use record::{Record, TypeMismatch};

@@ -68,8 +68,6 @@ impl Degradation {
 /// Why something was left out of a decision, or is less certain than it looks.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Cause {
-    /// The policy names no champion model.
-    ModelAbsent,
     /// The model did not answer before the deadline.
     ModelTimeout,
     /// The model's run ended in an error.
@@ -80,8 +78,6 @@ pub enum Cause {
     FeaturesLagging,
     /// The caller left too little time to begin.
     DeadlineTooShort,
-    /// More requests were in flight than the service takes.
-    Overload,
     /// No exchange rate is known for the currency, so amounts are missing.
     CurrencyWithoutRate,
     /// The code of a decision failed; this is a bug.
@@ -89,27 +85,23 @@ pub enum Cause {
 }
 
 impl Cause {
-    pub const ALL: [Self; 9] = [
-        Self::ModelAbsent,
+    pub const ALL: [Self; 7] = [
         Self::ModelTimeout,
         Self::ModelFailed,
         Self::ModelQueueFull,
         Self::FeaturesLagging,
         Self::DeadlineTooShort,
-        Self::Overload,
         Self::CurrencyWithoutRate,
         Self::Internal,
     ];
 
     pub const fn name(self) -> &'static str {
         match self {
-            Self::ModelAbsent => "model_absent",
             Self::ModelTimeout => "model_timeout",
             Self::ModelFailed => "model_failed",
             Self::ModelQueueFull => "model_queue_full",
             Self::FeaturesLagging => "features_lagging",
             Self::DeadlineTooShort => "deadline_too_short",
-            Self::Overload => "overload",
             Self::CurrencyWithoutRate => "currency_without_rate",
             Self::Internal => "internal",
         }

@@ -113,8 +113,7 @@ impl<'t> Record<'t> {
         name: &str,
         value: &'t AttributeValue,
     ) -> Result<(), TypeMismatch> {
-        let declared = schema.field(name).filter(|(id, _)| !is_builtin(*id));
-        let (id, field) = declared.ok_or(TypeMismatch::Undeclared)?;
+        let (id, field) = schema.attribute(name).ok_or(TypeMismatch::Undeclared)?;
         match (field.kind, value) {
             (FieldType::Number, AttributeValue::Number(number)) if number.is_finite() => {
                 self.put(id, Cell::number(*number));
@@ -151,10 +150,6 @@ impl<'t> Record<'t> {
 
 fn currency_code(transaction: &Transaction) -> &str {
     transaction.amount.currency.code()
-}
-
-const fn is_builtin(field: FieldId) -> bool {
-    (field.0 as usize) < builtin::FIELDS.len()
 }
 
 const fn type_of(value: &AttributeValue) -> FieldType {

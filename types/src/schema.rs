@@ -149,6 +149,12 @@ impl Schema {
         Some((FieldId(u16::try_from(at).ok()?), &self.fields[at]))
     }
 
+    /// A field that the schema declares itself, which transactions carry as an attribute.
+    pub fn attribute(&self, name: &str) -> Option<(FieldId, &Field)> {
+        self.field(name)
+            .filter(|(id, _)| usize::from(id.0) >= builtin::FIELDS.len())
+    }
+
     pub fn field_at(&self, id: FieldId) -> &Field {
         &self.fields[usize::from(id.0)]
     }

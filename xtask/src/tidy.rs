@@ -122,8 +122,11 @@ fn check_invariants(wrong: &mut Vec<String>) -> anyhow::Result<()> {
     if listed.is_empty() {
         wrong.push("ARCHITECTURE.md: no table of invariants".to_owned());
     }
-    let texts: Vec<String> = sources()?
-        .iter()
+    // This file names some, which is no citation.
+    let citing = sources()?
+        .into_iter()
+        .filter(|path| !path.starts_with("./xtask") && !path.starts_with("xtask"));
+    let texts: Vec<String> = citing
         .map(std::fs::read_to_string)
         .collect::<Result<_, _>>()?;
     for invariant in listed {

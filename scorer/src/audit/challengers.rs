@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 use tollgate_models::Reply;
 use tollgate_proto::v1::ChallengerScore;
 
@@ -10,18 +10,20 @@ use super::Entry;
 use crate::metrics::Metrics;
 use crate::policy::Model;
 
-/// How long the decision log waits for a challenger before it writes the record without its score.
+/// How long the decision log waits for the challengers of a batch before it writes records without their
+/// scores.
 const WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// The scores of every challenger for each entry, in order.
 pub(super) async fn score(batch: &[Entry], metrics: &Metrics) -> Vec<Vec<ChallengerScore>> {
     // All rows are submitted before the first answer is awaited, so that they run as batches.
     let asked: Vec<Vec<_>> = batch.iter().map(ask_all).collect();
+    let until = Instant::now() + WAIT_MAX;
     let mut scores = Vec::with_capacity(batch.len());
     for entry in asked {
         let mut of_entry = Vec::with_capacity(entry.len());
         for (model, reply) in entry {
-            let score = answer(model, reply).await;
+            let score = answer(model, reply, until).await;
             let result = if score.error.is_empty() {
                 "scored"
             } else {
@@ -46,14 +48,14 @@ fn ask_all(entry: &Entry) -> Vec<Asked<'_>> {
         .collect()
 }
 
-async fn answer(model: &Model, reply: Option<Reply>) -> ChallengerScore {
+async fn answer(model: &Model, reply: Option<Reply>, until: Instant) -> ChallengerScore {
     let failed = |error: String| ChallengerScore {
         error,
         ..ChallengerScore::default()
     };
     let score = match reply {
         None => failed("queue full".to_owned()),
-        Some(reply) => match timeout(WAIT_MAX, reply).await {
+        Some(reply) => match timeout_at(until, reply).await {
             Ok(Ok(Ok(score))) => ChallengerScore {
                 score: score.value(),
                 ..Default::default()

@@ -8,13 +8,15 @@ mod publisher;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use prost::Message;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tollgate_proto::v1;
 use tollgate_types::{CardId, Cell, EventTime};
 
+use crate::config::KafkaConfig;
 use crate::convert;
 use crate::metrics::Metrics;
 use crate::policy::Policy;
@@ -48,16 +50,17 @@ pub(crate) struct AuditLog {
 }
 
 impl AuditLog {
-    /// Starts the task that publishes to `topic`.
+    /// Starts the task that publishes.
     pub(crate) fn start(
-        config: &crate::config::KafkaConfig,
+        config: &KafkaConfig,
         bootstrap: &str,
         metrics: Metrics,
-    ) -> Result<(Self, JoinHandle<()>), PublisherError> {
+    ) -> Result<(Self, Publishing), PublisherError> {
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
+        let (close, closed) = oneshot::channel();
         let publisher = Publisher::new(config, bootstrap, metrics.clone())?;
-        let task = tokio::spawn(publish(waiting, publisher, metrics.clone()));
-        Ok((Self { queue, metrics }, task))
+        let task = tokio::spawn(publish(waiting, closed, publisher, metrics.clone()));
+        Ok((Self { queue, metrics }, Publishing { close, task }))
     }
 
     /// Hands a decision over. Never blocks.
@@ -72,10 +75,43 @@ impl AuditLog {
     }
 }
 
-/// Publishes until every [`AuditLog`] is gone and the queue is empty.
-async fn publish(mut waiting: mpsc::Receiver<Entry>, publisher: Publisher, metrics: Metrics) {
+/// The running publisher.
+pub(crate) struct Publishing {
+    close: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Publishing {
+    /// Publishes what was handed over so far, takes nothing more, and waits for Kafka, `limit` at most. Clients
+    /// that hold on to a stream do not hold this up.
+    pub(crate) async fn finish(self, limit: Duration) {
+        // An error means that the task has ended by itself.
+        let _ = self.close.send(());
+        if tokio::time::timeout(limit, self.task).await.is_err() {
+            tracing::error!(?limit, "the decision log did not empty its queue in time");
+        }
+    }
+}
+
+/// Publishes until it is told to close, or every [`AuditLog`] is gone, and the queue is empty.
+async fn publish(
+    mut waiting: mpsc::Receiver<Entry>,
+    mut close: oneshot::Receiver<()>,
+    publisher: Publisher,
+    metrics: Metrics,
+) {
     let mut batch = Vec::with_capacity(BATCH_MAX);
-    while waiting.recv_many(&mut batch, BATCH_MAX).await > 0 {
+    loop {
+        tokio::select! {
+            biased;
+            count = waiting.recv_many(&mut batch, BATCH_MAX) => {
+                if count == 0 {
+                    break;
+                }
+            }
+            // What is in the queue is still received; nothing more gets in.
+            _ = &mut close, if !waiting.is_closed() => waiting.close(),
+        }
         let scores = challengers::score(&batch, &metrics).await;
         for (entry, challengers) in batch.drain(..).zip(scores) {
             let key = entry.card_id.clone();
@@ -83,7 +119,11 @@ async fn publish(mut waiting: mpsc::Receiver<Entry>, publisher: Publisher, metri
             publisher.send(key.as_str(), &bytes).await;
         }
     }
-    publisher.flush();
+    // Waits for acknowledgements, so not on a thread that serves requests.
+    let flushed = tokio::task::spawn_blocking(move || publisher.flush()).await;
+    if let Err(error) = flushed {
+        tracing::error!(%error, "the decision log was not flushed");
+    }
 }
 
 fn record(entry: Entry, challengers: Vec<v1::ChallengerScore>) -> v1::DecisionRecord {

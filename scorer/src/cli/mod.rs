@@ -93,7 +93,11 @@ pub fn run() -> ExitCode {
 
 impl Common {
     fn load(&self) -> Result<Config, ConfigError> {
-        Config::load(self.config.as_deref(), std::env::vars())
+        // A variable that is not text is not one of ours.
+        let variables = std::env::vars_os().filter_map(|(name, value)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        });
+        Config::load(self.config.as_deref(), variables)
     }
 }
 

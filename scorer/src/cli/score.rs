@@ -57,12 +57,7 @@ impl Score {
             .enable_all()
             .build();
         let runtime = runtime.context("cannot start the asynchronous runtime")?;
-        let decision = runtime.block_on(decide::decide(
-            &context,
-            transaction.amount,
-            &record,
-            clock::instant,
-        ));
+        let decision = runtime.block_on(decide::decide(&context, &record, clock::instant));
         print!("{}", explanation(&policy, &decision));
         Ok(ExitCode::SUCCESS)
     }

@@ -20,8 +20,17 @@ use crate::policy::Policy;
 /// Reading histories and rules takes tens of microseconds; with less than this left it is not begun.
 pub(super) const FEATURES_NEED: Duration = Duration::from_micros(500);
 
-/// Asking the model with less than this left would only waste its time.
+/// Asking the model with less than this to wait for it would only waste its time.
 pub(super) const MODEL_NEEDS: Duration = Duration::from_micros(500);
+
+/// Kept back from the wait for the model, so that the answer without it is still in time: timers fire a
+/// millisecond late at the median and up to five at one in a thousand on a busy machine.
+const ANSWER_NEEDS: Duration = Duration::from_millis(5);
+
+/// How long to wait for the model when `left` is left: with a tight deadline, half of it.
+pub(super) fn model_patience(left: Duration) -> Duration {
+    left.saturating_sub(ANSWER_NEEDS.min(left / 2))
+}
 
 /// The answer of `NO_MODEL`, and of `STALE_FEATURES` without a score: the rules that did run and the fallback
 /// table, whichever is more severe. What a rule allowed stays allowed.
@@ -30,8 +39,8 @@ pub(super) fn without_model(
     frame: &Frame<'_>,
     level: Degradation,
     matches: &Matches<'_>,
-    verdict: Verdict,
 ) -> Verdict {
+    let verdict = matches.verdict();
     let (outcome, reason) = policy.logic().fallback.answer(frame, level);
     if matches.is_allowed() || outcome <= verdict.outcome {
         return verdict;
@@ -80,5 +89,18 @@ impl Decision {
             model_inputs: Vec::new(),
             model_timings: None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_to_answer_is_kept_back_from_the_model() {
+        let millis = Duration::from_millis;
+        assert_eq!(model_patience(millis(80)), millis(75));
+        assert_eq!(model_patience(millis(4)), millis(2));
+        assert_eq!(model_patience(Duration::ZERO), Duration::ZERO);
     }
 }

@@ -12,10 +12,7 @@ use std::time::Instant;
 
 use tollgate_expr::Frame;
 use tollgate_features::{Origin, Store};
-use tollgate_rules::Verdict;
-use tollgate_types::{
-    Cause, Cell, Degradation, EventTime, Money, Outcome, Reason, Record, Span, builtin,
-};
+use tollgate_types::{Cause, Cell, Degradation, EventTime, Outcome, Reason, Record, Span, builtin};
 
 use crate::policy::Policy;
 pub(crate) use model::ModelTimings;
@@ -59,7 +56,6 @@ pub(crate) struct Context<'a> {
 /// Decides one transaction.
 pub(crate) async fn decide(
     context: &Context<'_>,
-    amount: Money,
     record: &Record<'_>,
     monotonic_now: impl Fn() -> Instant,
 ) -> Decision {
@@ -68,69 +64,69 @@ pub(crate) async fn decide(
     logic.fill_lookups(record, &mut frame);
     let mut causes = Vec::new();
     if record.cell(builtin::AMOUNT).is_missing() {
-        debug_assert!(logic.rates.to_base(amount).is_none());
         causes.push(Cause::CurrencyWithoutRate);
     }
-    if context.deadline.saturating_duration_since(monotonic_now()) < ladder::FEATURES_NEED {
+    // Whatever the level of the answer: the next transaction of the card must see this one.
+    let expires_at = context.now.plus(context.in_flight_expires);
+    context.store.apply(record, Origin::Scored { expires_at });
+    let left = context.deadline.saturating_duration_since(monotonic_now());
+    if left < ladder::FEATURES_NEED {
         causes.push(Cause::DeadlineTooShort);
         return ladder::request_only(context.policy, &frame, causes);
     }
 
-    let expires_at = context.now.plus(context.in_flight_expires);
-    context.store.apply(record, Origin::Scored { expires_at });
-    context
-        .store
-        .read(context.policy.read_plan(), record, &mut frame);
-    frame.evaluate_features(&logic.layout);
-    let features: Vec<Cell> = logic
-        .layout
-        .features
-        .iter()
-        .map(|feature| frame.cell(feature.slot))
-        .collect();
-
+    let features = read_features(context, record, &mut frame);
     let mut matches = logic.rules.matches();
     logic.rules.match_without_score(&frame, &mut matches);
-    let asked = model::ask(context, &features, &monotonic_now).await;
-    if let Ok(Some(score)) = asked.score {
-        frame.set(logic.layout.score, Cell::number(score));
-        logic.rules.match_with_score(&frame, &mut matches);
-    }
-
-    let verdict = matches.verdict();
     let mut level = Degradation::Full;
     if context.behind > context.stale_after {
         level = Degradation::StaleFeatures;
         causes.push(Cause::FeaturesLagging);
     }
-    let (verdict, level) = match asked.score {
-        Ok(_) => (verdict, level),
+    // The answer without the model exists before the model is asked: nothing is left to do when it is late.
+    let level_without = level.max(Degradation::NoModel);
+    let without_model = ladder::without_model(context.policy, &frame, level_without, &matches);
+    let asked = model::ask(context, &features, &monotonic_now).await;
+    let verdict = match asked.score {
+        Ok(score) => {
+            if let Some(score) = score {
+                frame.set(logic.layout.score, Cell::number(score));
+                logic.rules.match_with_score(&frame, &mut matches);
+            }
+            matches.verdict()
+        }
         Err(cause) => {
             causes.push(cause);
-            let level = level.max(Degradation::NoModel);
-            (
-                ladder::without_model(context.policy, &frame, level, &matches, verdict),
-                level,
-            )
+            level = level_without;
+            without_model
         }
     };
-    let Verdict {
-        outcome,
-        reasons,
-        shadow_matches,
-    } = verdict;
     Decision {
-        outcome,
+        outcome: verdict.outcome,
         score: asked.score.ok().flatten(),
-        reasons,
+        reasons: verdict.reasons,
         level,
         causes,
         matched_rules: matches.rules().map(|rule| Arc::clone(&rule.id)).collect(),
-        shadow_matches,
+        shadow_matches: verdict.shadow_matches,
         features,
         model_inputs: asked.inputs,
         model_timings: asked.timings,
     }
+}
+
+/// Reads every aggregate of the policy and computes its named features.
+fn read_features(context: &Context<'_>, record: &Record<'_>, frame: &mut Frame<'_>) -> Vec<Cell> {
+    let layout = &context.policy.logic().layout;
+    context
+        .store
+        .read(context.policy.read_plan(), record, frame);
+    frame.evaluate_features(layout);
+    layout
+        .features
+        .iter()
+        .map(|feature| frame.cell(feature.slot))
+        .collect()
 }
 
 pub(crate) use ladder::static_answer;

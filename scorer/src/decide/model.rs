@@ -21,7 +21,7 @@ pub(crate) struct ModelTimings {
     pub(crate) answered: Instant,
 }
 
-/// Asks the champion and waits until the decision's deadline at most.
+/// Asks the champion, and stops waiting while there is still time to answer without it.
 pub(super) async fn ask(
     context: &Context<'_>,
     features: &[Cell],
@@ -36,7 +36,8 @@ pub(super) async fn ask(
     };
     let inputs = champion.inputs(features);
     let asked = monotonic_now();
-    if context.deadline.saturating_duration_since(asked) < ladder::MODEL_NEEDS {
+    let patience = ladder::model_patience(context.deadline.saturating_duration_since(asked));
+    if patience < ladder::MODEL_NEEDS {
         return Asked {
             score: Err(Cause::DeadlineTooShort),
             inputs,
@@ -50,7 +51,7 @@ pub(super) async fn ask(
             timings: None,
         };
     };
-    let answer = tokio::time::timeout_at(context.deadline.into(), reply).await;
+    let answer = tokio::time::timeout_at((asked + patience).into(), reply).await;
     let timings = Some(ModelTimings {
         asked,
         answered: monotonic_now(),

@@ -6,7 +6,7 @@ mod server;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use futures::FutureExt;
@@ -44,7 +44,10 @@ pub(crate) struct Scoring {
 struct Timing {
     arrived: Instant,
     arrived_at: EventTime,
+    /// When the decision should be made.
     deadline: Instant,
+    /// When the answer is late: the client's own deadline or the budget, whichever is earlier.
+    late_at: Instant,
 }
 
 impl Scoring {
@@ -63,7 +66,7 @@ impl Scoring {
                 FieldError::new(field, problem.to_string())
             },
         )?;
-        let decision = self.decide(&policy, &transaction, &record, timing).await;
+        let decision = self.decide(&policy, &record, timing).await;
         let mut response = response(&policy, &transaction, &decision, request.include_features);
         response.decision_id = self.decision_ids.next();
         response.elapsed_us = clock::elapsed_us(timing.arrived);
@@ -81,13 +84,7 @@ impl Scoring {
     }
 
     /// Decides; a panic in the code of a decision is counted and answered by the policy's constant.
-    async fn decide(
-        &self,
-        policy: &Policy,
-        transaction: &Transaction,
-        record: &Record<'_>,
-        timing: Timing,
-    ) -> Decision {
+    async fn decide(&self, policy: &Policy, record: &Record<'_>, timing: Timing) -> Decision {
         let context = Context {
             policy,
             store: &self.store,
@@ -97,7 +94,7 @@ impl Scoring {
             stale_after: seconds(self.features.stale_after_s),
             in_flight_expires: seconds(self.features.in_flight_expires_s),
         };
-        let decided = decide::decide(&context, transaction.amount, record, clock::instant);
+        let decided = decide::decide(&context, record, clock::instant);
         AssertUnwindSafe(decided)
             .catch_unwind()
             .await
@@ -113,7 +110,7 @@ impl Scoring {
         metrics
             .score_latency
             .observe((now - timing.arrived).as_secs_f64());
-        if now > timing.deadline {
+        if now > timing.late_at {
             metrics.late.inc();
         }
         metrics
@@ -148,6 +145,7 @@ impl Scoring {
             arrived,
             arrived_at: clock::wall_time(),
             deadline: arrived + budget,
+            late_at: arrived + client.unwrap_or(Duration::MAX).min(self.deadline.budget()),
         }
     }
 

@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 use tollgate_proto::v1::scoring_service_server::ScoringServiceServer;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
+use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use super::{Scoring, ScoringHandler};
@@ -40,7 +41,8 @@ pub enum ServerError {
 }
 
 impl GrpcServer {
-    /// Opens the port. Scoring answers at once; health says NOT_SERVING until [`GrpcServer::set_ready`].
+    /// Opens the port. Scoring answers at once; health says NOT_SERVING, for the service and for the server as a
+    /// whole, until [`GrpcServer::set_ready`].
     pub(crate) async fn start(
         listen: SocketAddr,
         scoring: Arc<Scoring>,
@@ -52,7 +54,7 @@ impl GrpcServer {
         let listener = TcpListener::bind(listen).await.map_err(listening)?;
         let address = listener.local_addr().map_err(listening)?;
         let (health, health_service) = tonic_health::server::health_reporter();
-        health.set_not_serving::<Handler>().await;
+        set_health(&health, ServingStatus::NotServing).await;
         let reflection = || {
             tonic_reflection::server::Builder::configure()
                 .register_encoded_file_descriptor_set(tollgate_proto::DESCRIPTORS)
@@ -90,11 +92,12 @@ impl GrpcServer {
 
     /// What probes see: whether to send traffic here.
     pub(crate) async fn set_ready(&self, ready: bool) {
-        if ready {
-            self.health.set_serving::<Handler>().await;
+        let status = if ready {
+            ServingStatus::Serving
         } else {
-            self.health.set_not_serving::<Handler>().await;
-        }
+            ServingStatus::NotServing
+        };
+        set_health(&self.health, status).await;
     }
 
     /// Takes no new connections, lets requests in progress end, and stops waiting for clients after `limit`.
@@ -105,5 +108,12 @@ impl GrpcServer {
             tracing::warn!(?limit, "clients kept their connections open; closing them");
             self.task.abort();
         }
+    }
+}
+
+/// Probes ask for the scoring service by name, or for the empty name, which stands for the server.
+async fn set_health(health: &HealthReporter, status: ServingStatus) {
+    for service in ["", <Handler as tonic::server::NamedService>::NAME] {
+        health.set_service_status(service, status).await;
     }
 }

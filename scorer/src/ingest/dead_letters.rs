@@ -14,6 +14,9 @@ use crate::kafka;
 /// How long to wait for room in the producer's queue before giving a letter up.
 const ROOM_TIMEOUT: Duration = Duration::from_millis(200);
 
+/// How long an ending reader waits for its last letters to be acknowledged.
+const FLUSH_MAX: Duration = Duration::from_secs(5);
+
 pub(super) struct DeadLetters {
     producer: ThreadedProducer<DefaultProducerContext>,
     topic: String,
@@ -34,6 +37,13 @@ impl DeadLetters {
             producer,
             topic: config.dead_letters_topic.clone(),
         })
+    }
+
+    /// Waits, bounded, until every letter sent has been acknowledged.
+    pub(super) fn flush(&self) {
+        if let Err(error) = self.producer.flush(FLUSH_MAX) {
+            tracing::error!(%error, "dead letters were not flushed");
+        }
     }
 
     /// Publishes a dead letter; the value is a sentence, the place and the error are headers.

@@ -9,6 +9,7 @@ mod decode;
 mod progress;
 mod reader;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -61,9 +62,17 @@ impl Ingest {
         for topic in Topic::ALL {
             let reader = Reader::new(topic, parts.clone())?;
             let stop = Arc::clone(&ingest.stop);
+            let state = Arc::clone(&parts.state);
             let thread = std::thread::Builder::new()
                 .name(format!("ingest-{}", topic.name()))
-                .spawn(move || reader.run(&stop))?;
+                .spawn(move || {
+                    // Without this thread histories age unseen, so nobody should send traffic here.
+                    let run = AssertUnwindSafe(|| reader.run(&stop));
+                    if std::panic::catch_unwind(run).is_err() {
+                        tracing::error!(topic = topic.name(), "ingest failed; this is a bug");
+                        state.withdraw();
+                    }
+                })?;
             ingest.threads.push(thread);
         }
         Ok(ingest)

@@ -12,11 +12,13 @@ use super::reader::Topic;
 pub(crate) struct IngestState {
     transactions: TopicState,
     labels: TopicState,
+    /// No more traffic should come, however far the log has been read.
+    withdrawn: AtomicBool,
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct TopicState {
-    /// Every partition has been read to its end at least once.
+    /// Every partition has been read to where it ended at start.
     replayed: AtomicBool,
     /// Every partition was at its end when last heard of.
     at_end: AtomicBool,
@@ -32,11 +34,15 @@ impl IngestState {
         }
     }
 
-    /// Whether the whole log has been read since the start.
+    /// Whether the log has been read to where it ended at start, and the service is neither stopping nor broken.
     pub(crate) fn is_ready(&self) -> bool {
-        Topic::ALL
-            .into_iter()
-            .all(|topic| self.topic(topic).replayed.load(Ordering::Acquire))
+        let replayed = |topic| self.topic(topic).replayed.load(Ordering::Acquire);
+        !self.withdrawn.load(Ordering::Relaxed) && Topic::ALL.into_iter().all(replayed)
+    }
+
+    /// Makes the service unready for good: it is stopping, or can read no more.
+    pub(crate) fn withdraw(&self) {
+        self.withdrawn.store(true, Ordering::Relaxed);
     }
 
     /// How old the last record applied is, while more are waiting; zero if none are.
@@ -71,51 +77,71 @@ pub(super) struct Progress {
 struct PartitionProgress {
     event_time_max: EventTime,
     at_end: bool,
+    /// The offset after its last record when reading began.
+    end_at_start: i64,
     replayed: bool,
 }
 
 impl Progress {
-    pub(super) fn new(partitions: impl Iterator<Item = i32>) -> Self {
-        let start = PartitionProgress {
+    /// `partitions` with the offsets at which they begin and end now.
+    pub(super) fn new(
+        partitions: impl Iterator<Item = (i32, (i64, i64))>,
+        state: &TopicState,
+    ) -> Self {
+        let progress = |(begin, end_at_start)| PartitionProgress {
             event_time_max: EventTime::MIN,
             at_end: false,
-            replayed: false,
+            end_at_start,
+            replayed: begin >= end_at_start,
         };
-        Self {
-            partitions: partitions.map(|partition| (partition, start)).collect(),
-        }
+        let partitions = partitions.map(|(partition, ends)| (partition, progress(ends)));
+        let progress = Self {
+            partitions: partitions.collect(),
+        };
+        progress.publish(state);
+        progress
     }
 
-    /// A record of `partition` was applied; `event_time` if it had one.
+    /// The record at `offset` of `partition` was applied; `event_time` if it had one.
     pub(super) fn applied(
         &mut self,
-        partition: i32,
+        (partition, offset): (i32, i64),
         event_time: Option<EventTime>,
         written_at: EventTime,
         state: &TopicState,
     ) {
-        if let Some(partition) = self.partitions.get_mut(&partition) {
-            partition.at_end = false;
-            partition.event_time_max = partition
-                .event_time_max
-                .max(event_time.unwrap_or(EventTime::MIN));
-        }
         state
             .written_at
             .store(written_at.micros(), Ordering::Relaxed);
         state.at_end.store(false, Ordering::Relaxed);
+        let Some(partition) = self.partitions.get_mut(&partition) else {
+            return;
+        };
+        partition.at_end = false;
+        let event_time = event_time.unwrap_or(EventTime::MIN);
+        partition.event_time_max = partition.event_time_max.max(event_time);
+        if !partition.replayed && offset + 1 >= partition.end_at_start {
+            partition.replayed = true;
+            self.publish(state);
+        }
     }
 
     /// The end of `partition` was reached.
     pub(super) fn at_end(&mut self, partition: i32, state: &TopicState) {
         if let Some(partition) = self.partitions.get_mut(&partition) {
             partition.at_end = true;
+            // The last offsets of a log may hold no record: markers of transactions, compacted ones.
             partition.replayed = true;
         }
-        if self.partitions.values().all(|partition| partition.at_end) {
+        self.publish(state);
+    }
+
+    fn publish(&self, state: &TopicState) {
+        let all = |is: fn(&PartitionProgress) -> bool| self.partitions.values().all(is);
+        if all(|partition| partition.at_end) {
             state.at_end.store(true, Ordering::Relaxed);
         }
-        if self.partitions.values().all(|partition| partition.replayed) {
+        if all(|partition| partition.replayed) {
             state.replayed.store(true, Ordering::Release);
         }
     }
@@ -139,18 +165,23 @@ mod tests {
         EventTime::from_micros(micros)
     }
 
+    /// Partitions that each hold the offsets 0 to 9.
+    fn ten_records(partitions: i32, state: &TopicState) -> Progress {
+        Progress::new((0..partitions).map(|partition| (partition, (0, 10))), state)
+    }
+
     #[test]
     fn the_slowest_partition_still_being_read_holds_the_watermark() {
         let state = IngestState::default();
         let topic = state.topic(Topic::Transactions);
-        let mut progress = Progress::new(0..3);
-        progress.applied(0, Some(time(100)), time(1), topic);
+        let mut progress = ten_records(3, topic);
+        progress.applied((0, 0), Some(time(100)), time(1), topic);
         assert_eq!(
             progress.watermark(),
             EventTime::MIN,
             "partitions 1 and 2 have not begun"
         );
-        progress.applied(1, Some(time(50)), time(1), topic);
+        progress.applied((1, 0), Some(time(50)), time(1), topic);
         progress.at_end(2, topic);
         assert_eq!(progress.watermark(), time(50));
         progress.at_end(1, topic);
@@ -160,13 +191,30 @@ mod tests {
     }
 
     #[test]
-    fn ready_once_both_topics_were_read_to_their_ends() {
+    fn ready_once_both_topics_were_read_to_where_they_ended_at_start() {
         let state = IngestState::default();
         for topic in Topic::ALL {
             assert!(!state.is_ready());
-            let mut progress = Progress::new(0..2);
-            progress.at_end(0, state.topic(topic));
+            let mut progress = ten_records(2, state.topic(topic));
+            progress.applied((0, 8), None, time(1), state.topic(topic));
             progress.at_end(1, state.topic(topic));
+            assert!(!state.is_ready(), "offset 9 of partition 0 is missing");
+            // More may have come since; it is not waited for.
+            progress.applied((0, 9), None, time(1), state.topic(topic));
+        }
+        assert!(state.is_ready());
+        state.withdraw();
+        assert!(!state.is_ready());
+    }
+
+    #[test]
+    fn an_empty_log_is_ready_at_once() {
+        let state = IngestState::default();
+        for topic in Topic::ALL {
+            Progress::new(
+                (0..2).map(|partition| (partition, (7, 7))),
+                state.topic(topic),
+            );
         }
         assert!(state.is_ready());
     }
@@ -175,8 +223,8 @@ mod tests {
     fn behind_is_the_age_of_the_last_record_while_more_are_waiting() {
         let state = IngestState::default();
         let topic = state.topic(Topic::Labels);
-        let mut progress = Progress::new(0..1);
-        progress.applied(0, None, time(1_000), topic);
+        let mut progress = ten_records(1, topic);
+        progress.applied((0, 0), None, time(1_000), topic);
         assert_eq!(state.behind(time(5_000)), Span::from_micros(4_000));
         progress.at_end(0, topic);
         assert_eq!(state.behind(time(5_000)), Span::ZERO);

@@ -70,14 +70,19 @@ pub(super) struct Reader {
 
 impl Reader {
     pub(super) fn new(topic: Topic, parts: Parts) -> Result<Self, IngestError> {
-        let consumer: BaseConsumer<Context> = kafka::client_config(&parts.config, &parts.bootstrap)
+        let mut settings = kafka::client_config(&parts.config, &parts.bootstrap);
+        settings
             // Positions are the store's own; the group exists because the protocol asks for a name.
             .set("group.id", "tollgate")
             .set("enable.auto.commit", "false")
             .set("enable.partition.eof", "true")
-            // The default of 500 ms makes some brokers wait that long for the next record.
-            .set("fetch.wait.max.ms", "5")
-            .create_with_context(Context)?;
+            // If the log lost what was to be read next, all that is left is read: applying is idempotent.
+            .set("auto.offset.reset", "earliest");
+        if parts.config.bootstrap.is_empty() {
+            // The embedded broker answers a fetch only after this time, whatever has arrived since.
+            settings.set("fetch.wait.max.ms", "5");
+        }
+        let consumer: BaseConsumer<Context> = settings.create_with_context(Context)?;
         let name = topic.topic(&parts.config);
         let partitions = partitions(&consumer, &name)?;
         if partitions.is_empty() {
@@ -87,12 +92,15 @@ impl Reader {
             });
         }
         let mut assignment = TopicPartitionList::new();
-        for &partition in &partitions {
+        let mut ends = Vec::with_capacity(partitions.len());
+        for partition in partitions {
+            let ends_now = consumer.fetch_watermarks(&name, partition, METADATA_TIMEOUT)?;
+            ends.push((partition, ends_now));
             assignment.add_partition_offset(&name, partition, Offset::Beginning)?;
         }
         consumer.assign(&assignment)?;
         let dead_letters = DeadLetters::new(&parts.config, &parts.bootstrap)?;
-        let progress = Progress::new(partitions.into_iter());
+        let progress = Progress::new(ends.into_iter(), parts.state.topic(topic));
         Ok(Self {
             topic,
             parts,
@@ -112,6 +120,7 @@ impl Reader {
                 self.keep_house();
             }
         }
+        self.dead_letters.flush();
     }
 
     /// Waits for one record and deals with it.
@@ -122,8 +131,8 @@ impl Reader {
                 let event_time = self.apply(&message);
                 let written_ms = message.timestamp().to_millis().unwrap_or(0);
                 let written_at = EventTime::from_micros(written_ms.saturating_mul(1_000));
-                self.progress
-                    .applied(message.partition(), event_time, written_at, state);
+                let place = (message.partition(), message.offset());
+                self.progress.applied(place, event_time, written_at, state);
                 // Counted last: whoever sees the count may rely on the record being applied.
                 self.parts
                     .metrics
@@ -132,7 +141,7 @@ impl Reader {
                     .inc();
             }
             Some(Err(KafkaError::PartitionEOF(partition))) => {
-                self.progress.at_end(partition, state)
+                self.progress.at_end(partition, state);
             }
             Some(Err(error)) => tracing::warn!(%error, topic = self.topic.name(), "kafka consumer"),
             None => {}
@@ -184,7 +193,7 @@ impl Reader {
         // A payment that happened is history even if its sender knows more attributes than the schema.
         transaction
             .attributes
-            .retain(|(name, _)| logic.schema.field(name).is_some());
+            .retain(|(name, _)| logic.schema.attribute(name).is_some());
         let record = Record::new(&transaction, &logic.schema, &logic.rates).map_err(
             |(attribute, problem)| {
                 let field = format!("transaction.attributes.{attribute}");
