@@ -88,7 +88,7 @@ impl Group {
 
 /// A part of a whole, 0 to 1; 0 of nothing.
 #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
-fn share(part: u64, whole: u64) -> f64 {
+pub(super) fn share(part: u64, whole: u64) -> f64 {
     if whole == 0 {
         0.0
     } else {

@@ -1,8 +1,8 @@
 //! Live traffic: each transaction is scored when it is due and then published, as the payment system would.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tollgate_proto::v1;
@@ -10,8 +10,9 @@ use tollgate_proto::v1;
 use super::findings::Findings;
 use crate::generate::{Event, Generated};
 use crate::kafka::Publisher;
+use crate::lock;
 use crate::progress::Progress;
-use crate::score::{Arrivals, Client, Lanes, Pace, Tally, lane_of};
+use crate::score::{Arrivals, Client, Lanes, Pace, Queues, Tally};
 
 /// Cards are spread over this many lanes, which bounds what is in flight. A card's next transaction is scored
 /// only after its former one was answered; different cards rarely wait for each other.
@@ -58,60 +59,33 @@ impl Live {
         let lanes = Lanes::start(LANES, |lane, queue| {
             run_lane(lane, queue, Arc::clone(&stage))
         });
-        let queues = lanes.queues();
-        // A thread of its own keeps the schedule to some 50 µs.
-        let pacer = std::thread::Builder::new()
-            .name("pacer".to_owned())
-            .spawn(move || {
+        lanes
+            .feed(move |queues| {
                 let pace = Pace::new(Instant::now(), rate, arrivals, seed);
-                keep_pace(events, pace, &queues);
-            })?;
-        let finished = lanes.finish().await;
-        let joined = tokio::task::spawn_blocking(move || pacer.join()).await;
-        // A lane that failed explains why the pacer stopped, so its error comes first.
-        finished?;
-        joined
-            .context("cannot wait for the pacer")?
-            .map_err(|_| anyhow::anyhow!("the pacer panicked"))?;
-        Ok(std::mem::take(&mut *stage.seen()))
-    }
-    fn seen(&self) -> std::sync::MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+                keep_pace(events, pace, queues);
+            })
+            .await?;
+        Ok(std::mem::take(&mut *lock(&stage.seen)))
     }
 }
 
-fn keep_pace(events: Vec<Event>, mut pace: Pace, queues: &[mpsc::Sender<Due>]) {
-    let total = events
-        .iter()
-        .filter(|event| matches!(event, Event::Transaction(_)))
-        .count();
+fn keep_pace(events: Vec<Event>, mut pace: Pace, queues: &Queues<Due>) {
+    let total = events.iter().filter(|event| event.is_transaction()).count();
     let mut progress = Progress::new("live", total as u64);
     let mut due = Instant::now();
-    let mut scored = 0;
+    let mut asked = 0;
     for event in events {
-        if let Event::Transaction(_) = event {
+        if event.is_transaction() {
             due = pace.sleep_until_next();
-            scored += 1;
-            progress.set(scored);
+            asked += 1;
+            progress.set(asked);
         }
-        let lane = lane_of(card_of(&event), queues.len());
-        if queues[lane].blocking_send((due, event)).is_err() {
-            // The lane has failed and its error is on the way to the user.
+        let card = event.card_id().to_owned();
+        if !queues.send(&card, (due, event)) {
             return;
         }
     }
     progress.finish();
-}
-
-fn card_of(event: &Event) -> &str {
-    match event {
-        Event::Transaction(generated) => generated
-            .event
-            .transaction
-            .as_ref()
-            .map_or("", |transaction| &transaction.card_id),
-        Event::Label(known) => &known.card_id,
-    }
 }
 
 async fn run_lane(lane: usize, mut queue: mpsc::Receiver<Due>, stage: Arc<Live>) -> Result<()> {
@@ -143,17 +117,20 @@ async fn score(
         ..
     } = generated;
     let transaction = event.transaction.clone();
+    let id = transaction
+        .as_ref()
+        .map(|transaction| transaction.transaction_id.clone());
     let request = v1::ScoreRequest {
         transaction,
         include_features: false,
     };
     let answer = client.score(lane, due, request).await;
     let outcome = answer.result.as_ref().ok().map(v1::ScoreResponse::outcome);
-    let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut seen = lock(seen);
     seen.tally.count(&answer);
     seen.findings.count(fraud, outcome, amount_euro);
-    if let Ok(response) = answer.result {
-        seen.answered.push(response.transaction_id);
+    if answer.result.is_ok() {
+        seen.answered.extend(id);
     }
     event.authorized &= outcome != Some(v1::Outcome::Decline);
     event
@@ -163,14 +140,12 @@ async fn score(
 mod tests {
     use super::*;
     use crate::generate::{Config, Generator};
-    use crate::score::{DEADLINE, fake};
+    use crate::score::fake;
 
     #[tokio::test]
     async fn what_is_declined_is_published_as_not_authorized() {
         let service = fake::start().await;
-        let client = Client::connect(&service.address, 1, DEADLINE)
-            .await
-            .unwrap();
+        let client = service.client(1).await;
         let seen = Mutex::new(Seen::default());
         let some = Generator::new(Config::new(50, 3, 1)).find_map(|event| match event {
             Event::Transaction(generated) if generated.event.authorized => Some(*generated),

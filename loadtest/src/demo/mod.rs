@@ -3,24 +3,24 @@
 
 mod findings;
 mod live;
-mod print;
 mod report;
+mod summary;
 
-use std::collections::HashMap;
 use std::iter::Peekable;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use tokio::time::Instant;
 use tollgate_types::EventTime;
 
-use crate::generate::{Config, Event, Generator};
+use crate::generate::{Config, Event, Generator, midnight};
 use crate::kafka::{Decisions, Publisher, Targets};
+use crate::output::write_report;
 use crate::progress::Progress;
 use crate::score::{Arrivals, Client, DEADLINE};
-use live::{Live, Seen};
+use live::Live;
 use report::{DecisionLog, Report, Run};
 
 /// Feeds history through Kafka, scores live traffic through gRPC, reports outcomes and latencies.
@@ -54,39 +54,28 @@ pub struct Args {
     report: PathBuf,
 }
 
-/// How long the last decision records may take.
-const DECISIONS_PATIENCE: Duration = Duration::from_secs(10);
-
-/// Decision records by transaction.
-type Records = Arc<Mutex<HashMap<String, u32>>>;
-
 pub fn run(args: &Args) -> Result<()> {
     let runtime = tokio::runtime::Runtime::new().context("cannot start the async runtime")?;
-    let report = runtime.block_on(play(args))?;
-    report.print();
-    report.write(&args.report)?;
+    let report = runtime.block_on(play(args, DEADLINE))?;
+    println!("\n{report}");
+    write_report(&args.report, &report)?;
     report.check()
 }
 
-async fn play(args: &Args) -> Result<Report> {
-    let config = Config::new(args.cards, args.history_days + args.live_days, args.seed);
-    let mut events = Generator::new(config).peekable();
+async fn play(args: &Args, deadline: Duration) -> Result<Report> {
+    let days = args.history_days + args.live_days;
+    let mut events = Generator::new(Config::new(args.cards, days, args.seed)).peekable();
     let publisher = Arc::new(Publisher::connect(&args.targets).await?);
-    let client = Client::connect(&args.targets.grpc, args.connections, DEADLINE).await?;
+    let client = Client::connect(&args.targets.grpc, args.connections, deadline).await?;
     let started = Instant::now();
-    let live_from = config.midnight(args.history_days);
-    feed_history(&config, &mut events, live_from, &publisher).await?;
+    feed_history(&mut events, midnight(args.history_days), &publisher).await?;
     let history = publisher.published();
     let history_s = started.elapsed().as_secs_f64();
 
-    let records = Records::default();
-    let mut decisions = follow(&args.targets, &records)?;
-    let end = config.midnight(args.history_days + args.live_days);
+    let mut decisions = Decisions::follow(&args.targets)?;
+    let end = midnight(days);
     let live: Vec<Event> = events.take_while(|event| event.at() < end).collect();
-    if !live
-        .iter()
-        .any(|event| matches!(event, Event::Transaction(_)))
-    {
+    if !live.iter().any(Event::is_transaction) {
         bail!("nothing to score: give --live-days and --cards at least 1");
     }
     let started = Instant::now();
@@ -94,31 +83,30 @@ async fn play(args: &Args) -> Result<Report> {
     let seen = stage
         .play(live, args.rate, args.arrivals, args.seed)
         .await?;
-    let live_s = started.elapsed().as_secs_f64();
+    let duration_s = started.elapsed().as_secs_f64();
     publisher.wait_applied().await?;
-    let decision_log = check_decisions(&seen, &records, &mut decisions).await;
-    let published = publisher.published();
-    let (rate, seed) = (args.rate, args.seed);
+    decisions.wait_for(seen.answered.len()).await;
+    decisions.wait_until_quiet().await;
+    let decision_log = DecisionLog::new(&seen.answered, &decisions.take());
     let run = Run {
-        rate,
-        seed,
         history,
         history_s,
-        live_s,
-        published,
+        published: publisher.published(),
+        duration_s,
+        seed: args.seed,
+        rate: args.rate,
     };
-    Ok(Report::new(&run, seen, decision_log))
+    Ok(Report::new(run, seen, decision_log))
 }
 
 /// Publishes everything before `until`. Progress is counted in event time, since nobody knows how many events
 /// there will be.
 async fn feed_history(
-    config: &Config,
     events: &mut Peekable<Generator>,
     until: EventTime,
     publisher: &Publisher,
 ) -> Result<()> {
-    let seconds = |to: EventTime| to.since(config.start).micros().unsigned_abs() / 1_000_000;
+    let seconds = |to: EventTime| to.since(midnight(0)).micros().unsigned_abs() / 1_000_000;
     let mut progress = Progress::new("history", seconds(until));
     while let Some(event) = events.next_if(|event| event.at() < until) {
         progress.set(seconds(event.at()));
@@ -130,29 +118,6 @@ async fn feed_history(
     publisher.wait_applied().await?;
     progress.finish();
     Ok(())
-}
-
-fn follow(targets: &Targets, records: &Records) -> Result<Decisions> {
-    let sink = Arc::clone(records);
-    Decisions::follow(&targets.kafka, &targets.decisions_topic, move |record| {
-        let id = record.response.unwrap_or_default().transaction_id;
-        *sink
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .entry(id)
-            .or_default() += 1;
-    })
-}
-
-/// Every answer has exactly one record. A request that ended without an answer may have one as well: the
-/// service may have decided too late.
-async fn check_decisions(seen: &Seen, records: &Records, decisions: &mut Decisions) -> DecisionLog {
-    let all_there =
-        || records.lock().unwrap_or_else(PoisonError::into_inner).len() >= seen.answered.len();
-    // Whether they came is counted below; patience only bounds the wait.
-    let _all_came = decisions.wait_until(DECISIONS_PATIENCE, all_there).await;
-    let records = records.lock().unwrap_or_else(PoisonError::into_inner);
-    DecisionLog::new(&seen.answered, &records)
 }
 
 #[cfg(test)]

@@ -1,23 +1,27 @@
-//! What the demo found out, as numbers; `print` shows them to people.
+//! What the demo found out, as numbers; `summary` shows them to people.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, ensure};
 use serde::Serialize;
 
 use super::findings::Group;
 use super::live::Seen;
-use crate::report::write_json;
+use crate::kafka::Recorded;
+use crate::output::show_counts;
 
 /// What was asked for and how long it took.
+#[derive(Debug, Default, Serialize)]
 pub(super) struct Run {
-    pub(super) rate: f64,
-    pub(super) seed: u64,
+    /// Events that were fed before the live traffic.
     pub(super) history: u64,
     pub(super) history_s: f64,
-    pub(super) live_s: f64,
+    /// All events, the live ones included.
     pub(super) published: u64,
+    /// How long the live traffic took.
+    pub(super) duration_s: f64,
+    pub(super) seed: u64,
+    pub(super) rate: f64,
 }
 
 /// Whether every answered transaction has exactly one decision record.
@@ -49,14 +53,10 @@ pub(super) struct Report {
     pub(super) latency_us_max: u64,
     pub(super) degraded: BTreeMap<&'static str, u64>,
     pub(super) degradation_causes: BTreeMap<String, u64>,
-    pub(super) errors: BTreeMap<String, u64>,
+    pub(super) errors: BTreeMap<&'static str, u64>,
     pub(super) decisions: DecisionLog,
-    pub(super) history: u64,
-    pub(super) history_s: f64,
-    pub(super) published: u64,
-    pub(super) duration_s: f64,
-    pub(super) seed: u64,
-    pub(super) rate: f64,
+    #[serde(flatten)]
+    pub(super) run: Run,
 }
 
 #[derive(Debug, Serialize)]
@@ -68,23 +68,23 @@ pub(super) struct PatternReport {
 }
 
 impl DecisionLog {
-    pub(super) fn new(answered: &[String], records: &HashMap<String, u32>) -> Self {
-        let missing = answered
-            .iter()
-            .filter(|&id| !records.contains_key(id))
-            .count();
-        let duplicated = records.values().filter(|&&count| count > 1).count();
-        let total = records.values().map(|&count| u64::from(count)).sum();
+    /// A transaction that was not answered may have a record as well: the service may have decided too late.
+    pub(super) fn new(answered: &[String], records: &HashMap<String, Recorded>) -> Self {
+        let missing = answered.iter().filter(|&id| !records.contains_key(id));
+        let duplicated = records.values().filter(|recorded| recorded.count > 1);
         Self {
-            records: total,
-            missing: missing as u64,
-            duplicated: duplicated as u64,
+            records: records
+                .values()
+                .map(|recorded| u64::from(recorded.count))
+                .sum(),
+            missing: missing.count() as u64,
+            duplicated: duplicated.count() as u64,
         }
     }
 }
 
 impl Report {
-    pub(super) fn new(run: &Run, seen: Seen, decisions: DecisionLog) -> Self {
+    pub(super) fn new(run: Run, seen: Seen, decisions: DecisionLog) -> Self {
         let Seen {
             tally, findings, ..
         } = seen;
@@ -110,38 +110,50 @@ impl Report {
             latency_us_p99: tally.latency_us(0.99),
             latency_us_p999: tally.latency_us(0.999),
             latency_us_max: tally.latency_us_max(),
-            outcomes: with_all_outcomes(tally.outcomes),
+            outcomes: tally.outcomes,
             degraded: tally.degraded,
             degradation_causes: tally.causes,
             errors: tally.errors,
             decisions,
-            history: run.history,
-            history_s: run.history_s,
-            published: run.published,
-            duration_s: run.live_s,
-            seed: run.seed,
-            rate: run.rate,
+            run,
         }
     }
 
-    pub(super) fn write(&self, path: &Path) -> Result<()> {
-        write_json(path, self)
+    /// Transactions the service was asked about.
+    pub(super) fn asked(&self) -> u64 {
+        self.scored + self.unanswered()
     }
 
-    /// An error where the decision log does not agree with the answers.
+    fn unanswered(&self) -> u64 {
+        self.errors.values().sum()
+    }
+
+    /// An error unless every transaction was answered and recorded once. Late and degraded answers are answers.
     pub(super) fn check(&self) -> Result<()> {
-        let DecisionLog {
-            records,
-            missing,
-            duplicated,
-        } = self.decisions;
-        if missing + duplicated > 0 {
-            bail!(
-                "the decision log does not match the {} answers: {records} records, {missing} answers \
-                 without one, {duplicated} transactions with more than one",
-                self.scored
-            );
+        let mut problems = Vec::new();
+        let mut find = |count: u64, what: &str| {
+            if count > 0 {
+                problems.push(format!("{count} {what}"));
+            }
+        };
+        let codes = show_counts(&self.errors);
+        find(
+            self.unanswered(),
+            &format!("transactions without an answer ({codes})"),
+        );
+        find(self.decisions.missing, "answers without a decision record");
+        find(
+            self.decisions.duplicated,
+            "transactions with more than one decision record",
+        );
+        if self.scored == 0 {
+            problems.push("nothing was scored".to_owned());
         }
+        ensure!(
+            problems.is_empty(),
+            "the demo failed: {}",
+            problems.join(", ")
+        );
         Ok(())
     }
 }
@@ -157,74 +169,5 @@ impl From<&Group> for PatternReport {
     }
 }
 
-/// The four outcomes are always listed, also those that did not occur.
-fn with_all_outcomes(mut outcomes: BTreeMap<&'static str, u64>) -> BTreeMap<&'static str, u64> {
-    for outcome in tollgate_types::Outcome::ALL {
-        outcomes.entry(outcome.name()).or_default();
-    }
-    outcomes
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn report(decisions: DecisionLog) -> Report {
-        let run = Run {
-            rate: 1.0,
-            seed: 1,
-            history: 10,
-            history_s: 0.1,
-            live_s: 1.0,
-            published: 11,
-        };
-        Report::new(&run, Seen::default(), decisions)
-    }
-
-    #[test]
-    fn every_answer_needs_exactly_one_record() {
-        let records = HashMap::from([
-            ("a".to_owned(), 1),
-            ("b".to_owned(), 2),
-            ("x".to_owned(), 1),
-        ]);
-        let log = DecisionLog::new(&["a", "b", "c"].map(str::to_owned), &records);
-        assert_eq!(
-            log,
-            DecisionLog {
-                records: 4,
-                missing: 1,
-                duplicated: 1
-            }
-        );
-        assert!(
-            report(log)
-                .check()
-                .unwrap_err()
-                .to_string()
-                .contains("1 answers without one")
-        );
-        assert!(report(DecisionLog::default()).check().is_ok());
-    }
-
-    #[test]
-    fn the_keys_that_programs_read_are_there() {
-        let json = serde_json::to_value(report(DecisionLog::default())).unwrap();
-        for key in [
-            "scored",
-            "late",
-            "outcomes",
-            "fraud_caught",
-            "good_disturbed",
-            "latency_us_p50",
-            "latency_us_p99",
-            "latency_us_p999",
-            "degraded",
-        ] {
-            assert!(json.get(key).is_some(), "{key}");
-        }
-        for outcome in ["approve", "flag", "challenge", "decline"] {
-            assert_eq!(json["outcomes"][outcome], 0);
-        }
-    }
-}
+mod tests;

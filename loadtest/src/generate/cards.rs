@@ -41,9 +41,8 @@ pub(crate) struct Trip {
 impl Card {
     pub(crate) fn new(merchants: &Merchants, start: i64, dice: &mut Dice) -> Self {
         let country = dice.weighted(COUNTRIES.iter().map(|country| country.cards));
-        let wanted = |category: &super::merchants::Category| category.at_home;
         let favourites = std::array::from_fn(|_| {
-            let category = dice.weighted(CATEGORIES.iter().map(wanted));
+            let category = dice.weighted(CATEGORIES.iter().map(|category| category.at_home));
             merchants.any(country, category, dice)
         });
         let price = 4.0 + f64::from(dice.whole(0, 12)) + 0.99;

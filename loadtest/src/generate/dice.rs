@@ -70,9 +70,9 @@ impl Dice {
     pub(crate) fn weighted(&mut self, weights: impl Iterator<Item = f64> + Clone) -> usize {
         let mut rest = self.0.random::<f64>() * weights.clone().sum::<f64>();
         let mut last = 0;
-        for (at, weight) in weights.enumerate() {
+        for (index, weight) in weights.enumerate() {
             if weight > 0.0 {
-                last = at;
+                last = index;
                 if rest < weight {
                     break;
                 }

@@ -100,21 +100,21 @@ impl Fraud {
             drafts,
         };
         for (pattern, mean) in Pattern::ALL.into_iter().zip(self.per_day) {
-            if pattern == Pattern::CompromisedTerminal {
-                for at in &self.terminals {
-                    for _ in 0..scheme.dice.poisson(TERMINAL_DAILY) {
-                        scheme.compromised_terminal(at.merchant, at.terminal);
+            let case = match pattern {
+                Pattern::CardTesting => Scheme::card_testing,
+                Pattern::StolenCard => Scheme::stolen_card,
+                Pattern::AccountTakeover => Scheme::account_takeover,
+                Pattern::CompromisedTerminal => {
+                    for compromised in &self.terminals {
+                        for _ in 0..scheme.dice.poisson(TERMINAL_DAILY) {
+                            scheme.compromised_terminal(compromised.merchant, compromised.terminal);
+                        }
                     }
+                    continue;
                 }
-                continue;
-            }
+            };
             for _ in 0..scheme.dice.poisson(mean) {
-                match pattern {
-                    Pattern::CardTesting => scheme.card_testing(),
-                    Pattern::StolenCard => scheme.stolen_card(),
-                    Pattern::AccountTakeover => scheme.account_takeover(),
-                    Pattern::CompromisedTerminal => {}
-                }
+                case(&mut scheme);
             }
         }
     }
@@ -128,27 +128,21 @@ impl Fraud {
         self.terminals.retain(|terminal| terminal.until > day);
         let [_, _, active, _] = self.per_day;
         // The calendar begins in the middle of things: as many are compromised as later on average.
-        let mean = if day == 0 {
-            active
+        let (mean, days_min) = if day == 0 {
+            (active, 1)
         } else {
-            active / TERMINAL_DAYS
+            (active / TERMINAL_DAYS, 14)
         };
         for _ in 0..dice.poisson(mean) {
-            let days = if day == 0 {
-                dice.whole(1, 28)
-            } else {
-                dice.whole(14, 28)
-            };
+            let days = dice.whole(days_min, 28);
             // Where somebody shops often: busy terminals are worth the trouble.
             let favourites = cards[dice.index(cards.len())].favourites;
             let at_till = |&merchant: &usize| merchants.get(merchant).terminals > 0;
             if let Some(merchant) = favourites.into_iter().find(at_till) {
-                let terminal = dice.whole(1, merchants.get(merchant).terminals);
-                let until = day + days;
                 self.terminals.push(CompromisedTerminal {
                     merchant,
-                    terminal,
-                    until,
+                    terminal: dice.whole(1, merchants.get(merchant).terminals),
+                    until: day + days,
                 });
             }
         }

@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn named_categories_are_where_their_constants_say() {
-        for (at, code) in [
+        for (category, code) in [
             (ELECTRONICS, 5732),
             (DIGITAL, 5815),
             (CASH, 6011),
@@ -170,7 +170,7 @@ mod tests {
             (CAR_RENTAL, 7512),
             (AIRLINE, 4511),
         ] {
-            assert!(CATEGORIES[at].codes.contains(&code));
+            assert!(CATEGORIES[category].codes.contains(&code));
         }
     }
 }

@@ -22,14 +22,14 @@ use tollgate_types::EventTime;
 
 use cards::Card;
 use dice::{Dice, mix};
-use draft::{DAY, Draft, card_id, timestamp};
+use draft::{DAY, Draft, SECOND, card_id, timestamp};
 use fraud::Fraud;
 pub use fraud::Pattern;
 use merchants::Merchants;
 use spending::Today;
 
-/// 2026-03-01T00:00:00Z.
-const DEFAULT_START: EventTime = EventTime::from_micros(1_772_323_200 * draft::SECOND);
+/// The calendar starts on 2026-03-01T00:00:00Z.
+const START: EventTime = EventTime::from_micros(1_772_323_200 * SECOND);
 
 /// Streams of draws that belong to no card; cards use `day << 32 | card`.
 const STREAM_WORLD: u64 = u64::MAX;
@@ -43,24 +43,17 @@ pub struct Config {
     pub cards: u32,
     pub days: u32,
     pub seed: u64,
-    /// Midnight UTC of the first day.
-    pub start: EventTime,
 }
 
 impl Config {
     pub const fn new(cards: u32, days: u32, seed: u64) -> Self {
-        Self {
-            cards,
-            days,
-            seed,
-            start: DEFAULT_START,
-        }
+        Self { cards, days, seed }
     }
+}
 
-    /// Midnight UTC of a day of the calendar; `days` gives its end.
-    pub const fn midnight(&self, day: u32) -> EventTime {
-        EventTime::from_micros(self.start.micros() + day as i64 * DAY)
-    }
+/// Midnight UTC of a day of the calendar, which begins with day 0.
+pub const fn midnight(day: u32) -> EventTime {
+    EventTime::from_micros(START.micros() + day as i64 * DAY)
 }
 
 /// What is published next.
@@ -75,7 +68,7 @@ pub enum Event {
 pub struct Generated {
     /// `authorized` is what the issuer would say if nobody else had doubts.
     pub event: v1::TransactionEvent,
-    pub transaction: EventTime,
+    pub event_time: EventTime,
     pub amount_euro: f64,
     pub fraud: Option<Pattern>,
 }
@@ -92,8 +85,23 @@ impl Event {
     /// When it is published: the event time of a transaction, the moment a label becomes known.
     pub const fn at(&self) -> EventTime {
         match self {
-            Self::Transaction(generated) => generated.transaction,
-            Self::Label(label) => label.known_at,
+            Self::Transaction(generated) => generated.event_time,
+            Self::Label(known) => known.known_at,
+        }
+    }
+
+    pub const fn is_transaction(&self) -> bool {
+        matches!(self, Self::Transaction(_))
+    }
+
+    /// The Kafka key.
+    pub fn card_id(&self) -> &str {
+        match self {
+            Self::Transaction(generated) => {
+                let transaction = generated.event.transaction.as_ref();
+                transaction.map_or("", |transaction| &transaction.card_id)
+            }
+            Self::Label(known) => &known.card_id,
         }
     }
 }
@@ -113,8 +121,14 @@ pub struct Generator {
     published: u64,
 }
 
-/// Moment, transaction's number, card, fraud: ordered by the moment.
-type PendingLabel = (i64, u64, usize, bool);
+/// A label that is not known yet; ordered by the moment, then by the transaction's number.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct PendingLabel {
+    known_at: i64,
+    number: u64,
+    card: usize,
+    fraud: bool,
+}
 
 impl Generator {
     pub fn new(config: Config) -> Self {
@@ -122,7 +136,7 @@ impl Generator {
         let merchants = Merchants::new(config.cards, &mut dice);
         let card = |card: u32| {
             let mut dice = Dice::new(config.seed, STREAM_CARDS | u64::from(card));
-            Card::new(&merchants, config.start.micros(), &mut dice)
+            Card::new(&merchants, START.micros(), &mut dice)
         };
         let cards: Vec<Card> = (0..config.cards.max(1)).map(card).collect();
         let honest = cards.iter().map(|card| card.rate).sum();
@@ -142,13 +156,12 @@ impl Generator {
     fn generate_day(&mut self) {
         let day = self.next_day;
         self.next_day += 1;
-        let midnight = self.config.midnight(day).micros();
+        let midnight = midnight(day).micros();
         let mut drafts = std::mem::take(&mut self.tomorrow);
         for (card, holder) in self.cards.iter_mut().enumerate() {
             let dice = Dice::new(self.config.seed, u64::from(day) << 32 | card as u64);
-            let merchants = &self.merchants;
             Today {
-                merchants,
+                merchants: &self.merchants,
                 card,
                 holder,
                 day,
@@ -181,30 +194,33 @@ impl Generator {
         let number = self.published;
         self.published += 1;
         if let Some(known_at) = draft.known_at {
-            let pending = (known_at, number, draft.card, draft.fraud.is_some());
-            self.labels.push(Reverse(pending));
+            self.labels.push(Reverse(PendingLabel {
+                known_at,
+                number,
+                card: draft.card,
+                fraud: draft.fraud.is_some(),
+            }));
         }
         let (at, amount_euro, fraud) = (draft.at, draft.amount_euro, draft.fraud);
         let id = transaction_id(self.config.seed, number);
         let event = draft.into_event(id, self.config.seed, &self.merchants);
-        let transaction = EventTime::from_micros(at);
         Event::Transaction(Box::new(Generated {
             event,
-            transaction,
+            event_time: EventTime::from_micros(at),
             amount_euro,
             fraud,
         }))
     }
 
-    fn label(&self, (known_at, number, card, fraud): PendingLabel) -> Event {
+    fn label(&self, pending: PendingLabel) -> Event {
         Event::Label(KnownLabel {
-            card_id: card_id(self.config.seed, card),
+            card_id: card_id(self.config.seed, pending.card),
             label: v1::Label {
-                transaction_id: transaction_id(self.config.seed, number),
-                fraud,
-                known_at: Some(timestamp(known_at)),
+                transaction_id: transaction_id(self.config.seed, pending.number),
+                fraud: pending.fraud,
+                known_at: Some(timestamp(pending.known_at)),
             },
-            known_at: EventTime::from_micros(known_at),
+            known_at: EventTime::from_micros(pending.known_at),
         })
     }
 }
@@ -217,15 +233,11 @@ impl Iterator for Generator {
             self.generate_day();
         }
         let transaction_at = self.today.last().map_or(i64::MAX, |draft| draft.at);
-        let label_first = self
-            .labels
-            .peek()
-            .is_some_and(|Reverse(pending)| pending.0 <= transaction_at);
-        if label_first {
-            return self
-                .labels
-                .pop()
-                .map(|Reverse(pending)| self.label(pending));
+        if let Some(&Reverse(pending)) = self.labels.peek()
+            && pending.known_at <= transaction_at
+        {
+            self.labels.pop();
+            return Some(self.label(pending));
         }
         let draft = self.today.pop()?;
         Some(self.transaction(draft))
@@ -246,7 +258,7 @@ fn label_delay(fraud: Option<Pattern>, dice: &mut Dice) -> Option<i64> {
         None if dice.chance(0.02) => dice.between(3.0, 10.0),
         None => return None,
     };
-    Some((days * 86_400.0) as i64 * draft::SECOND)
+    Some((days * 86_400.0) as i64 * SECOND)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use super::draft::{Booking, DAY, Draft, Product, SECOND};
 use super::fraud::Pattern;
 use super::merchants::{CASH, CATEGORIES, DIGITAL, ELECTRONICS, Merchants, PLATFORM};
 use super::spending::{departure_hour, fare, local_time, points};
-use super::world::AIRPORTS;
+use super::world::{AIRPORTS, Airport};
 
 /// Goods that can be sold on: clothes, electronics, department stores, tickets, fuel.
 const RESELLABLE: [usize; 5] = [3, ELECTRONICS, 5, 9, 2];
@@ -42,24 +42,16 @@ impl Scheme<'_> {
                 merchant = self.merchants.any(country, DIGITAL, self.dice);
             }
             let amount = self.dice.between(0.3, 3.0);
-            let draft = self.draft(Pattern::CardTesting, card, merchant, at, amount);
-            let authorized = !self.dice.chance(0.35);
-            self.drafts.push(Draft {
-                authorized,
-                ..online(draft, tools)
-            });
+            let draft = self.draft(Pattern::CardTesting, card, merchant, at, amount, 0.35);
+            self.drafts.push(online(draft, tools));
             at += self.seconds(25.0);
         }
         for _ in 0..self.dice.whole(1, 2) {
             at += self.seconds(1_500.0);
             let merchant = self.merchants.any(country, ELECTRONICS, self.dice);
             let amount = self.dice.log_normal(420.0, 0.5);
-            let draft = self.draft(Pattern::CardTesting, card, merchant, at, amount);
-            let authorized = !self.dice.chance(0.15);
-            self.drafts.push(Draft {
-                authorized,
-                ..online(draft, tools)
-            });
+            let draft = self.draft(Pattern::CardTesting, card, merchant, at, amount, 0.15);
+            self.drafts.push(online(draft, tools));
         }
     }
 
@@ -87,13 +79,8 @@ impl Scheme<'_> {
             let amount = self
                 .dice
                 .log_normal(kind.median * 2.2 * holder.spend, kind.sigma);
-            let draft = self.draft(Pattern::StolenCard, card, merchant, at, amount);
-            let authorized = !self.dice.chance(0.12);
-            let draft = Draft {
-                authorized,
-                currency: country,
-                ..draft
-            };
+            let mut draft = self.draft(Pattern::StolenCard, card, merchant, at, amount, 0.12);
+            draft.currency = country;
             let draft = if way == 1 {
                 online(draft, tools)
             } else {
@@ -111,13 +98,9 @@ impl Scheme<'_> {
         let kind = &CATEGORIES[found.category];
         let at = self.midnight + local_time(15.0, found.country, self.dice);
         let amount = self.dice.log_normal(kind.median * 2.0, kind.sigma);
-        let draft = self.draft(Pattern::CompromisedTerminal, card, merchant, at, amount);
-        let authorized = !self.dice.chance(0.06);
-        let draft = Draft {
-            authorized,
-            currency: found.country,
-            ..draft
-        };
+        let pattern = Pattern::CompromisedTerminal;
+        let mut draft = self.draft(pattern, card, merchant, at, amount, 0.06);
+        draft.currency = found.country;
         let draft = self.at_till(draft, Some(terminal));
         self.drafts.push(draft);
     }
@@ -158,25 +141,23 @@ impl Scheme<'_> {
                 account_created: holder.account_created,
             };
             let amount = if award { fare * 0.15 } else { fare };
-            let draft = self.draft(Pattern::AccountTakeover, card, PLATFORM, at, amount);
-            let authorized = !self.dice.chance(0.1);
-            let draft = Draft {
-                authorized,
-                booking: Some(booking),
-                ..draft
-            };
+            let pattern = Pattern::AccountTakeover;
+            let mut draft = self.draft(pattern, card, PLATFORM, at, amount, 0.1);
+            draft.booking = Some(booking);
             self.drafts.push(online(draft, tools));
             at += self.seconds(900.0);
         }
     }
 
+    /// A purchase over the network that the issuer refuses with the given probability.
     fn draft(
-        &self,
+        &mut self,
         pattern: Pattern,
         card: usize,
         merchant: usize,
         at: i64,
         amount_euro: f64,
+        refused: f64,
     ) -> Draft {
         let country = self.cards[card].country;
         Draft {
@@ -191,7 +172,7 @@ impl Scheme<'_> {
             device: None,
             address: None,
             booking: None,
-            authorized: true,
+            authorized: !self.dice.chance(refused),
             fraud: Some(pattern),
             known_at: None,
         }
@@ -199,8 +180,7 @@ impl Scheme<'_> {
 
     fn at_till(&mut self, draft: Draft, terminal: Option<u32>) -> Draft {
         let found = self.merchants.get(draft.merchant);
-        let cash = found.category == CASH;
-        let channel = if cash {
+        let channel = if found.category == CASH {
             Channel::CashWithdrawal
         } else {
             Channel::CardPresent
@@ -252,7 +232,7 @@ impl Scheme<'_> {
     /// An airport at least 4,000 km away, in another country.
     fn far_from(&mut self, origin: usize) -> usize {
         let from = &AIRPORTS[origin];
-        let far = |to: &super::world::Airport| {
+        let far = |to: &Airport| {
             f64::from(u8::from(
                 from.kilometers_to(to) > 4_000.0 && to.country != from.country,
             ))

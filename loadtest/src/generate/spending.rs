@@ -6,9 +6,9 @@ use super::cards::{Card, Trip};
 use super::dice::Dice;
 use super::draft::{Booking, DAY, Draft, Product, SECOND};
 use super::merchants::{
-    AIRLINE, CAR_RENTAL, CASH, CATEGORIES, DIGITAL, HOTEL, Merchants, PLATFORM,
+    AIRLINE, CAR_RENTAL, CASH, CATEGORIES, Category, DIGITAL, HOTEL, Merchants, PLATFORM,
 };
-use super::world::{AIRPORTS, COUNTRIES};
+use super::world::{AIRPORTS, Airport, COUNTRIES};
 
 /// A trip is booked about every eleven weeks.
 const TRIP_CHANCE: f64 = 1.0 / 75.0;
@@ -47,7 +47,7 @@ impl Today<'_> {
 
     fn purchase(&mut self) {
         let trip = self.holder.away(self.day);
-        let weight = |category: &super::merchants::Category| {
+        let weight = |category: &Category| {
             if trip.is_some() {
                 category.abroad
             } else {
@@ -94,14 +94,8 @@ impl Today<'_> {
         let favourite = self.holder.favourite(self.merchants, DIGITAL);
         if let Some(merchant) = favourite {
             let at = self.midnight + i64::from(self.dice.whole(0, 6 * 3_600)) * SECOND;
-            self.push(
-                at,
-                merchant,
-                price,
-                Channel::Recurring,
-                self.holder.country,
-                None,
-            );
+            let home = self.holder.country;
+            self.push(at, merchant, price, Channel::Recurring, home, None);
         }
     }
 
@@ -146,17 +140,9 @@ impl Today<'_> {
         } else if self.dice.chance(0.65) {
             self.book(at, fare, booking);
         } else {
-            let airline = self
-                .merchants
-                .any(self.holder.country, AIRLINE, &mut self.dice);
-            self.push(
-                at,
-                airline,
-                fare,
-                Channel::Ecommerce,
-                self.holder.country,
-                None,
-            );
+            let home = self.holder.country;
+            let airline = self.merchants.any(home, AIRLINE, &mut self.dice);
+            self.push(at, airline, fare, Channel::Ecommerce, home, None);
         }
         for (product, chance, category) in [
             (Product::Hotel, 0.6, HOTEL),
@@ -180,14 +166,8 @@ impl Today<'_> {
 
     fn book(&mut self, at: i64, amount: f64, booking: Booking) {
         let home = self.holder.country;
-        self.push(
-            at,
-            PLATFORM,
-            amount,
-            Channel::Ecommerce,
-            home,
-            Some(booking),
-        );
+        let booking = Some(booking);
+        self.push(at, PLATFORM, amount, Channel::Ecommerce, home, booking);
     }
 
     fn push(
@@ -204,12 +184,11 @@ impl Today<'_> {
         let terminals = self.merchants.get(merchant).terminals;
         let laptop = self.dice.chance(0.2);
         let typical = 60.0 * self.holder.spend;
-        let refused = 0.012
-            + if amount_euro > 8.0 * typical {
-                0.05
-            } else {
-                0.0
-            };
+        let refused = if amount_euro > 8.0 * typical {
+            0.062
+        } else {
+            0.012
+        };
         self.drafts.push(Draft {
             at,
             card: self.card,
@@ -245,8 +224,8 @@ pub(crate) fn local_time(peak_hour: f64, country: usize, dice: &mut Dice) -> i64
 /// Somewhere else; near places are more likely than far ones.
 fn destination(origin: usize, dice: &mut Dice) -> usize {
     let from = &AIRPORTS[origin];
-    let weight = |(at, to): (usize, &super::world::Airport)| {
-        if at == origin {
+    let weight = |(index, to): (usize, &Airport)| {
+        if index == origin {
             0.0
         } else {
             1.0 / (1.0 + from.kilometers_to(to) / 2_500.0)

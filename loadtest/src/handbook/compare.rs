@@ -1,6 +1,6 @@
 //! Compares what the service answered with what the handbook's own code computed.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 use tollgate_proto::v1;
@@ -34,9 +34,6 @@ pub(super) struct Mismatch {
     pub(super) found: String,
 }
 
-/// The scores of the models that do not decide, by their version; an error instead of a score is kept in words.
-pub(super) type ChallengerScores = HashMap<String, Result<f64, String>>;
-
 impl Comparison {
     /// Every answer is a full decision by the champion.
     pub(super) fn answer(&mut self, id: &str, response: &v1::ScoreResponse) {
@@ -63,13 +60,8 @@ impl Comparison {
             } else {
                 0.0
             };
-            self.value(
-                id,
-                name,
-                tolerance,
-                value,
-                response.features.get(name).copied(),
-            );
+            let found = response.features.get(name).copied();
+            self.value(id, name, tolerance, value, found);
         }
         let score = response.has_score.then_some(response.score);
         let name = MODELS[CHAMPION];
@@ -77,18 +69,25 @@ impl Comparison {
     }
 
     /// The other models' scores, from the record of the decision.
-    pub(super) fn challengers(&mut self, id: &str, expected: &Expected, scores: &ChallengerScores) {
-        for (model, name) in MODELS
-            .into_iter()
-            .enumerate()
-            .filter(|(model, _)| *model != CHAMPION)
-        {
-            match scores.get(&model_version(model)) {
-                Some(Err(error)) => {
-                    self.mismatch(id, name, &expected.scores[model].to_string(), error.clone());
+    pub(super) fn challengers(
+        &mut self,
+        id: &str,
+        expected: &Expected,
+        found: &[v1::ChallengerScore],
+    ) {
+        for (model, name) in MODELS.into_iter().enumerate() {
+            if model == CHAMPION {
+                continue;
+            }
+            let version = model_version(model);
+            let score = found.iter().find(|score| score.model_version == version);
+            match score {
+                Some(score) if !score.error.is_empty() => {
+                    let expected = expected.scores[model].to_string();
+                    self.mismatch(id, name, &expected, score.error.clone());
                 }
-                found => {
-                    let score = found.and_then(|score| score.as_ref().ok().copied());
+                _ => {
+                    let score = score.map(|found| found.score);
                     self.value(id, name, SCORE_TOLERANCE, expected.scores[model], score);
                 }
             }
@@ -129,7 +128,7 @@ mod tests {
     use super::*;
 
     fn expected() -> Expected {
-        let mut features = [2.0; 15];
+        let mut features = [2.0; FEATURES.len()];
         features[10] = 1.0 / 3.0;
         Expected {
             features,
@@ -205,10 +204,15 @@ mod tests {
     #[test]
     fn challengers_are_compared_by_version_and_their_errors_are_shown() {
         let mut comparison = Comparison::default();
-        let scores = ChallengerScores::from([
-            ("logreg/1".to_owned(), Ok(0.1)),
-            ("rf100_d10/1".to_owned(), Err("queue full".to_owned())),
-        ]);
+        let score = |model_version: &str, score, error: &str| v1::ChallengerScore {
+            model_version: model_version.to_owned(),
+            score,
+            error: error.to_owned(),
+        };
+        let scores = [
+            score("logreg/1", 0.1, ""),
+            score("rf100_d10/1", 0.2, "queue full"),
+        ];
         comparison.challengers("hb-1", &expected(), &scores);
         assert_eq!(comparison.mismatches, 2);
         assert_eq!(comparison.first_mismatches[0].found, "queue full");

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::BufReader;
+use std::iter::Peekable;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -10,9 +11,13 @@ use jiff::tz::TimeZone;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-/// Transactions in the data set.
+/// Transactions in the data set, and the days they are spread over.
 pub(super) const ROWS: u64 = 1_466_282;
+pub(super) const DAYS: u64 = 183;
 pub(super) const DAY_SECONDS: i64 = 86_400;
+
+pub(super) const TRANSACTIONS_FILE: &str = "transactions.csv.zst";
+const EXPECTED_FILE: &str = "expected_features.csv.zst";
 
 /// Names of the features in the order of the models' inputs; the columns are the same in capitals.
 pub(super) const FEATURES: [&str; 15] = [
@@ -43,10 +48,10 @@ pub(super) const CHAMPION: usize = 3;
 pub(super) struct Row {
     pub(super) id: u64,
     /// Seconds since 1970, the data's own times read as UTC.
-    pub(super) at: i64,
+    pub(super) at_seconds: i64,
     pub(super) customer: u32,
     pub(super) terminal: u32,
-    pub(super) cents: i64,
+    pub(super) amount_minor: i64,
     pub(super) fraud: bool,
 }
 
@@ -61,8 +66,6 @@ pub(super) struct Expected {
 pub(super) fn model_version(model: usize) -> String {
     format!("{}/1", MODELS[model])
 }
-
-const UTC: TimeZone = TimeZone::UTC;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
@@ -82,73 +85,57 @@ impl RawRow {
         reason = "amounts are at most some thousands"
     )]
     fn row(self) -> Result<Row> {
-        let at = UTC.to_timestamp(self.tx_datetime.parse()?)?.as_second();
+        let at = TimeZone::UTC.to_timestamp(self.tx_datetime.parse()?)?;
         Ok(Row {
             id: self.transaction_id,
-            at,
+            at_seconds: at.as_second(),
             customer: self.customer_id,
             terminal: self.terminal_id,
             // The nearest cent to a number with two decimals is that number.
-            cents: (self.tx_amount * 100.0).round() as i64,
+            amount_minor: (self.tx_amount * 100.0).round() as i64,
             fraud: self.tx_fraud == 1,
         })
     }
 }
 
-/// All transactions of one day.
-pub(super) struct Day {
+impl Row {
     /// Days since 1970.
-    pub(super) number: i64,
-    pub(super) rows: Vec<Row>,
+    pub(super) const fn day(&self) -> i64 {
+        self.at_seconds.div_euclid(DAY_SECONDS)
+    }
 }
 
 /// Reads the transactions day by day.
-pub(super) struct Days {
-    rows: Box<dyn Iterator<Item = Result<Row>> + Send>,
-    next: Option<Row>,
-}
+pub(super) struct Days(Peekable<Rows>);
+
+type Rows = Box<dyn Iterator<Item = Result<Row>> + Send>;
 
 impl Days {
     pub(super) fn open(folder: &Path) -> Result<Self> {
-        let mut rows = transactions(folder)?;
-        let next = rows.next().transpose()?;
-        Ok(Self {
-            rows: Box::new(rows),
-            next,
-        })
+        let records = read::<RawRow>(folder.join(TRANSACTIONS_FILE))?;
+        let rows: Rows = Box::new(records.map(|record| record?.row()));
+        Ok(Self(rows.peekable()))
     }
 
-    /// The next day; `None` after the last one. The file is in order of time.
-    pub(super) fn next_day(&mut self) -> Result<Option<Day>> {
-        let Some(first) = self.next.take() else {
-            return Ok(None);
+    /// The transactions of the next day; none after the last one. The file is in order of time.
+    pub(super) fn next_day(&mut self) -> Result<Vec<Row>> {
+        let Some(first) = self.0.next().transpose()? else {
+            return Ok(Vec::new());
         };
-        let number = first.at.div_euclid(DAY_SECONDS);
-        let mut day = Day {
-            number,
-            rows: vec![first],
-        };
-        for row in self.rows.by_ref() {
-            let row = row?;
-            if row.at.div_euclid(DAY_SECONDS) != day.number {
-                self.next = Some(row);
-                break;
-            }
-            day.rows.push(row);
+        let mut rows = vec![first];
+        // An error is taken as well, so that it is not lost at the end of a day.
+        let goes_on = |row: &Result<Row>| row.as_ref().map_or(true, |row| row.day() == first.day());
+        while let Some(row) = self.0.next_if(goes_on) {
+            rows.push(row?);
         }
-        Ok(Some(day))
+        Ok(rows)
     }
-}
-
-fn transactions(folder: &Path) -> Result<impl Iterator<Item = Result<Row>> + Send + use<>> {
-    let records = read::<RawRow>(folder.join("transactions.csv.zst"))?;
-    Ok(records.map(|record| record?.row()))
 }
 
 /// What is expected, by transaction.
 pub(super) fn expected(folder: &Path) -> Result<HashMap<u64, Expected>> {
     let mut all = HashMap::new();
-    for record in read::<HashMap<String, String>>(folder.join("expected_features.csv.zst"))? {
+    for record in read::<HashMap<String, String>>(folder.join(EXPECTED_FILE))? {
         let record = record?;
         let text = |column: &str| {
             let column = column.to_uppercase();
@@ -158,8 +145,8 @@ pub(super) fn expected(folder: &Path) -> Result<HashMap<u64, Expected>> {
         };
         let number = |column: &str| -> Result<f64> { Ok(text(column)?.parse()?) };
         let mut expected = Expected {
-            features: [0.0; 15],
-            scores: [0.0; 4],
+            features: [0.0; FEATURES.len()],
+            scores: [0.0; MODELS.len()],
         };
         for (value, name) in expected.features.iter_mut().zip(FEATURES) {
             *value = number(name)?;
@@ -189,6 +176,18 @@ pub(super) mod sample {
 
     use super::*;
 
+    /// A fraud in the first minute.
+    pub(in super::super) const fn row(id: u64) -> Row {
+        Row {
+            id,
+            at_seconds: 1_522_540_831,
+            customer: 596,
+            terminal: 3_156,
+            amount_minor: 5_716,
+            fraud: true,
+        }
+    }
+
     const TRANSACTIONS: &str = "\
 TRANSACTION_ID,TX_DATETIME,CUSTOMER_ID,TERMINAL_ID,TX_AMOUNT,TX_FRAUD,TX_FRAUD_SCENARIO
 0,2018-04-01T00:00:31,596,3156,57.16,0,0
@@ -207,8 +206,8 @@ TRANSACTION_ID,TX_DATETIME,CUSTOMER_ID,TERMINAL_ID,TX_AMOUNT,TX_FRAUD,TX_FRAUD_S
              1,random,81.51,1,0,1,81.51,1,81.51,1,81.51,0,0.0,0,0.0,0,0.0,0.1,0.2,0.3,0.4\n"
         );
         for (name, text) in [
-            ("transactions.csv.zst", TRANSACTIONS),
-            ("expected_features.csv.zst", &expected),
+            (TRANSACTIONS_FILE, TRANSACTIONS),
+            (EXPECTED_FILE, &expected),
         ] {
             let compressed = zstd::encode_all(text.as_bytes(), 1).unwrap();
             std::fs::write(folder.join(name), compressed).unwrap();
@@ -233,17 +232,28 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         sample::write(folder.path());
         let mut days = Days::open(folder.path()).unwrap();
-        let first = days.next_day().unwrap().unwrap();
-        assert_eq!(first.number, 17_622);
-        assert_eq!(first.rows.len(), 2);
-        let row = first.rows[1];
-        assert_eq!(
-            (row.id, row.cents, row.fraud, row.at % DAY_SECONDS),
-            (1, 8_151, true, 86_399)
-        );
-        let second = days.next_day().unwrap().unwrap();
-        assert_eq!((second.number, second.rows[0].cents), (17_623, 29));
-        assert!(days.next_day().unwrap().is_none());
+        let first = days.next_day().unwrap();
+        assert_eq!(first.len(), 2);
+        let row = first[1];
+        assert_eq!((row.id, row.amount_minor, row.fraud), (1, 8_151, true));
+        assert_eq!((row.day(), row.at_seconds % DAY_SECONDS), (17_622, 86_399));
+        let second = days.next_day().unwrap();
+        assert_eq!((second[0].day(), second[0].amount_minor), (17_623, 29));
+        assert!(days.next_day().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_row_that_cannot_be_read_is_an_error_and_not_the_end() {
+        let folder = tempfile::tempdir().unwrap();
+        sample::write(folder.path());
+        let text = "TRANSACTION_ID,TX_DATETIME,CUSTOMER_ID,TERMINAL_ID,TX_AMOUNT,TX_FRAUD\n\
+                    0,2018-04-01T00:00:31,596,3156,57.16,0\n\
+                    1,2018-04-01T00:00:32,many,3156,57.16,0\n";
+        let compressed = zstd::encode_all(text.as_bytes(), 1).unwrap();
+        std::fs::write(folder.path().join(TRANSACTIONS_FILE), compressed).unwrap();
+        let error = Days::open(folder.path()).unwrap().next_day().unwrap_err();
+        let error = format!("{error:#}");
+        assert!(error.contains(TRANSACTIONS_FILE), "{error}");
     }
 
     #[test]

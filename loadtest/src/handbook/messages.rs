@@ -23,9 +23,9 @@ const fn seconds(seconds: i64) -> Timestamp {
 pub(super) fn transaction(row: &Row) -> v1::Transaction {
     v1::Transaction {
         transaction_id: transaction_id(row),
-        event_time: Some(seconds(row.at)),
+        event_time: Some(seconds(row.at_seconds)),
         card_id: card_id(row),
-        amount_minor: row.cents,
+        amount_minor: row.amount_minor,
         currency: "EUR".to_owned(),
         merchant_id: "hb-merchant".to_owned(),
         terminal_id: format!("hb-terminal-{}", row.terminal),
@@ -38,24 +38,14 @@ pub(super) fn label(row: &Row) -> v1::Label {
     v1::Label {
         transaction_id: transaction_id(row),
         fraud: true,
-        known_at: Some(seconds(row.at + LABEL_DELAY_SECONDS)),
+        known_at: Some(seconds(row.at_seconds + LABEL_DELAY_SECONDS)),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::data::sample::row;
     use super::*;
-
-    fn row(id: u64) -> Row {
-        Row {
-            id,
-            at: 1_522_540_831,
-            customer: 596,
-            terminal: 3_156,
-            cents: 5_716,
-            fraud: true,
-        }
-    }
 
     #[test]
     fn labels_become_known_a_week_later_to_the_second() {

@@ -8,7 +8,6 @@ mod compare;
 mod data;
 mod messages;
 pub mod policy;
-mod records;
 mod replay;
 
 use std::collections::BTreeMap;
@@ -18,9 +17,9 @@ use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
 use crate::kafka::Targets;
-use crate::report::write_json;
-use crate::score::show;
+use crate::output::{show_latency, write_report};
 use compare::Mismatch;
+use data::TRANSACTIONS_FILE;
 
 /// Replays the handbook's data set and compares every feature and score with the expected ones.
 #[derive(clap::Args, Debug)]
@@ -55,11 +54,13 @@ struct Report {
     scored: u64,
     /// Transactions whose features and scores were compared.
     rows_compared: u64,
+    #[serde(skip)]
+    rows_to_compare: u64,
     values_compared: u64,
     mismatches: u64,
     max_abs_diff: BTreeMap<String, f64>,
     first_mismatches: Vec<Mismatch>,
-    errors: BTreeMap<String, u64>,
+    errors: BTreeMap<&'static str, u64>,
     degraded: BTreeMap<&'static str, u64>,
     decision_records: u64,
     latency_us_p50: u64,
@@ -69,24 +70,22 @@ struct Report {
 
 pub fn run(args: &Args) -> Result<()> {
     if skip_without(&args.data) {
-        return write_json(
-            &args.report,
-            &Report {
-                skipped: true,
-                ..Report::default()
-            },
-        );
+        let report = Report {
+            skipped: true,
+            ..Report::default()
+        };
+        return write_report(&args.report, &report);
     }
     let runtime = tokio::runtime::Runtime::new().context("cannot start the async runtime")?;
     let report = runtime.block_on(replay::replay(args))?;
     report.print();
-    write_json(&args.report, &report)?;
+    write_report(&args.report, &report)?;
     report.check()
 }
 
 /// Says so if there is no data set: it is not part of the repository.
 fn skip_without(data: &Path) -> bool {
-    let absent = !data.join("transactions.csv.zst").exists();
+    let absent = !data.join(TRANSACTIONS_FILE).exists();
     if absent {
         println!("skipped: no handbook data at {}", data.display());
     }
@@ -96,23 +95,23 @@ fn skip_without(data: &Path) -> bool {
 impl Report {
     fn print(&self) {
         println!(
-            "\nRows       {} replayed, {} scored in {:.0} s",
+            "\nRows        {} replayed, {} scored in {:.0} s",
             self.rows, self.scored, self.duration_s
         );
         println!(
-            "Compared   {} values of {} rows, {} decision records",
+            "Compared    {} values of {} rows, {} decision records",
             self.values_compared, self.rows_compared, self.decision_records
         );
         println!(
-            "Latency    p50 {} · p99 {}",
-            show(self.latency_us_p50),
-            show(self.latency_us_p99)
+            "Latency     p50 {} · p99 {}",
+            show_latency(self.latency_us_p50),
+            show_latency(self.latency_us_p99)
         );
-        println!("\n{:<38} {:>12}", "largest difference", "");
+        println!("\nLargest differences");
         for (name, difference) in &self.max_abs_diff {
-            println!("{name:<38} {difference:>12.3e}");
+            println!("  {name:<36} {difference:>12.3e}");
         }
-        println!("\nMismatches {}", self.mismatches);
+        println!("\nMismatches  {}", self.mismatches);
         for mismatch in &self.first_mismatches {
             println!(
                 "  {}: {} is {}, expected {}",
@@ -134,6 +133,13 @@ impl Report {
                 self.scored
             );
         }
+        if self.rows_compared != self.rows_to_compare {
+            bail!(
+                "{} rows compared instead of {}",
+                self.rows_compared,
+                self.rows_to_compare
+            );
+        }
         Ok(())
     }
 }
@@ -144,37 +150,23 @@ mod tests {
 
     #[test]
     fn mismatches_and_shortfalls_are_errors() {
-        let good = || Report {
-            rows: 5,
-            rows_expected: 5,
-            scored: 5,
-            ..Report::default()
+        let check = |spoil: fn(&mut Report)| {
+            let mut report = Report {
+                rows: 5,
+                rows_expected: 5,
+                scored: 5,
+                rows_compared: 2,
+                rows_to_compare: 2,
+                ..Report::default()
+            };
+            spoil(&mut report);
+            report.check()
         };
-        assert!(good().check().is_ok());
-        assert!(
-            Report {
-                mismatches: 1,
-                ..good()
-            }
-            .check()
-            .is_err()
-        );
-        assert!(
-            Report {
-                scored: 4,
-                ..good()
-            }
-            .check()
-            .is_err()
-        );
-        assert!(
-            Report {
-                rows_expected: 6,
-                ..good()
-            }
-            .check()
-            .is_err()
-        );
+        assert!(check(|_| {}).is_ok());
+        assert!(check(|report| report.mismatches = 1).is_err());
+        assert!(check(|report| report.scored = 4).is_err());
+        assert!(check(|report| report.rows_expected = 6).is_err());
+        assert!(check(|report| report.rows_compared = 0).is_err());
     }
 
     #[test]

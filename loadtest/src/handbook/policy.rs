@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::data::{Expected, FEATURES, MODELS, expected};
 use super::skip_without;
+use crate::output::write_file;
 
 /// Writes the policy folder of the handbook's models.
 #[derive(clap::Args, Debug)]
@@ -90,13 +91,6 @@ fn write_policy(data: &Path, out: &Path) -> Result<()> {
         )?;
     }
     Ok(())
-}
-
-fn write_file(path: &Path, content: &[u8]) -> Result<()> {
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder)?;
-    }
-    std::fs::write(path, content).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// One line `name: definition` per input, in their order: what the manifest's digest is taken of.

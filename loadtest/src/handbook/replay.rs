@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -10,18 +10,16 @@ use tokio::time::Instant;
 use tollgate_proto::v1;
 
 use super::compare::Comparison;
-use super::data::{DAY_SECONDS, Day, Days, Expected, ROWS, Row, expected};
+use super::data::{DAY_SECONDS, DAYS, Days, Expected, ROWS, Row, expected};
 use super::messages::{LABEL_DELAY_SECONDS, card_id, label, transaction, transaction_id};
-use super::records::Records;
 use super::{Args, Report};
-use crate::kafka::{Decisions, Publisher};
+use crate::kafka::{Decisions, Publisher, Recorded};
+use crate::lock;
 use crate::progress::Progress;
 use crate::score::{Client, Tally};
 
 /// Here every answer counts and none is urgent.
 const PATIENT_DEADLINE: Duration = Duration::from_secs(10);
-/// How long no decision record may arrive while some are due.
-const RECORDS_PATIENCE: Duration = Duration::from_secs(20);
 
 /// What the scoring tasks share.
 struct Scoring {
@@ -45,58 +43,54 @@ pub(super) async fn replay(args: &Args) -> Result<Report> {
         found: Mutex::default(),
     });
     let publisher = Publisher::connect(&args.targets).await?;
-    let records = Records::default();
-    let sink = records.clone();
-    let topic = &args.targets.decisions_topic;
-    let mut decisions =
-        Decisions::follow(&args.targets.kafka, topic, move |record| sink.add(record))?;
-
+    let mut decisions = Decisions::follow(&args.targets)?;
     let mut days = Days::open(&args.data)?;
     let mut labels = VecDeque::new();
-    let mut progress = Progress::new("handbook", ROWS);
+    let days_max = args.days.map_or(DAYS, |days| DAYS.min(days.into()));
+    let mut progress = Progress::new("handbook", days_max);
     let (mut rows, mut decision_records) = (0, 0);
-    let mut left = args.days.unwrap_or(u32::MAX);
-    while left > 0 {
-        let Some(day) = days.next_day()? else { break };
-        left -= 1;
-        publish(&day, &mut labels, &publisher).await?;
-        let day = Arc::new(day.rows);
-        score(&scoring, &day, args.in_flight).await?;
-        // A shortfall is found right below; patience only bounds the wait.
-        let _all_came = decisions
-            .wait_until(RECORDS_PATIENCE, || records.len() >= day.len())
-            .await;
-        decision_records += scoring.check_records(&day, &records);
-        rows += day.len() as u64;
-        progress.set(rows);
+    for day in 1..=days_max {
+        let today = Arc::new(days.next_day()?);
+        publish(&today, &mut labels, &publisher).await?;
+        score(&scoring, &today, args.in_flight).await?;
+        decisions.wait_for(today.len()).await;
+        decision_records += scoring.check_records(&today, decisions.take());
+        rows += today.len() as u64;
+        progress.set(day);
     }
+    decisions.wait_until_quiet().await;
+    decision_records += scoring.check_records(&[], decisions.take());
     progress.finish();
-    let rows_expected = if args.days.is_some() { rows } else { ROWS };
     let found = std::mem::take(&mut *scoring.found());
-    let duration_s = started.elapsed().as_secs_f64();
+    // Of some days it is not known beforehand how many rows they have.
+    let (rows_expected, rows_to_compare) = match args.days {
+        Some(_) => (rows, found.rows_compared.max(1)),
+        None => (ROWS, scoring.expected.len() as u64),
+    };
     Ok(Report {
         rows,
         rows_expected,
+        rows_to_compare,
         decision_records,
-        duration_s,
+        duration_s: started.elapsed().as_secs_f64(),
         ..found.report()
     })
 }
 
 /// Labels that become known on this day, then its transactions; returns when all are applied.
-async fn publish(day: &Day, labels: &mut VecDeque<Row>, publisher: &Publisher) -> Result<()> {
-    let end = (day.number + 1) * DAY_SECONDS;
-    while let Some(row) = labels.pop_front_if(|row| row.at + LABEL_DELAY_SECONDS < end) {
+async fn publish(today: &[Row], labels: &mut VecDeque<Row>, publisher: &Publisher) -> Result<()> {
+    let end = today.first().map_or(0, |row| (row.day() + 1) * DAY_SECONDS);
+    while let Some(row) = labels.pop_front_if(|row| row.at_seconds + LABEL_DELAY_SECONDS < end) {
         publisher.label(&card_id(&row), &label(&row)).await?;
     }
-    for row in &day.rows {
+    for row in today {
         let event = v1::TransactionEvent {
             transaction: Some(transaction(row)),
             authorized: true,
         };
         publisher.transaction(&event).await?;
     }
-    labels.extend(day.rows.iter().filter(|row| row.fraud));
+    labels.extend(today.iter().filter(|row| row.fraud));
     publisher.wait_applied().await
 }
 
@@ -149,39 +143,32 @@ impl Scoring {
 
     /// Every transaction of the day has exactly one record, no other has any, and the challengers' scores are
     /// what they must be. Returns the number of records.
-    fn check_records(&self, rows: &[Row], records: &Records) -> u64 {
-        let mut records = records.take();
+    fn check_records(&self, today: &[Row], mut records: HashMap<String, Recorded>) -> u64 {
         let total = records
             .values()
             .map(|recorded| u64::from(recorded.count))
             .sum();
         let mut found = self.found();
-        for row in rows {
+        let comparison = &mut found.comparison;
+        for row in today {
             let id = transaction_id(row);
             let recorded = records.remove(&id).unwrap_or_default();
             if recorded.count != 1 {
-                let count = recorded.count.to_string();
-                found
-                    .comparison
-                    .mismatch(&id, "decision records", "1", count);
+                comparison.mismatch(&id, "decision records", "1", recorded.count.to_string());
             }
             if let Some(expected) = self.expected.get(&row.id) {
-                found
-                    .comparison
-                    .challengers(&id, expected, &recorded.challengers);
+                comparison.challengers(&id, expected, &recorded.challengers);
             }
         }
         for (id, recorded) in records {
             let count = format!("{} more", recorded.count);
-            found
-                .comparison
-                .mismatch(&id, "decision records", "none on this day", count);
+            comparison.mismatch(&id, "decision records", "none on this day", count);
         }
         total
     }
 
-    fn found(&self) -> std::sync::MutexGuard<'_, Found> {
-        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    fn found(&self) -> MutexGuard<'_, Found> {
+        lock(&self.found)
     }
 }
 
@@ -210,50 +197,50 @@ impl Found {
 
 #[cfg(test)]
 mod tests {
+    use super::super::data::sample::row;
     use super::*;
     use crate::score::fake;
 
-    fn row(id: u64) -> Row {
-        Row {
-            id,
-            at: 1_522_540_831,
-            customer: 596,
-            terminal: 3_156,
-            cents: 5_716,
-            fraud: true,
-        }
+    async fn scoring(service: &fake::Fake) -> Arc<Scoring> {
+        Arc::new(Scoring {
+            client: service.client(2).await,
+            expected: HashMap::new(),
+            found: Mutex::default(),
+        })
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn every_row_is_scored_once_and_needs_one_record() {
+    async fn every_row_is_scored_once() {
         let service = fake::start().await;
-        let scoring = Arc::new(Scoring {
-            client: Client::connect(&service.address, 2, PATIENT_DEADLINE)
-                .await
-                .unwrap(),
-            expected: HashMap::new(),
-            found: Mutex::default(),
-        });
+        let scoring = scoring(&service).await;
         let rows = Arc::new((0..50).map(row).collect::<Vec<_>>());
         score(&scoring, &rows, 8).await.unwrap();
-        assert_eq!(scoring.found().tally.answered, 50);
         let mut ids = service.ids();
         ids.sort_unstable();
         ids.dedup();
         assert_eq!(ids.len(), 50);
+        assert_eq!(scoring.found().tally.answered, 50);
         // The fake has no model, which is a mismatch of its own for every row.
         assert_eq!(scoring.found().comparison.mismatches, 50);
+    }
 
-        let records = Records::default();
-        let response = v1::ScoreResponse {
-            transaction_id: "hb-3".to_owned(),
-            ..Default::default()
-        };
-        records.add(v1::DecisionRecord {
-            response: Some(response),
-            ..Default::default()
+    #[tokio::test]
+    async fn every_row_needs_one_record_and_no_other_may_be_there() {
+        let scoring = scoring(&fake::start().await).await;
+        let records = [("hb-1", 1), ("hb-2", 2), ("hb-9", 1)].map(|(id, count)| {
+            let recorded = Recorded {
+                count,
+                ..Recorded::default()
+            };
+            (id.to_owned(), recorded)
         });
-        assert_eq!(scoring.check_records(&rows, &records), 1);
-        assert_eq!(scoring.found().comparison.mismatches, 50 + 49);
+        let rows = [row(1), row(2), row(3)];
+        assert_eq!(scoring.check_records(&rows, records.into()), 4);
+        let found = scoring.found();
+        let wrong = found.comparison.first_mismatches.iter();
+        let wrong: Vec<_> = wrong
+            .map(|mismatch| (&*mismatch.transaction_id, &*mismatch.found))
+            .collect();
+        assert_eq!(wrong, [("hb-2", "2"), ("hb-3", "0"), ("hb-9", "1 more")]);
     }
 }

@@ -1,7 +1,8 @@
 //! Follows the log of decisions from where it ends now.
 
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -12,26 +13,42 @@ use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
 use tokio::sync::watch;
 use tollgate_proto::v1;
 
+use super::Targets;
+use crate::lock;
+
 /// How long the broker may take to say where a partition ends.
 const BROKER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long no record may arrive while some are due.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Without a record for this long, nothing more is on its way: the service writes records within milliseconds.
+const QUIET: Duration = Duration::from_millis(500);
 
-/// A thread that hands every new decision record to a sink.
+/// A thread that keeps what every new decision record says.
 pub(crate) struct Decisions {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
-    seen: watch::Receiver<u64>,
+    records: Arc<Mutex<Records>>,
+    /// Changes after every record.
+    arrivals: watch::Receiver<()>,
+}
+
+/// What the log said, by transaction id.
+type Records = HashMap<String, Recorded>;
+
+/// What the log said about one transaction.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Recorded {
+    /// Records of this transaction; one is right.
+    pub(crate) count: u32,
+    pub(crate) challengers: Vec<v1::ChallengerScore>,
 }
 
 impl Decisions {
-    /// Follows all partitions by assignment: joining a group would take seconds. The sink runs on the
-    /// consumer's thread and must be quick.
-    pub(crate) fn follow(
-        kafka: &str,
-        topic: &str,
-        sink: impl FnMut(v1::DecisionRecord) + Send + 'static,
-    ) -> Result<Self> {
+    /// Follows all partitions by assignment: joining a group would take seconds.
+    pub(crate) fn follow(targets: &Targets) -> Result<Self> {
+        let topic = &targets.decisions_topic;
         let consumer: BaseConsumer = ClientConfig::new()
-            .set("bootstrap.servers", kafka)
+            .set("bootstrap.servers", &targets.kafka)
             .set("group.id", "tollgate-loadtest")
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
@@ -42,32 +59,39 @@ impl Decisions {
             .context("cannot create a Kafka consumer")?;
         assign_ends(&consumer, topic).with_context(|| format!("cannot follow {topic}"))?;
         let stop = Arc::new(AtomicBool::new(false));
-        let (counter, seen) = watch::channel(0);
-        let stopped = Arc::clone(&stop);
+        let records = Arc::default();
+        let (arrived, arrivals) = watch::channel(());
+        let (stopped, sink) = (Arc::clone(&stop), Arc::clone(&records));
         let thread = std::thread::Builder::new()
             .name("decisions".to_owned())
-            .spawn(move || consume(&consumer, &stopped, &counter, sink))?;
+            .spawn(move || consume(&consumer, &stopped, &sink, &arrived))?;
         Ok(Self {
             stop,
             thread: Some(thread),
-            seen,
+            records,
+            arrivals,
         })
     }
 
-    /// Waits until `reached` says yes; it is asked again after every record. `false` if no record arrives for
-    /// as long as `patience`.
-    pub(crate) async fn wait_until(
-        &mut self,
-        patience: Duration,
-        mut reached: impl FnMut() -> bool,
-    ) -> bool {
-        while !reached() {
-            match tokio::time::timeout(patience, self.seen.changed()).await {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) | Err(_) => return reached(),
-            }
-        }
-        true
+    /// Waits until as many transactions have a record, or until none has come for [`PATIENCE`]: whether all are
+    /// there is for the caller to see.
+    pub(crate) async fn wait_for(&mut self, transactions: usize) {
+        while lock(&self.records).len() < transactions && self.arrives_within(PATIENCE).await {}
+    }
+
+    /// Waits until no record has come for [`QUIET`], so that those nobody waits for are seen as well.
+    pub(crate) async fn wait_until_quiet(&mut self) {
+        while self.arrives_within(QUIET).await {}
+    }
+
+    async fn arrives_within(&mut self, patience: Duration) -> bool {
+        let arrival = tokio::time::timeout(patience, self.arrivals.changed()).await;
+        matches!(arrival, Ok(Ok(())))
+    }
+
+    /// All that was recorded since the last time.
+    pub(crate) fn take(&self) -> Records {
+        std::mem::take(&mut *lock(&self.records))
     }
 }
 
@@ -75,7 +99,7 @@ impl Drop for Decisions {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
-            // A panic of the sink has been printed by then.
+            // A panic of the thread has been printed by then.
             let _panicked = thread.join();
         }
     }
@@ -104,8 +128,8 @@ fn assign_ends(consumer: &BaseConsumer, topic: &str) -> Result<()> {
 fn consume(
     consumer: &BaseConsumer,
     stop: &AtomicBool,
-    counter: &watch::Sender<u64>,
-    mut sink: impl FnMut(v1::DecisionRecord),
+    records: &Mutex<Records>,
+    arrived: &watch::Sender<()>,
 ) {
     while !stop.load(Ordering::Relaxed) {
         match consumer.poll(Duration::from_millis(50)) {
@@ -113,11 +137,18 @@ fn consume(
             Some(Err(error)) => eprintln!("decisions: {error}"),
             Some(Ok(message)) => {
                 match v1::DecisionRecord::decode(message.payload().unwrap_or_default()) {
-                    Ok(record) => sink(record),
+                    Ok(record) => add(&mut lock(records), record),
                     Err(error) => eprintln!("decisions: not a DecisionRecord: {error}"),
                 }
-                counter.send_modify(|seen| *seen += 1);
+                arrived.send_replace(());
             }
         }
     }
+}
+
+fn add(records: &mut Records, record: v1::DecisionRecord) {
+    let id = record.response.unwrap_or_default().transaction_id;
+    let recorded = records.entry(id).or_default();
+    recorded.count += 1;
+    recorded.challengers.extend(record.challengers);
 }

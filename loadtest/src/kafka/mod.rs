@@ -5,8 +5,28 @@ mod decisions;
 mod flow;
 mod publisher;
 
-pub(crate) use decisions::Decisions;
-pub(crate) use publisher::{Publisher, Targets};
+pub(crate) use decisions::{Decisions, Recorded};
+pub(crate) use publisher::Publisher;
+
+/// Where a running service is reached, and the names of its topics.
+#[derive(clap::Args, Debug, Clone)]
+pub(crate) struct Targets {
+    /// Where the service answers gRPC.
+    #[arg(long)]
+    pub(crate) grpc: String,
+    /// Kafka brokers, host:port, separated by commas.
+    #[arg(long)]
+    pub(crate) kafka: String,
+    /// The service's admin port, for its metrics.
+    #[arg(long)]
+    pub(crate) admin: String,
+    #[arg(long, default_value = "tollgate.transactions")]
+    pub(crate) transactions_topic: String,
+    #[arg(long, default_value = "tollgate.labels")]
+    pub(crate) labels_topic: String,
+    #[arg(long, default_value = "tollgate.decisions")]
+    pub(crate) decisions_topic: String,
+}
 
 #[cfg(test)]
 pub(crate) mod fake;

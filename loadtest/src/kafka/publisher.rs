@@ -15,35 +15,16 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 use tollgate_proto::v1;
 
+use super::Targets;
 use super::admin::Admin;
 use super::flow::Flow;
 
 /// Records on their way at most: at 300 bytes each, a third of what the embedded broker keeps of one partition.
 const AHEAD_MAX: u64 = 5_000;
-/// Nothing applied for this long means that nothing will be.
-const STALLED: Duration = Duration::from_secs(30);
+/// How long nothing may be applied before waiting is given up.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// Between two readings of the counter.
 const POLL: Duration = Duration::from_millis(2);
-
-/// Where a running service is reached, and the names of its topics.
-#[derive(clap::Args, Debug, Clone)]
-pub(crate) struct Targets {
-    /// Where the service answers gRPC.
-    #[arg(long)]
-    pub(crate) grpc: String,
-    /// Kafka brokers, host:port, separated by commas.
-    #[arg(long)]
-    pub(crate) kafka: String,
-    /// The service's admin port, for its metrics.
-    #[arg(long)]
-    pub(crate) admin: String,
-    #[arg(long, default_value = "tollgate.transactions")]
-    pub(crate) transactions_topic: String,
-    #[arg(long, default_value = "tollgate.labels")]
-    pub(crate) labels_topic: String,
-    #[arg(long, default_value = "tollgate.decisions")]
-    pub(crate) decisions_topic: String,
-}
 
 /// A producer with flow control. Records of one card keep their order.
 pub(crate) struct Publisher {
@@ -53,7 +34,7 @@ pub(crate) struct Publisher {
     labels_topic: String,
     flow: Flow,
     admin: Admin,
-    /// How long nothing may be applied before waiting is given up.
+    /// [`PATIENCE`], except in tests.
     patience: Duration,
     /// Held by whoever reads the counter, so that waiting tasks do not all ask at once.
     reading: Mutex<()>,
@@ -97,7 +78,7 @@ impl Publisher {
             labels_topic: targets.labels_topic.clone(),
             flow: Flow::new(AHEAD_MAX, baseline),
             admin,
-            patience: STALLED,
+            patience: PATIENCE,
             reading: Mutex::new(()),
         })
     }

@@ -1,15 +1,13 @@
 //! The publisher and the follower against librdkafka's own mock of a broker.
 
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use prost::Message as _;
-use rdkafka::ClientConfig;
-use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 use tollgate_proto::v1;
 
-use super::fake::{TOPICS, admin, apply, broker, targets};
+use super::fake::{Applying, DecisionLog, admin, broker, targets};
 use super::{Decisions, Publisher};
 
 fn event(card: u32, number: u32) -> v1::TransactionEvent {
@@ -31,11 +29,7 @@ async fn more_than_the_window_is_published_without_running_too_far_ahead() {
     let applied = Arc::new(AtomicU64::new(1_000));
     let targets = targets(kafka.clone(), admin(Arc::clone(&applied)).await);
     let publisher = Publisher::connect(&targets).await.unwrap();
-    let stop = Arc::new(AtomicBool::new(false));
-    let service = {
-        let (applied, stop) = (Arc::clone(&applied), Arc::clone(&stop));
-        std::thread::spawn(move || apply(&kafka, &applied, &stop))
-    };
+    let service = Applying::start(kafka, Arc::clone(&applied));
     for number in 0..12_000 {
         publisher
             .transaction(&event(number % 50, number))
@@ -51,31 +45,19 @@ async fn more_than_the_window_is_published_without_running_too_far_ahead() {
     publisher.wait_applied().await.unwrap();
     assert_eq!(applied.load(Ordering::SeqCst), 1_000 + 12_001);
 
-    stop.store(true, Ordering::SeqCst);
-    let mut last: Vec<Option<(i32, u32)>> = vec![None; 50];
-    for (partition, payload) in service.join().unwrap() {
-        let Some(transaction) = v1::TransactionEvent::decode(payload.as_slice())
-            .unwrap()
-            .transaction
-        else {
+    let mut last = HashMap::new();
+    for record in service.finish() {
+        let Some(transaction) = record.transaction() else {
             continue;
         };
-        let card: usize = transaction
-            .card_id
-            .trim_start_matches("card-")
-            .parse()
-            .unwrap();
-        let number: u32 = transaction
-            .transaction_id
-            .trim_start_matches('t')
-            .parse()
-            .unwrap();
-        if let Some((before, earlier)) = last[card].replace((partition, number)) {
-            assert_eq!(before, partition, "a card stays in its partition");
+        let number: u32 = transaction.transaction_id[1..].parse().unwrap();
+        let place = (record.partition, number);
+        if let Some((before, earlier)) = last.insert(transaction.card_id, place) {
+            assert_eq!(before, record.partition, "a card stays in its partition");
             assert!(earlier < number, "a card's transactions keep their order");
         }
     }
-    assert!(last.iter().all(Option::is_some));
+    assert_eq!(last.len(), 50);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -97,54 +79,27 @@ async fn a_service_that_applies_nothing_is_reported_in_numbers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_decisions_made_from_now_on_are_followed() {
+async fn only_decisions_made_from_now_on_are_followed_and_each_record_counts() {
     let cluster = broker();
     let kafka = cluster.bootstrap_servers();
-    let producer: ThreadedProducer<DefaultProducerContext> = ClientConfig::new()
-        .set("bootstrap.servers", &kafka)
-        .create()
-        .unwrap();
-    let send = |id: &str| {
-        let response = v1::ScoreResponse {
-            transaction_id: id.to_owned(),
-            ..Default::default()
-        };
-        let record = v1::DecisionRecord {
-            response: Some(response),
-            ..Default::default()
-        };
-        let payload = record.encode_to_vec();
-        producer
-            .send(BaseRecord::to(TOPICS[2]).key(id).payload(&payload))
-            .unwrap();
-    };
+    let log = DecisionLog::connect(&kafka);
     for number in 0..20 {
-        send(&format!("before-{number}"));
+        log.record(&format!("before-{number}"));
     }
-    producer.flush(Duration::from_secs(5)).unwrap();
-    let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
-    let sink = Arc::clone(&seen);
-    let mut decisions = Decisions::follow(&kafka, TOPICS[2], move |record| {
-        sink.lock()
-            .unwrap()
-            .push(record.response.unwrap().transaction_id);
-    })
-    .unwrap();
+    log.flush();
+    let mut decisions = Decisions::follow(&targets(kafka, String::new())).unwrap();
     for number in 0..20 {
-        send(&format!("after-{number}"));
+        log.record(&format!("after-{number}"));
     }
-    let patience = Duration::from_secs(10);
-    assert!(
-        decisions
-            .wait_until(patience, || seen.lock().unwrap().len() >= 20)
-            .await
-    );
-    assert!(
-        seen.lock()
-            .unwrap()
-            .iter()
-            .all(|id| id.starts_with("after-"))
-    );
-    let more = || seen.lock().unwrap().len() > 20;
-    assert!(!decisions.wait_until(Duration::from_millis(100), more).await);
+    log.record("after-7");
+    log.flush();
+    decisions.wait_for(20).await;
+    decisions.wait_until_quiet().await;
+    let recorded = decisions.take();
+    assert_eq!(recorded.len(), 20);
+    for number in 0..20 {
+        let copies = recorded[&format!("after-{number}")].count;
+        assert_eq!(copies, if number == 7 { 2 } else { 1 });
+    }
+    assert!(decisions.take().is_empty(), "records are taken once");
 }

@@ -1,12 +1,18 @@
 //! A scoring service for tests: declines ids that begin with "d", refuses "refuse", remembers what it saw.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tollgate_proto::v1;
 use tollgate_proto::v1::scoring_service_server::{ScoringService, ScoringServiceServer};
 use tonic::{Request, Response, Status, Streaming};
+
+use super::Client;
+
+/// What tests wait for an answer: a busy machine must not make them fail.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Default)]
 struct Seen {
@@ -49,6 +55,12 @@ pub(crate) async fn start_with(on_decision: Option<OnDecision>) -> Fake {
 }
 
 impl Fake {
+    pub(crate) async fn client(&self, connections: usize) -> Client {
+        Client::connect(&self.address, connections, PATIENCE)
+            .await
+            .unwrap()
+    }
+
     /// The `grpc-timeout` header of every request.
     pub(crate) fn timeouts(&self) -> Vec<String> {
         self.service.0.lock().unwrap().timeouts.clone()

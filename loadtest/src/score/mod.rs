@@ -13,49 +13,57 @@ use tollgate_proto::v1::scoring_service_client::ScoringServiceClient;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 
-pub use lanes::{Lanes, lane_of};
-pub use pace::{Arrivals, Pace};
-pub use tally::Tally;
-pub(crate) use tally::show;
+pub(crate) use lanes::{Lanes, Queues};
+pub(crate) use pace::{Arrivals, Pace};
+pub(crate) use tally::Tally;
 
 /// What the payment system waits for an answer; it decides alone after that.
-pub const DEADLINE: Duration = Duration::from_millis(100);
+pub(crate) const DEADLINE: Duration = Duration::from_millis(100);
 
 /// Connections to one service, shared by all who ask.
 #[derive(Clone)]
-pub struct Client {
+pub(crate) struct Client {
     connections: Vec<ScoringServiceClient<Channel>>,
     deadline: Duration,
 }
 
 /// What came back and how long it took, from the moment it was due.
-pub struct Answer {
-    pub result: Result<v1::ScoreResponse, Status>,
-    pub latency: Duration,
+pub(crate) struct Answer {
+    pub(crate) result: Result<v1::ScoreResponse, Status>,
+    pub(crate) latency: Duration,
 }
 
 impl Client {
     /// Opens `connections` connections to `address` (host:port). Every request carries the deadline.
-    pub async fn connect(address: &str, connections: usize, deadline: Duration) -> Result<Self> {
+    pub(crate) async fn connect(
+        address: &str,
+        connections: usize,
+        deadline: Duration,
+    ) -> Result<Self> {
         // Small requests must leave at once: Nagle's algorithm would hold them back for milliseconds.
         let endpoint = Endpoint::from_shared(format!("http://{address}"))?.tcp_nodelay(true);
-        let mut clients = Vec::new();
+        let mut opened = Vec::new();
         for _ in 0..connections.max(1) {
             let channel = endpoint
                 .connect()
                 .await
                 .with_context(|| format!("cannot connect to the scoring service at {address}"))?;
-            clients.push(ScoringServiceClient::new(channel));
+            opened.push(ScoringServiceClient::new(channel));
         }
         Ok(Self {
-            connections: clients,
+            connections: opened,
             deadline,
         })
     }
 
     /// Asks for one decision. `due` is when the request should have been sent: whatever kept it from leaving
     /// then is part of the latency, or a slow service would slow its own measurement down.
-    pub async fn score(&self, lane: usize, due: Instant, request: v1::ScoreRequest) -> Answer {
+    pub(crate) async fn score(
+        &self,
+        lane: usize,
+        due: Instant,
+        request: v1::ScoreRequest,
+    ) -> Answer {
         let mut client = self.connections[lane % self.connections.len()].clone();
         let mut request = Request::new(request);
         request.set_timeout(self.deadline);
@@ -90,22 +98,18 @@ mod tests {
     #[tokio::test]
     async fn requests_carry_the_deadline_and_come_back_with_an_answer() {
         let service = fake::start().await;
-        let client = Client::connect(&service.address, 2, DEADLINE)
-            .await
-            .unwrap();
+        let client = service.client(2).await;
         for lane in 0..4 {
             let answer = client.score(lane, Instant::now(), request("a")).await;
             assert_eq!(answer.result.unwrap().outcome(), v1::Outcome::Approve);
         }
-        assert_eq!(service.timeouts(), ["100000u"; 4]);
+        assert_eq!(service.timeouts(), ["60000000u"; 4]);
     }
 
     #[tokio::test]
     async fn a_late_start_is_part_of_the_latency() {
         let service = fake::start().await;
-        let client = Client::connect(&service.address, 1, DEADLINE)
-            .await
-            .unwrap();
+        let client = service.client(1).await;
         let due = Instant::now().checked_sub(Duration::from_secs(2)).unwrap();
         let answer = client.score(0, due, request("a")).await;
         assert!(answer.latency >= Duration::from_secs(2));
@@ -114,9 +118,7 @@ mod tests {
     #[tokio::test]
     async fn errors_keep_their_code() {
         let service = fake::start().await;
-        let client = Client::connect(&service.address, 1, DEADLINE)
-            .await
-            .unwrap();
+        let client = service.client(1).await;
         let answer = client.score(0, Instant::now(), request("refuse")).await;
         assert_eq!(answer.result.unwrap_err().code(), Code::InvalidArgument);
     }

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 /// How requests are spread over time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Arrivals {
+pub(crate) enum Arrivals {
     /// Independent of each other, as those of many customers are.
     Poisson,
     /// One every so often, to the microsecond.
@@ -16,30 +16,32 @@ pub enum Arrivals {
 }
 
 /// A schedule of due times at a given rate.
-pub struct Pace {
+pub(crate) struct Pace {
     due: Instant,
-    mean: Duration,
+    gap_mean: Duration,
     arrivals: Arrivals,
     rng: ChaCha8Rng,
 }
 
 impl Pace {
     /// `rate` is requests per second.
-    pub fn new(start: Instant, rate: f64, arrivals: Arrivals, seed: u64) -> Self {
-        let mean = Duration::from_secs_f64(1.0 / rate.clamp(0.001, 1e6));
+    pub(crate) fn new(start: Instant, rate: f64, arrivals: Arrivals, seed: u64) -> Self {
+        let gap_mean = Duration::from_secs_f64(1.0 / rate.clamp(0.001, 1e6));
         Self {
             due: start,
-            mean,
+            gap_mean,
             arrivals,
             rng: ChaCha8Rng::seed_from_u64(seed),
         }
     }
 
     /// When the next request is due. The schedule never waits for the service.
-    pub fn next_due(&mut self) -> Instant {
+    fn next_due(&mut self) -> Instant {
         let gap = match self.arrivals {
-            Arrivals::Constant => self.mean,
-            Arrivals::Poisson => self.mean.mul_f64(-(1.0 - self.rng.random::<f64>()).ln()),
+            Arrivals::Constant => self.gap_mean,
+            Arrivals::Poisson => self
+                .gap_mean
+                .mul_f64(-(1.0 - self.rng.random::<f64>()).ln()),
         };
         self.due += gap;
         self.due
@@ -47,7 +49,7 @@ impl Pace {
 
     /// Blocks the thread until the next request is due. A thread of its own wakes within some 50 µs, where
     /// timers of the async runtime are a millisecond late.
-    pub fn sleep_until_next(&mut self) -> Instant {
+    pub(crate) fn sleep_until_next(&mut self) -> Instant {
         let due = self.next_due();
         let wait = due.saturating_duration_since(Instant::now());
         if !wait.is_zero() {

@@ -1,28 +1,29 @@
 //! Counts of answers: outcomes, degradations and their causes, errors, latencies.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use tollgate_proto::v1;
+use tollgate_types::Outcome;
 use tonic::Code;
 
 use super::{Answer, DEADLINE};
 
 /// What came back so far.
-pub struct Tally {
+pub(crate) struct Tally {
     /// Microseconds from when a request was due to its answer.
     latency_us: Histogram<u64>,
     /// Requests that got an answer.
-    pub answered: u64,
+    pub(crate) answered: u64,
     /// Requests whose answer, or the news that there is none, came after the deadline.
-    pub late: u64,
-    pub outcomes: BTreeMap<&'static str, u64>,
+    pub(crate) late: u64,
+    /// Answers by outcome, those that did not occur included.
+    pub(crate) outcomes: BTreeMap<&'static str, u64>,
     /// Answers by level of degradation, full ones left out.
-    pub degraded: BTreeMap<&'static str, u64>,
-    pub causes: BTreeMap<String, u64>,
+    pub(crate) degraded: BTreeMap<&'static str, u64>,
+    pub(crate) causes: BTreeMap<String, u64>,
     /// Requests without an answer, by gRPC code.
-    pub errors: BTreeMap<String, u64>,
+    pub(crate) errors: BTreeMap<&'static str, u64>,
 }
 
 /// Longest latency that is told apart from longer ones: a minute.
@@ -39,7 +40,7 @@ impl Default for Tally {
                 .expect("1 to 60,000,000 with three digits is a valid histogram"),
             answered: 0,
             late: 0,
-            outcomes: BTreeMap::new(),
+            outcomes: Outcome::ALL.map(|outcome| (outcome.name(), 0)).into(),
             degraded: BTreeMap::new(),
             causes: BTreeMap::new(),
             errors: BTreeMap::new(),
@@ -48,17 +49,14 @@ impl Default for Tally {
 }
 
 impl Tally {
-    pub fn count(&mut self, answer: &Answer) {
+    pub(crate) fn count(&mut self, answer: &Answer) {
         let latency_us = u64::try_from(answer.latency.as_micros()).unwrap_or(LATENCY_US_MAX);
         self.latency_us.saturating_record(latency_us.max(1));
         self.late += u64::from(answer.latency > DEADLINE);
         match &answer.result {
             Ok(response) => self.count_response(response),
             Err(status) => {
-                *self
-                    .errors
-                    .entry(code_name(status.code()).to_owned())
-                    .or_default() += 1;
+                *self.errors.entry(code_name(status.code())).or_default() += 1;
             }
         }
     }
@@ -81,22 +79,22 @@ impl Tally {
     }
 
     /// Requests that ended, with an answer or without.
-    pub fn ended(&self) -> u64 {
+    pub(crate) fn ended(&self) -> u64 {
         self.latency_us.len()
     }
 
     /// Latency below which `quantile` of all requests ended.
-    pub fn latency_us(&self, quantile: f64) -> u64 {
+    pub(crate) fn latency_us(&self, quantile: f64) -> u64 {
         self.latency_us.value_at_quantile(quantile)
     }
 
-    pub fn latency_us_max(&self) -> u64 {
+    pub(crate) fn latency_us_max(&self) -> u64 {
         self.latency_us.max()
     }
 }
 
 /// The word used in policies and reports.
-pub(crate) const fn outcome_name(outcome: v1::Outcome) -> &'static str {
+const fn outcome_name(outcome: v1::Outcome) -> &'static str {
     match outcome {
         v1::Outcome::Approve => "approve",
         v1::Outcome::Flag => "flag",
@@ -131,18 +129,10 @@ const fn code_name(code: Code) -> &'static str {
     }
 }
 
-/// A latency for people.
-pub(crate) fn show(latency_us: u64) -> String {
-    let latency = Duration::from_micros(latency_us);
-    if latency < Duration::from_millis(1) {
-        format!("{latency_us} µs")
-    } else {
-        format!("{:.1} ms", latency.as_secs_f64() * 1_000.0)
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use tonic::Status;
 
     use super::*;
@@ -171,22 +161,19 @@ mod tests {
         tally.count(&answer(Ok(degraded), 100));
         tally.count(&answer(Err(Status::unavailable("stopping")), 101));
         assert_eq!((tally.answered, tally.ended(), tally.late), (2, 3, 1));
-        assert_eq!(tally.outcomes, BTreeMap::from([("flag", 2)]));
+        let outcomes = [
+            ("approve", 0),
+            ("challenge", 0),
+            ("decline", 0),
+            ("flag", 2),
+        ];
+        assert_eq!(tally.outcomes, BTreeMap::from(outcomes));
         assert_eq!(tally.degraded, BTreeMap::from([("no_model", 1)]));
         assert_eq!(
             tally.causes,
             BTreeMap::from([("model_timeout".to_owned(), 1)])
         );
-        assert_eq!(
-            tally.errors,
-            BTreeMap::from([("unavailable".to_owned(), 1)])
-        );
+        assert_eq!(tally.errors, BTreeMap::from([("unavailable", 1)]));
         assert_eq!(tally.latency_us(0.01) / 10, 100);
-    }
-
-    #[test]
-    fn latencies_are_shown_in_the_unit_that_fits() {
-        assert_eq!(show(250), "250 µs");
-        assert_eq!(show(1_250), "1.2 ms");
     }
 }
