@@ -182,7 +182,8 @@ fn ip_address(address: &str) -> Result<Option<String>, FieldError> {
     Ok(Some(parsed.to_canonical().to_string()))
 }
 
-/// A text that may be absent. No field may carry a card number, whatever its name.
+/// A text that may be absent. It is kept as a key only, and no error repeats it, so that a card number which a
+/// sender puts here by mistake goes nowhere; refusing what looks like one would turn honest ids away.
 fn text(field: &str, text: String) -> Result<Option<String>, FieldError> {
     if text.is_empty() {
         return Ok(None);
@@ -191,12 +192,6 @@ fn text(field: &str, text: String) -> Result<Option<String>, FieldError> {
         return Err(FieldError::new(
             field,
             format!("is longer than {TEXT_BYTES_MAX} bytes"),
-        ));
-    }
-    if contains_card_number(&text) {
-        return Err(FieldError::new(
-            field,
-            "has a card number in it, which may appear nowhere",
         ));
     }
     Ok(Some(text))
@@ -330,7 +325,7 @@ mod tests {
             ("merchant_country", |t| t.merchant_country = "fr".to_owned()),
             ("channel", |t| t.channel = 99),
             ("card_country", |t| t.card_country = "FRA".to_owned()),
-            ("device_id", |t| t.device_id = "4111111111111111".to_owned()),
+            ("device_id", |t| t.device_id = "x".repeat(300)),
             ("ip_address", |t| t.ip_address = "10.0.0".to_owned()),
         ];
         for (field, spoil) in cases {
@@ -344,21 +339,14 @@ mod tests {
     }
 
     #[test]
-    fn attributes_cannot_smuggle_a_card_number() {
-        use v1::attribute_value::Kind;
-        let number = "5555555555554444";
-        let value = |text: &str| v1::AttributeValue {
-            kind: Some(Kind::Text(text.to_owned())),
-        };
-        for (name, text) in [
-            ("note", number),
-            (number, "x"),
-            ("pan:5555555555554444", "x"),
-        ] {
+    fn an_attributes_name_is_not_repeated_if_it_has_a_card_number() {
+        let value = v1::AttributeValue { kind: None };
+        for name in ["5555555555554444", "pan:5555-5555-5555-4444"] {
             let mut message = good();
-            message.attributes.insert(name.to_owned(), value(text));
-            let error = transaction(Some(message), NOW).unwrap_err().to_string();
-            assert!(!error.contains(number), "{error}");
+            message.attributes.insert(name.to_owned(), value.clone());
+            let error = transaction(Some(message), NOW).unwrap_err();
+            assert_eq!(error.field, "transaction.attributes");
+            assert!(!error.problem.contains("5555"), "{error}");
         }
     }
 
