@@ -92,45 +92,41 @@ async fn each_malformed_field_is_named() {
     running.service.stop().await;
 }
 
+/// Transactions with a card number wherever a text can be and in the forms people type it: those that are
+/// refused, and those whose field is kept as a key only.
+fn with_card_numbers() -> (Vec<v1::Transaction>, Vec<v1::Transaction>) {
+    type Put = fn(&mut v1::Transaction, String);
+    let refused: [Put; 3] = [
+        |t, number| t.card_id = number,
+        |t, number| t.transaction_id = number,
+        |t, number| t.currency = number,
+    ];
+    let taken: [Put; 3] = [
+        |t, number| t.merchant_id = number,
+        |t, number| t.terminal_id = number,
+        |t, number| t.device_id = number,
+    ];
+    let numbers = [CARD_NUMBER, "4111 1111 1111 1111", "4111-1111-1111-1111"];
+    let spoilt = |puts: &[Put], kind: &str| {
+        let mut all = Vec::new();
+        for (at, put) in puts.iter().enumerate() {
+            for (form, number) in numbers.iter().enumerate() {
+                let mut transaction =
+                    transaction(&format!("t-{kind}-{at}-{form}"), "card-1", 0, 1000);
+                put(&mut transaction, (*number).to_owned());
+                all.push(transaction);
+            }
+        }
+        all
+    };
+    (spoilt(&refused, "refused"), spoilt(&taken, "taken"))
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_card_number_appears_nowhere() {
     let mut running = start().await;
     let mut seen = String::new();
-    let mut refused: Vec<v1::Transaction> = Vec::new();
-    let mut taken: Vec<v1::Transaction> = Vec::new();
-    // Wherever a text can be, and in the forms people type it.
-    for (at, number) in [CARD_NUMBER, "4111 1111 1111 1111", "4111-1111-1111-1111"]
-        .into_iter()
-        .enumerate()
-    {
-        let good = |field| transaction(&format!("t-{at}-{field}"), "card-1", 0, 1000);
-        let number = || number.to_owned();
-        refused.push(v1::Transaction {
-            card_id: number(),
-            ..good("card")
-        });
-        refused.push(v1::Transaction {
-            transaction_id: number(),
-            ..good("id")
-        });
-        refused.push(v1::Transaction {
-            currency: number(),
-            ..good("currency")
-        });
-        // Ids that are kept as keys only.
-        taken.push(v1::Transaction {
-            merchant_id: number(),
-            ..good("merchant")
-        });
-        taken.push(v1::Transaction {
-            terminal_id: number(),
-            ..good("terminal")
-        });
-        taken.push(v1::Transaction {
-            device_id: number(),
-            ..good("device")
-        });
-    }
+    let (refused, taken) = with_card_numbers();
     let records: Vec<Vec<u8>> = refused
         .iter()
         .chain(&taken)
