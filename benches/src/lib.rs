@@ -40,21 +40,20 @@ pub fn transaction(
 ) -> Result<Transaction, tollgate_types::IdError> {
     let seconds = 1_770_000_000 + i64::from(number) * 3_600;
     Ok(Transaction {
-        id: TransactionId::parse(&format!("t-{card}-{number}"))?,
-        event_time: EventTime::from_micros(seconds * 1_000_000),
-        card_id: CardId::parse(&format!("card-{card}"))?,
-        amount: Money {
-            amount_minor: i64::from(number % 97) * 100 + 50,
-            currency: euro,
-        },
-        merchant_id: format!("merchant-{}", (card + number) % 500),
         merchant_category_code: Some(4511),
         merchant_country: Some(["FR", "US", "JP", "BR"][(number % 4) as usize].to_owned()),
         terminal_id: Some(format!("terminal-{}", (card * 7 + number) % 20_000)),
         channel: Some(Channel::Ecommerce),
         card_country: Some("FR".to_owned()),
-        device_id: None,
-        ip_address: None,
-        attributes: Vec::new(),
+        ..Transaction::new(
+            TransactionId::parse(&format!("t-{card}-{number}"))?,
+            EventTime::from_micros(seconds * 1_000_000),
+            CardId::parse(&format!("card-{card}"))?,
+            Money {
+                amount_minor: i64::from(number % 97) * 100 + 50,
+                currency: euro,
+            },
+            format!("merchant-{}", (card + number) % 500),
+        )
     })
 }

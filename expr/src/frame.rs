@@ -137,23 +137,15 @@ mod tests {
     }
 
     fn transaction() -> Transaction {
-        Transaction {
-            id: TransactionId::parse("t1").unwrap(),
-            event_time: EventTime::from_micros(1),
-            card_id: CardId::parse("c1").unwrap(),
-            amount: Money {
+        Transaction::new(
+            TransactionId::parse("t1").unwrap(),
+            EventTime::from_micros(1),
+            CardId::parse("c1").unwrap(),
+            Money {
                 amount_minor: 1250,
                 currency: Currency::parse("EUR").unwrap(),
             },
-            merchant_id: "airline".to_owned(),
-            merchant_category_code: None,
-            merchant_country: None,
-            terminal_id: None,
-            channel: None,
-            card_country: None,
-            device_id: None,
-            ip_address: None,
-            attributes: Vec::new(),
-        }
+            "airline".to_owned(),
+        )
     }
 }

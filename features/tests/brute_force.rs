@@ -235,24 +235,19 @@ fn euros() -> Rates {
 
 fn transaction(number: usize, event: &Event) -> Transaction {
     Transaction {
-        id: TransactionId::parse(&format!("t{number}")).unwrap(),
-        event_time: EventTime::from_micros(event.at * 1_000_000),
-        card_id: CardId::parse(&format!("c{}", event.card)).unwrap(),
-        amount: Money {
-            amount_minor: event.amount_minor,
-            currency: Currency::parse("EUR").unwrap(),
-        },
-        merchant_id: "m".to_owned(),
-        merchant_category_code: None,
         merchant_country: event
             .country
             .map(|at| COUNTRIES[usize::from(at)].to_owned()),
-        terminal_id: None,
-        channel: None,
-        card_country: None,
-        device_id: None,
-        ip_address: None,
-        attributes: Vec::new(),
+        ..Transaction::new(
+            TransactionId::parse(&format!("t{number}")).unwrap(),
+            EventTime::from_micros(event.at * 1_000_000),
+            CardId::parse(&format!("c{}", event.card)).unwrap(),
+            Money {
+                amount_minor: event.amount_minor,
+                currency: Currency::parse("EUR").unwrap(),
+            },
+            "m".to_owned(),
+        )
     }
 }
 

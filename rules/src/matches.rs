@@ -201,24 +201,16 @@ mod tests {
 
     fn with_frame<T>(layout: &tollgate_expr::Layout, test: impl FnOnce(Frame<'_>) -> T) -> T {
         let currency = Currency::parse("USD").unwrap();
-        let transaction = Transaction {
-            id: TransactionId::parse("t1").unwrap(),
-            event_time: EventTime::from_micros(1),
-            card_id: CardId::parse("c1").unwrap(),
-            amount: Money {
+        let transaction = Transaction::new(
+            TransactionId::parse("t1").unwrap(),
+            EventTime::from_micros(1),
+            CardId::parse("c1").unwrap(),
+            Money {
                 amount_minor: 100,
                 currency,
             },
-            merchant_id: "m1".to_owned(),
-            merchant_category_code: None,
-            merchant_country: None,
-            terminal_id: None,
-            channel: None,
-            card_country: None,
-            device_id: None,
-            ip_address: None,
-            attributes: Vec::new(),
-        };
+            "m1".to_owned(),
+        );
         let rates = Rates::new(currency, BTreeMap::new()).unwrap();
         let record = Record::new(&transaction, &schema(), &rates).unwrap();
         let mut frame = Frame::new(layout, &record);

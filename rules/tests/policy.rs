@@ -101,22 +101,18 @@ fn good() -> Logic {
 
 fn transaction(amount: i64, seconds: i64, category: u16) -> Transaction {
     Transaction {
-        id: TransactionId::parse("t1").unwrap(),
-        event_time: EventTime::from_unix(seconds, 0).unwrap(),
-        card_id: CardId::parse("c1").unwrap(),
-        amount: Money {
-            amount_minor: amount * 100,
-            currency: Currency::parse("EUR").unwrap(),
-        },
-        merchant_id: "m1".to_owned(),
         merchant_category_code: Some(category),
-        merchant_country: None,
-        terminal_id: None,
         channel: Some(Channel::Ecommerce),
-        card_country: None,
-        device_id: None,
-        ip_address: None,
-        attributes: Vec::new(),
+        ..Transaction::new(
+            TransactionId::parse("t1").unwrap(),
+            EventTime::from_unix(seconds, 0).unwrap(),
+            CardId::parse("c1").unwrap(),
+            Money {
+                amount_minor: amount * 100,
+                currency: Currency::parse("EUR").unwrap(),
+            },
+            "m1".to_owned(),
+        )
     }
 }
 

@@ -25,7 +25,7 @@ pub(crate) struct Metrics {
     pub(crate) score_latency: Histogram,
     pub(crate) model_latency: Histogram,
     pub(crate) rule_matches: IntCounterVec,
-    pub(crate) ingest_applied: IntCounterVec,
+    pub(crate) ingest_records: IntCounterVec,
     pub(crate) ingest_results: IntCounterVec,
     pub(crate) ingest_behind_seconds: IntGauge,
     pub(crate) in_flight_expired: IntCounter,
@@ -66,8 +66,8 @@ impl Metrics {
                 "Matches of each rule, shadow rules included.",
                 "rule",
             )?,
-            ingest_applied: make.counters(
-                "ingest_applied",
+            ingest_records: make.counters(
+                "ingest_records",
                 "Records of a topic that were dealt with, whatever became of them.",
                 "topic",
             )?,

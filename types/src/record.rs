@@ -170,22 +170,20 @@ mod tests {
 
     fn transaction(attributes: Vec<(String, AttributeValue)>) -> Transaction {
         Transaction {
-            id: TransactionId::parse("t1").unwrap(),
-            event_time: EventTime::from_micros(1),
-            card_id: CardId::parse("c1").unwrap(),
-            amount: Money {
-                amount_minor: 1250,
-                currency: Currency::parse("EUR").unwrap(),
-            },
-            merchant_id: "m1".to_owned(),
             merchant_category_code: Some(4511),
             merchant_country: Some("FR".to_owned()),
-            terminal_id: None,
             channel: Some(crate::Channel::Ecommerce),
-            card_country: None,
-            device_id: None,
-            ip_address: None,
             attributes,
+            ..Transaction::new(
+                TransactionId::parse("t1").unwrap(),
+                EventTime::from_micros(1),
+                CardId::parse("c1").unwrap(),
+                Money {
+                    amount_minor: 1250,
+                    currency: Currency::parse("EUR").unwrap(),
+                },
+                "m1".to_owned(),
+            )
         }
     }
 

@@ -26,6 +26,33 @@ pub struct Transaction {
     pub attributes: Vec<(String, AttributeValue)>,
 }
 
+impl Transaction {
+    /// A transaction with what every one has; the rest is missing.
+    pub fn new(
+        id: TransactionId,
+        event_time: EventTime,
+        card_id: CardId,
+        amount: Money,
+        merchant_id: String,
+    ) -> Self {
+        Self {
+            id,
+            event_time,
+            card_id,
+            amount,
+            merchant_id,
+            merchant_category_code: None,
+            merchant_country: None,
+            terminal_id: None,
+            channel: None,
+            card_country: None,
+            device_id: None,
+            ip_address: None,
+            attributes: Vec::new(),
+        }
+    }
+}
+
 /// How the card was presented.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Channel {

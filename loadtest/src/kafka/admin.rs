@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// Counts records of both topics that the service has dealt with since it started.
-const APPLIED: &str = "tollgate_ingest_applied_total";
+const APPLIED: &str = "tollgate_ingest_records_total";
 
 /// A page that takes longer than this is no page.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -75,18 +75,18 @@ mod tests {
     use super::*;
 
     const PAGE: &str = "\
-# HELP tollgate_ingest_applied_total Records applied.
-# TYPE tollgate_ingest_applied_total counter
-tollgate_ingest_applied_total{topic=\"tollgate.labels\"} 40
-tollgate_ingest_applied_total{topic=\"a } b\",x=\"y\"} 1.5e+03 1395066363000
-tollgate_ingest_applied_total_other 9
-tollgate_ingest_applied 7
+# HELP tollgate_ingest_records_total Records applied.
+# TYPE tollgate_ingest_records_total counter
+tollgate_ingest_records_total{topic=\"tollgate.labels\"} 40
+tollgate_ingest_records_total{topic=\"a } b\",x=\"y\"} 1.5e+03 1395066363000
+tollgate_ingest_records_total_other 9
+tollgate_ingest_records 7
 ";
 
     #[test]
     fn samples_are_summed_over_their_labels_and_no_other_name_counts() {
         assert_eq!(sum_of(PAGE, APPLIED), 1_540);
-        assert_eq!(sum_of("tollgate_ingest_applied_total 12\n", APPLIED), 12);
+        assert_eq!(sum_of("tollgate_ingest_records_total 12\n", APPLIED), 12);
         assert_eq!(sum_of("", APPLIED), 0);
     }
 
@@ -107,7 +107,7 @@ tollgate_ingest_applied 7
     #[tokio::test]
     async fn the_counter_is_read_over_http() {
         let answer = "HTTP/1.0 200 OK\r\ncontent-type: text/plain\r\n\r\n\
-                      tollgate_ingest_applied_total{topic=\"t\"} 3\n";
+                      tollgate_ingest_records_total{topic=\"t\"} 3\n";
         let admin = Admin::new(serve(answer).await);
         assert_eq!(admin.applied().await.unwrap(), 3);
     }

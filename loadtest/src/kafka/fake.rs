@@ -52,7 +52,7 @@ pub(crate) async fn admin(applied: Arc<AtomicU64>) -> String {
             let _request = stream.read(&mut request).await.unwrap();
             let count = applied.load(Ordering::SeqCst);
             let page = format!(
-                "HTTP/1.0 200 OK\r\n\r\ntollgate_ingest_applied_total{{topic=\"all\"}} {count}\n"
+                "HTTP/1.0 200 OK\r\n\r\ntollgate_ingest_records_total{{topic=\"all\"}} {count}\n"
             );
             stream.write_all(page.as_bytes()).await.unwrap();
         }

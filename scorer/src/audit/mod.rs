@@ -26,6 +26,9 @@ pub(crate) use publisher::PublisherError;
 /// Records that may wait for Kafka: some 20 MB, ten seconds of a busy service.
 const QUEUE_MAX: usize = 65_536;
 
+/// Dropped records per line of the log.
+const DROPS_PER_LINE: u64 = 1_000;
+
 /// Records taken from the queue at a time, and so scored by challengers together.
 const BATCH_MAX: usize = 256;
 
@@ -66,11 +69,12 @@ impl AuditLog {
     /// Hands a decision over. Never blocks.
     pub(crate) fn record(&self, entry: Entry) {
         if let Err(error) = self.queue.try_send(entry) {
-            self.metrics
-                .audit_records
-                .with_label_values(&["dropped"])
-                .inc();
-            tracing::error!(%error, "decision record dropped");
+            let dropped = self.metrics.audit_records.with_label_values(&["dropped"]);
+            dropped.inc();
+            // One line for many: this happens when there is least time to write lines.
+            if dropped.get() % DROPS_PER_LINE == 1 {
+                tracing::error!(%error, dropped = dropped.get(), "decision records dropped");
+            }
         }
     }
 }

@@ -8,6 +8,7 @@ mod dead_letters;
 mod decode;
 mod progress;
 mod reader;
+mod topic;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -22,7 +23,8 @@ use crate::config::KafkaConfig;
 use crate::metrics::Metrics;
 use crate::policy::Policy;
 pub(crate) use progress::IngestState;
-use reader::{Reader, Topic};
+use reader::Reader;
+use topic::Topic;
 
 /// What ingest needs of the rest of the service.
 #[derive(Clone)]

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use tollgate_types::{EventTime, Span};
 
-use super::reader::Topic;
+use super::topic::Topic;
 
 /// How far both topics have been read, as other threads may ask.
 #[derive(Debug, Default)]

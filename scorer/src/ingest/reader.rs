@@ -13,8 +13,8 @@ use tollgate_types::{EventTime, Record};
 use super::dead_letters::{DeadLetters, Place};
 use super::decode::{self, DecodeError};
 use super::progress::Progress;
+use super::topic::Topic;
 use super::{IngestError, Parts};
-use crate::config::KafkaConfig;
 use crate::convert::FieldError;
 use crate::{clock, kafka};
 
@@ -26,39 +26,6 @@ const METADATA_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How often the watermark and the gauge of lateness are brought up to date.
 const HOUSEKEEPING: Duration = Duration::from_millis(100);
-
-/// What a topic carries.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Topic {
-    Transactions,
-    Labels,
-}
-
-impl Topic {
-    pub(super) const ALL: [Self; 2] = [Self::Transactions, Self::Labels];
-
-    /// The word in metrics and thread names.
-    pub(super) const fn name(self) -> &'static str {
-        match self {
-            Self::Transactions => "transactions",
-            Self::Labels => "labels",
-        }
-    }
-
-    fn topic(self, config: &KafkaConfig) -> String {
-        match self {
-            Self::Transactions => config.transactions_topic.clone(),
-            Self::Labels => config.labels_topic.clone(),
-        }
-    }
-
-    const fn config_key(self) -> &'static str {
-        match self {
-            Self::Transactions => "transactions_topic",
-            Self::Labels => "labels_topic",
-        }
-    }
-}
 
 pub(super) struct Reader {
     topic: Topic,
@@ -136,7 +103,7 @@ impl Reader {
                 // Counted last: whoever sees the count may rely on the record being applied.
                 self.parts
                     .metrics
-                    .ingest_applied
+                    .ingest_records
                     .with_label_values(&[self.topic.name()])
                     .inc();
             }

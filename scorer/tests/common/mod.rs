@@ -194,7 +194,7 @@ impl Running {
 
     /// Publishes records to a topic and waits until the service has dealt with all of it.
     pub(crate) async fn publish(&self, topic: &str, records: &[Vec<u8>]) {
-        let sample = format!("tollgate_ingest_applied_total{{topic=\"{topic}\"}}");
+        let sample = format!("tollgate_ingest_records_total{{topic=\"{topic}\"}}");
         let before = self.metric(&sample).await;
         let producer: ThreadedProducer<DefaultProducerContext> = ClientConfig::new()
             .set("bootstrap.servers", &self.service.addresses().kafka)
