@@ -68,6 +68,7 @@ impl<'s> Compiler<'s> {
             definition,
         } = checked;
         let program = compiled.program;
+        let definition = self.with_definitions_read(definition, &program);
         let feature = Feature {
             name: name.to_owned(),
             kind,
@@ -77,6 +78,20 @@ impl<'s> Compiler<'s> {
         };
         self.layout.features.push(feature);
         Ok(kind)
+    }
+
+    /// A feature means what the features it reads mean, so their definitions belong to its own.
+    fn with_definitions_read(&self, mut definition: String, program: &Program) -> String {
+        let reads: BTreeSet<SlotId> = program.reads().collect();
+        for read in self
+            .layout
+            .features
+            .iter()
+            .filter(|feature| reads.contains(&feature.slot))
+        {
+            definition.push_str(&format!("; features.{} = {}", read.name, read.definition));
+        }
+        definition
     }
 
     /// Compiles a flag.

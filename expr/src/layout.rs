@@ -123,6 +123,7 @@ pub struct Feature {
     pub kind: Type,
     pub program: Program,
     pub slot: SlotId,
-    /// The source with white space and comments made uniform: equal texts mean equal features.
+    /// The source with white space made uniform, followed by the definitions of the features it reads: equal
+    /// texts mean equal features, as long as schema and base currency are equal.
     pub definition: String,
 }

@@ -85,7 +85,7 @@ impl<'s> Scanner<'s> {
         &self.source[self.at..]
     }
 
-    /// Reads one token, blank or comment; `false` at the end.
+    /// Reads one token or blank; `false` at the end.
     fn next(&mut self) -> bool {
         let rest = self.rest();
         let Some(first) = rest.chars().next() else {
@@ -93,7 +93,7 @@ impl<'s> Scanner<'s> {
         };
         match first {
             ' ' | '\t' | '\n' | '\r' => self.at += 1,
-            _ if rest.starts_with("//") => self.at += length_while(rest, |next| next != '\n'),
+            _ if rest.starts_with("//") => self.comment(),
             'a'..='z' | 'A'..='Z' | '_' => self.name(),
             '0'..='9' => self.number(),
             '"' | '\'' => self.text(first),
@@ -105,6 +105,17 @@ impl<'s> Scanner<'s> {
             },
         }
         true
+    }
+
+    /// CEL has comments to the end of the line, but YAML folds several lines into one: a comment would take the
+    /// rest of the rule with it, unseen.
+    fn comment(&mut self) {
+        let span = self.at..self.at + length_while(self.rest(), |next| next != '\n');
+        self.at = span.end;
+        let message = "an expression cannot hold a comment";
+        let help = "write the comment on a line of its own above, beginning with `#`";
+        self.problems
+            .push(Problem::error(span, message).with_help(help));
     }
 
     fn push(&mut self, kind: Kind, length: usize) {
@@ -243,7 +254,7 @@ impl Tokens<'_> {
             .ok()
     }
 
-    /// The source with white space and comments made uniform.
+    /// The source with white space made uniform.
     pub(crate) fn canonical(&self) -> String {
         let mut text = String::with_capacity(self.source.len());
         let mut previous: Option<Kind> = None;
@@ -358,7 +369,7 @@ mod tests {
     fn definitions_differ_only_where_the_tokens_do() {
         let same = [
             "card.last('1h').count()>=6&&!x in[1,-2]",
-            "card . last( '1h' )\n.count( ) >= 6 // six\n && !x in [ 1 , -2 ]",
+            "card . last( '1h' )\n.count( ) >= 6\n && !x in [ 1 , -2 ]",
         ];
         let [first, second] = same.map(|source| scan(source).unwrap().canonical());
         assert_eq!(first, "card.last('1h').count() >= 6 && ! x in [1, - 2]");
@@ -375,7 +386,7 @@ mod tests {
 
     #[test]
     fn every_token_has_its_place() {
-        let source = "a.b(\"é\") <= 1.5e-3 // é";
+        let source = "a.b(\"é\") <= 1.5e-3";
         let tokens = scan(source).unwrap();
         let texts: Vec<&str> = tokens.list.iter().map(|token| tokens.text(token)).collect();
         assert_eq!(texts, ["a", ".", "b", "(", "\"é\"", ")", "<=", "1.5e-3"]);

@@ -2,10 +2,11 @@
 //!
 //! Its conditions read the request and the lists alone, and there is always a last answer, so it cannot fail.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use tollgate_expr::{Compiler, Frame, Program};
-use tollgate_source::{Diagnostics, Fields, Located, Node, SourceFile, parse};
+use tollgate_source::{Diagnostic, Diagnostics, Fields, Located, Node, SourceFile, parse};
 use tollgate_types::{Degradation, Outcome, Reason};
 
 use crate::Answer;
@@ -146,7 +147,7 @@ fn read_case(
     let answer_id = id.clone().unwrap_or_else(|| Arc::from(""));
     let answer = Answer::read(&fields, file, &answer_id, said, notes);
     let levels = match fields.texts("levels", notes) {
-        Some(written) => read_levels(&written, file, notes),
+        Some(written) => read_levels(&written, fields.span(), file, notes),
         None => LEVELS.to_vec(),
     };
     let rest = || {
@@ -162,10 +163,16 @@ fn read_case(
 
 fn read_levels(
     written: &[Located<String>],
+    at: Range<usize>,
     file: &Arc<SourceFile>,
     notes: &mut Diagnostics,
 ) -> Vec<Degradation> {
     let mut levels = Vec::new();
+    if written.is_empty() {
+        let message = "`levels` is empty, so this case would never answer";
+        let help = "name a level, or leave `levels` out for all of them";
+        notes.push(Diagnostic::error(file, at, message).with_help(help));
+    }
     for word in written {
         match LEVELS.into_iter().find(|level| level.name() == word.value) {
             Some(level) => levels.push(level),

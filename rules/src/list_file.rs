@@ -155,6 +155,15 @@ impl Reader<'_> {
         if self.has_card_number(record) {
             return None;
         }
+        if record.iter().any(|field| field.contains(['\n', '\r'])) {
+            // The lines after it would be swallowed into one field, unseen.
+            self.note(
+                line_of(record, self.file),
+                "a quote that opens on this line does not close on it".to_owned(),
+                "close it; a quote inside a quoted text is written twice",
+            );
+            return None;
+        }
         if record.len() > columns.count {
             let message = format!(
                 "this line has {} columns, the header has {}",

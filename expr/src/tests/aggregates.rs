@@ -190,7 +190,7 @@ fn values_of_past_transactions_work_on() {
 fn features_read_earlier_ones_and_keep_their_definition() {
     let schema = schema();
     let mut compiler = Compiler::new(&schema, lists());
-    let spend = compiler.feature("spend", "card . last('24h')\n.sum(amount) // all of it");
+    let spend = compiler.feature("spend", "card . last('24h')\n.sum(amount)");
     assert_eq!(spend, Ok(Type::Number));
     assert_eq!(
         compiler.feature("large", "features.spend>1000.0"),
@@ -208,7 +208,10 @@ fn features_read_earlier_ones_and_keep_their_definition() {
         .collect();
     assert_eq!(
         definitions,
-        ["card.last('24h').sum(amount)", "features.spend > 1000.0"]
+        [
+            "card.last('24h').sum(amount)",
+            "features.spend > 1000.0; features.spend = card.last('24h').sum(amount)"
+        ]
     );
     let large = &layout.features[1];
     assert_eq!(

@@ -81,7 +81,7 @@ async fn readiness(State(state): State<AdminState>) -> impl IntoResponse {
     } else {
         (
             StatusCode::SERVICE_UNAVAILABLE,
-            "reading the log up to where it ended at start\n",
+            "not ready: the log is still being read, or the service is stopping\n",
         )
     }
 }

@@ -29,8 +29,8 @@ pub struct ModelLimits {
 }
 
 impl Policy {
-    /// Loads a policy folder, its models included, and verifies all of it. Warnings come with the policy;
-    /// if anything is wrong, every error is reported at once. A `runtime` that could not be loaded is an
+    /// Loads a policy folder, its models included, and verifies all of it. Warnings come with the policy; if
+    /// anything is wrong, every error is reported at once, those of models once the features they need are right. A `runtime` that could not be loaded is an
     /// error only where the policy names a model.
     pub fn load(
         folder: &Path,

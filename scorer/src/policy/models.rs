@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde::Deserialize;
-use tollgate_expr::Type;
+use tollgate_expr::{Feature, Type};
 use tollgate_models::{Bundle, Error, Inference, Options, QueueFull, Reply, Runtime};
 use tollgate_rules::Logic;
 use tollgate_source::{Diagnostic, Diagnostics, Located};
@@ -150,7 +150,9 @@ fn start(
             .find(|feature| feature.name == name)
             .map(|feature| feature.definition.clone())
     };
-    let inference = Inference::start(Bundle::open(&bundle_folder, &definition)?, options)?;
+    let bundle = Bundle::open(&bundle_folder, &definition)?;
+    check_manifest(name, &bundle, features)?;
+    let inference = Inference::start(bundle, options)?;
     let input = |input: &tollgate_models::Input| {
         let feature = features
             .iter()
@@ -167,6 +169,40 @@ fn start(
         Model { inference, inputs },
         (format!("models/{name}/manifest.yaml"), manifest),
     ))
+}
+
+/// Decisions carry the manifest's name, so it must be the folder's; and a model takes numbers only.
+fn check_manifest(name: &str, bundle: &Bundle, features: &[Feature]) -> Result<(), Error> {
+    let wrong = |reason| {
+        Err(Error::ManifestValue {
+            path: name.into(),
+            reason,
+        })
+    };
+    if bundle.version() != name {
+        let reason = format!(
+            "its manifest says {}; name and version must agree",
+            bundle.version()
+        );
+        return wrong(reason);
+    }
+    let is_text = |name: &str| {
+        features
+            .iter()
+            .any(|feature| feature.name == name && feature.kind == Type::Text)
+    };
+    match bundle
+        .manifest()
+        .inputs
+        .iter()
+        .find(|input| is_text(&input.feature))
+    {
+        Some(input) => wrong(format!(
+            "the feature {} is a text, which no model takes",
+            input.feature
+        )),
+        None => Ok(()),
+    }
 }
 
 impl std::fmt::Debug for Model {
