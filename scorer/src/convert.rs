@@ -4,9 +4,10 @@
 use std::net::IpAddr;
 
 use tollgate_proto::v1;
+use tollgate_rules::Logic;
 use tollgate_types::{
     AttributeValue, CardId, Channel, Currency, Degradation, EventTime, IdError, Label, Money,
-    Outcome, Reason, Span, Transaction, TransactionId, contains_card_number,
+    Outcome, Reason, Record, Schema, Span, Transaction, TransactionId, contains_card_number,
 };
 
 /// How far an event may lie ahead of the clock before it is taken for a mistake.
@@ -61,6 +62,25 @@ pub(crate) fn transaction(
             )
         })?,
     })
+}
+
+/// Lays a transaction out in the slots of a policy; an attribute that does not fit is named.
+pub(crate) fn record<'t>(
+    transaction: &'t Transaction,
+    logic: &Logic,
+) -> Result<Record<'t>, FieldError> {
+    Record::new(transaction, &logic.schema, &logic.rates).map_err(|(attribute, problem)| {
+        let field = format!("transaction.attributes.{attribute}");
+        FieldError::new(field, problem.to_string())
+    })
+}
+
+/// Drops attributes that the schema does not declare. A payment that happened is history even if its sender
+/// knows more of it than the policy does.
+pub(crate) fn keep_declared(transaction: &mut Transaction, schema: &Schema) {
+    transaction
+        .attributes
+        .retain(|(name, _)| schema.attribute(name).is_some());
 }
 
 /// Reads a label.

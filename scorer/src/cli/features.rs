@@ -116,8 +116,8 @@ impl Features {
                 Event::Label(label) => {
                     store.label(&label);
                 }
-                Event::Transaction(transaction, authorized) => {
-                    let row = row(logic, &store, &plan, &transaction, authorized, outcomes)?;
+                Event::Transaction(mut transaction, authorized) => {
+                    let row = row(logic, &store, &plan, &mut transaction, authorized, outcomes)?;
                     table.write_record(row)?;
                     rows += 1;
                     if rows % WATERMARK_EVERY == 0 {
@@ -154,12 +154,12 @@ fn row(
     logic: &Logic,
     store: &Store,
     plan: &ReadPlan,
-    transaction: &Transaction,
+    transaction: &mut Transaction,
     authorized: bool,
     outcomes: &Outcomes,
 ) -> anyhow::Result<Vec<String>> {
-    let record = Record::new(transaction, &logic.schema, &logic.rates)
-        .map_err(|(attribute, problem)| anyhow::anyhow!("attribute {attribute}: {problem}"))?;
+    convert::keep_declared(transaction, &logic.schema);
+    let record = convert::record(transaction, logic)?;
     store.apply(&record, Origin::Log { authorized });
     let mut frame = Frame::new(&logic.layout, &record);
     logic.fill_lookups(&record, &mut frame);

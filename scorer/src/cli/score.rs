@@ -9,7 +9,7 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use tollgate_features::Store;
 use tollgate_proto::v1;
-use tollgate_types::{Record, Span};
+use tollgate_types::Span;
 
 use super::{CommandError, Common, load_policy};
 use crate::decide::{self, Context, Decision};
@@ -35,14 +35,7 @@ impl Score {
         let now = clock::wall_time();
         let transaction = convert::transaction(Some(message), now).context("the transaction")?;
         let logic = policy.logic();
-        let record = match Record::new(&transaction, &logic.schema, &logic.rates) {
-            Ok(record) => record,
-            Err((attribute, problem)) => {
-                return Err(
-                    anyhow::anyhow!("transaction.attributes.{attribute}: {problem}").into(),
-                );
-            }
-        };
+        let record = convert::record(&transaction, logic).context("the transaction")?;
         let store = Store::new(std::sync::Arc::clone(&logic.schema));
         let context = Context {
             policy: &policy,

@@ -59,13 +59,7 @@ impl Scoring {
     ) -> Result<v1::ScoreResponse, FieldError> {
         let policy = self.policy.load_full();
         let transaction = convert::transaction(request.transaction, timing.arrived_at)?;
-        let logic = policy.logic();
-        let record = Record::new(&transaction, &logic.schema, &logic.rates).map_err(
-            |(attribute, problem)| {
-                let field = format!("transaction.attributes.{attribute}");
-                FieldError::new(field, problem.to_string())
-            },
-        )?;
+        let record = convert::record(&transaction, policy.logic())?;
         let decision = self.decide(&policy, &record, timing).await;
         let mut response = response(&policy, &transaction, &decision, request.include_features);
         response.decision_id = self.decision_ids.next();

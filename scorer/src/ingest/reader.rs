@@ -8,15 +8,14 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::{ClientContext, Message, Offset, TopicPartitionList};
 use tollgate_features::{Applied, Labelled, Origin};
-use tollgate_types::{EventTime, Record};
+use tollgate_types::EventTime;
 
 use super::dead_letters::{DeadLetters, Place};
 use super::decode::{self, DecodeError};
 use super::progress::Progress;
 use super::topic::Topic;
 use super::{IngestError, Parts};
-use crate::convert::FieldError;
-use crate::{clock, kafka};
+use crate::{clock, convert, kafka};
 
 /// How long one wait for a record lasts: the delay in noticing that the service stops.
 const POLL: Duration = Duration::from_millis(50);
@@ -157,16 +156,8 @@ impl Reader {
             decode::transaction(message.payload(), clock::wall_time())?;
         let policy = self.parts.policy.load();
         let logic = policy.logic();
-        // A payment that happened is history even if its sender knows more attributes than the schema.
-        transaction
-            .attributes
-            .retain(|(name, _)| logic.schema.attribute(name).is_some());
-        let record = Record::new(&transaction, &logic.schema, &logic.rates).map_err(
-            |(attribute, problem)| {
-                let field = format!("transaction.attributes.{attribute}");
-                FieldError::new(field, problem.to_string())
-            },
-        )?;
+        convert::keep_declared(&mut transaction, &logic.schema);
+        let record = convert::record(&transaction, logic)?;
         let result = match self.parts.store.apply(&record, Origin::Log { authorized }) {
             Applied::New => "new",
             Applied::Confirmed => "confirmed",
