@@ -11,7 +11,7 @@ use crate::scan::scan;
 use crate::{Feature, Layout, Problem, Program, Severity, SlotId, Type};
 
 /// Checks and compiles expressions against one schema, and gives equal aggregates and lookups one slot.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Compiler<'s> {
     schema: &'s Schema,
     /// Type of the values of each list.

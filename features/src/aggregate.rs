@@ -34,13 +34,9 @@ pub(crate) fn evaluate(aggregate: &Aggregate, scope: &Scope<'_>) -> Cell {
     let filter = aggregate.filter.as_ref();
     let passes = |row: &Row<'_>| filter.is_none_or(|filter| row.passes(filter, scope.record));
     let rows = || scope.rows.range(scope.window.clone()).filter(passes);
-    let before = || {
-        let window = scope.window.start..scope.window.end.min(scope.own);
-        scope
-            .rows
-            .range(window.start..window.end.max(window.start))
-            .filter(passes)
-    };
+    // A window never begins after the row that is scored, so this is no reversed range.
+    let before_own = scope.window.start..scope.window.end.min(scope.own);
+    let before = || scope.rows.range(before_own.clone()).filter(passes);
     let at = scope.record.event_time();
     let cells = |column: ColumnId| rows().map(move |row| row.cell(column, scope.record));
     let numbers = |column: ColumnId| cells(column).filter_map(Cell::as_number);
@@ -120,18 +116,12 @@ fn or_missing(best: Option<(i64, Cell)>) -> Cell {
 
 fn distinct(cells: impl Iterator<Item = Cell>) -> Cell {
     let mut seen: Vec<u64> = Vec::new();
-    let mut sorted = false;
     for bits in cells.filter_map(Cell::bits) {
-        if !sorted && seen.len() < SCANNED_VALUES_MAX {
-            if !seen.contains(&bits) {
-                seen.push(bits);
-            }
-        } else {
-            sorted = true;
+        if seen.len() >= SCANNED_VALUES_MAX || !seen.contains(&bits) {
             seen.push(bits);
         }
     }
-    if sorted {
+    if seen.len() > SCANNED_VALUES_MAX {
         seen.sort_unstable();
         seen.dedup();
     }
@@ -158,4 +148,18 @@ fn rate(cells: impl Iterator<Item = Cell>) -> Cell {
 )]
 fn to_number(count: usize) -> f64 {
     count as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn distinct_counts_each_value_once_whether_few_or_many() {
+        for count in [0_u8, 1, 31, 32, 33, 100] {
+            let once = (0..count).map(|value| Cell::number(f64::from(value)));
+            let twice = once.clone().chain([Cell::MISSING]).chain(once);
+            assert_eq!(distinct(twice), Cell::number(f64::from(count)), "{count}");
+        }
+    }
 }

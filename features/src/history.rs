@@ -10,7 +10,8 @@ use tollgate_types::{Cell, ColumnId, Entity, EventTime, Record, TransactionKey};
 /// Words of a row before its columns.
 const HEADER_WORDS: usize = 3;
 
-/// A missing column: a quiet NaN with a payload that no finite number, time, flag or text key has.
+/// A missing column: a quiet NaN, which no number or flag is. As a time it is one microsecond of 1902, as a text
+/// key one in 2⁶³: neither is expected.
 const MISSING_WORD: u64 = 0xfff8_7011_6a7e_0000;
 
 /// Rows beyond which [`History::evict`] gives memory back, so that it copies rarely.

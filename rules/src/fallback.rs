@@ -57,10 +57,6 @@ impl Fallback {
     pub fn static_answer(&self) -> (Outcome, Option<Reason>) {
         parts(&self.constant)
     }
-
-    pub fn cases(&self) -> &[FallbackCase] {
-        &self.cases
-    }
 }
 
 fn parts(answer: &Answer) -> (Outcome, Option<Reason>) {
