@@ -163,7 +163,7 @@ fn row(
     store.apply(&record, Origin::Log { authorized });
     let mut frame = Frame::new(&logic.layout, &record);
     logic.fill_lookups(&record, &mut frame);
-    store.read(plan, &record, &mut frame);
+    let _ = store.read(plan, &record, &mut frame);
     frame.evaluate_features(&logic.layout);
     let mut row = vec![
         transaction.id.as_str().to_owned(),
