@@ -52,7 +52,19 @@ pub(crate) fn stddev(count: usize, sum: i128, squares: i128) -> Option<f64> {
 )]
 fn to_double(whole: i128) -> f64 {
     // Nearly always, and five times as fast.
-    i64::try_from(whole).map_or(whole as f64, |whole| whole as f64)
+    match i64::try_from(whole) {
+        Ok(whole) => whole as f64,
+        Err(_) => wide_to_double(whole),
+    }
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "the same for what does not fit 64 bits"
+)]
+#[cold]
+fn wide_to_double(whole: i128) -> f64 {
+    whole as f64
 }
 
 #[cfg(test)]

@@ -123,6 +123,12 @@ impl History {
     /// The gap after all rows at or before `time`.
     pub(crate) fn up_to(&self, shape: &Shape, time: EventTime) -> Place {
         let open = self.blocks() - 1;
+        // Most events are the newest of their entity.
+        if let Some(newest) = self.open.rows().checked_sub(1)
+            && self.open.time(shape, newest) <= time
+        {
+            return self.end();
+        }
         let in_open = self.open.up_to(shape, time);
         if in_open > 0 || open == 0 {
             return Place {

@@ -23,6 +23,9 @@ pub(crate) const ROWS_MAX: usize = 128;
 /// Rows by which a block grows at least.
 const GROWTH_ROWS: usize = 8;
 
+/// Bytes that memory is fetched by.
+const CACHE_LINE: usize = 64;
+
 /// A block with at least this many rows is ended rather than given wider times.
 const WIDER_TIMES_ROWS: usize = 32;
 
@@ -225,6 +228,13 @@ impl Block {
             && coding
                 .code(shape.kind(Shape::TIME), bits, self.base)
                 .is_none()
+    }
+
+    /// Reads a byte of every cache line, none depending on another, so that the memory of an entity nobody asked for
+    /// lately comes in all at once and not line by line as it is needed.
+    pub(crate) fn touch(&self) {
+        let lines = self.data.iter().step_by(CACHE_LINE);
+        std::hint::black_box(lines.fold(0, |all, byte| all | byte));
     }
 
     pub(crate) fn is_full(&self) -> bool {

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::coding::{Coding, Form, Kind, MISSING_BITS, MISSING_ENTRY, missing_code};
+use super::coding::{Coding, Form, Kind, MISSING_BITS, missing_code};
 use crate::decimal;
 
 /// Rows of a block: all in a range, or those picked by a filter, in order.
@@ -241,7 +241,7 @@ impl View<'_> {
             Form::Dictionary => {
                 let mut met = [false; 256];
                 walk::<1>(self.codes, rows, |[code]| met[usize::from(code)] = true);
-                for (at, _) in (0..MISSING_ENTRY).zip(&met).filter(|(_, met)| **met) {
+                for (at, _) in (0..self.coding.entries).zip(&met).filter(|(_, met)| **met) {
                     self.entry(at).into_iter().for_each(&mut with);
                 }
             }

@@ -24,6 +24,7 @@ pub(crate) use stepped::fill_stepped;
 /// Fills the slots of a group's aggregates from a history.
 pub(crate) fn fill(group: &Group, scene: &Scene<'_>, ties: Ties, frame: &mut Frame<'_>) {
     let (history, shape, at) = (scene.history, scene.shape, scene.record.event_time());
+    history.block(history.blocks() - 1).touch();
     let own = history.own_place(shape, at, scene.record.key(), ties);
     for walk in &group.walks {
         let end = if walk.delay == Span::ZERO {

@@ -14,6 +14,9 @@ use crate::label::Verdict;
 use crate::ledger::Shard;
 use crate::slots::SlotId;
 
+/// What a transaction in flight takes in the queue of those that will expire.
+const IN_FLIGHT_BYTES: usize = size_of::<(EventTime, TransactionKey)>();
+
 /// A retained transaction: its row under its card, and where that is.
 struct Found {
     card: SlotId,
@@ -48,7 +51,9 @@ impl Store {
         drop(shard);
         self.strike(&gone);
         if let (Origin::Scored { expires_at }, Applied::New | Applied::Late) = (origin, applied) {
-            self.in_flight.lock().push_back((expires_at, record.key()));
+            let waiting = (expires_at, record.key());
+            self.in_flight.lock().push_back(waiting);
+            self.resized(0, IN_FLIGHT_BYTES);
         }
         applied
     }
@@ -90,11 +95,11 @@ impl Store {
         let due = queue
             .front()
             .is_some_and(|(expires_at, _)| *expires_at <= now);
-        if due {
-            queue.pop_front().map(|(_, key)| key)
-        } else {
-            None
+        if !due {
+            return None;
         }
+        self.resized(IN_FLIGHT_BYTES, 0);
+        queue.pop_front().map(|(_, key)| key)
     }
 
     /// Whether a transaction is retained and its result is known.
