@@ -53,12 +53,15 @@ impl Row {
     }
 
     /// A figure that could not be measured, which meets no goal.
-    pub fn skipped(id: impl Into<String>, unit: &str, goal: Goal) -> Self {
+    pub fn skipped(id: impl Into<String>, unit: &str, goal: Option<Goal>) -> Self {
         let nothing = Self {
             ours: None,
             ..Self::new(id, unit, 0.0)
         };
-        nothing.goal(goal)
+        match goal {
+            Some(goal) => nothing.goal(goal),
+            None => nothing,
+        }
     }
 
     /// Sets what it is compared with. `ratio` is given, not computed: it is a median over pairs.
@@ -211,7 +214,7 @@ mod tests {
             Goal::AtLeast(0.0),
             Goal::RatioAtLeast(0.0),
         ] {
-            let row = Row::skipped("read.p50", "µs", goal);
+            let row = Row::skipped("read.p50", "µs", Some(goal));
             assert_eq!((row.ours, row.met), (None, Some(false)));
         }
     }

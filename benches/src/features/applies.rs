@@ -11,7 +11,7 @@ use tollgate_types::{Record, Transaction};
 use super::population::{END_MS, Event, Writer};
 use super::reads::Cards;
 use super::resident::Resident;
-use crate::timing::{Times, float, nanos, now, number, timed};
+use crate::timing::{Times, float, median, nanos, now, number, timed};
 
 /// Events made ready before they are applied: long enough that starting together costs nothing, short enough to stay
 /// in the second-level cache.
@@ -90,74 +90,96 @@ pub(crate) fn round(
     Ok(Times::of(times))
 }
 
-/// Events per second that as many threads as there are `arrivals` apply together. Each batch is made ready outside
-/// the timed part; then all threads start at one moment, and the batch lasts until the last is done.
-pub(crate) fn throughput(
-    resident: &Resident,
-    arrivals: &mut [Arrivals],
-    batches: usize,
-) -> anyhow::Result<f64> {
-    let threads = arrivals.len();
-    let gate = Gate::default();
-    let spans = std::thread::scope(|scope| {
-        let gate = &gate;
-        let spawned: Vec<_> = arrivals
-            .iter_mut()
-            .map(|arrivals| scope.spawn(move || lane(resident, arrivals, batches, gate, threads)))
-            .collect();
-        let join = |thread: std::thread::ScopedJoinHandle<'_, anyhow::Result<Vec<_>>>| {
-            thread
-                .join()
-                .unwrap_or_else(|_| bail!("an apply thread panicked"))
-        };
-        spawned
-            .into_iter()
-            .map(join)
-            .collect::<anyhow::Result<Vec<_>>>()
-    })?;
-    let mut total = 0;
-    for batch in 0..batches {
-        let starts = spans.iter().filter_map(|lane| lane.get(batch));
-        let begin = starts.clone().map(|(start, _)| *start).min();
-        let end = starts.map(|(_, end)| *end).max();
-        if let (Some(begin), Some(end)) = (begin, end) {
-            total += nanos(end.duration_since(begin));
-        }
-    }
-    Ok(number(threads * batches * BATCH) * 1e9 / float(total))
+/// Events per second, and how many times more two threads apply than one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Throughput {
+    pub(crate) alone: f64,
+    pub(crate) together: f64,
+    pub(crate) speedup: f64,
 }
 
-/// One thread's batches: when each began and ended.
+/// What one thread applies and what two apply together, batch by batch in turns, so that both meet the same store and
+/// the same moment. Batches are made ready outside the timed parts; two threads start at one moment and take until
+/// the later is done. Figures are medians over batches: a batch from which another program took a core is no figure
+/// of ours.
+pub(crate) fn throughput(
+    resident: &Resident,
+    arrivals: &mut [Arrivals; 2],
+    batches: usize,
+) -> anyhow::Result<Throughput> {
+    let gate = Gate::default();
+    let [first, second] = arrivals;
+    let (first, second) = std::thread::scope(|scope| {
+        let other = scope.spawn(|| lane(resident, second, batches, &gate, false));
+        let first = lane(resident, first, batches, &gate, true);
+        let second = other
+            .join()
+            .unwrap_or_else(|_| bail!("an apply thread panicked"));
+        anyhow::Ok((first?, second?))
+    })?;
+    let alone = first.alone.iter();
+    let alone: Vec<f64> = alone
+        .map(|(start, end)| float(nanos(*end - *start)))
+        .collect();
+    let both = first.together.iter().zip(&second.together);
+    let together: Vec<f64> = both
+        .map(|(one, other)| float(nanos(one.1.max(other.1) - one.0.min(other.0))))
+        .collect();
+    let pairs = alone.iter().zip(&together);
+    let speedup = median(pairs.map(|(alone, together)| 2.0 * alone / together));
+    let events = number(BATCH) * 1e9;
+    Ok(Throughput {
+        alone: events / median(alone),
+        together: 2.0 * events / median(together),
+        speedup,
+    })
+}
+
+/// When each batch of a thread began and ended.
+#[derive(Default)]
+struct Lane {
+    alone: Vec<(Instant, Instant)>,
+    together: Vec<(Instant, Instant)>,
+}
+
+/// One thread's turns: a batch alone, if it is the one that works alone, then a batch together.
 fn lane(
     resident: &Resident,
     arrivals: &mut Arrivals,
     batches: usize,
     gate: &Gate,
-    threads: usize,
-) -> anyhow::Result<Vec<(Instant, Instant)>> {
-    let mut spans = Vec::with_capacity(batches);
+    works_alone: bool,
+) -> anyhow::Result<Lane> {
+    let mut lane = Lane::default();
     let mut new = 0;
-    for turn in 1..=batches {
-        // Even a thread that failed passes the gate, or the other would wait for ever.
-        let batch = arrivals.batch();
-        let records = batch.as_ref().map(|batch| laid_out(resident, batch));
-        gate.pass(turn * threads);
-        let records = match records {
-            Ok(records) => records.unwrap_or_default(),
-            Err(_) => Vec::new(),
+    let mut turns = 0;
+    let mut pass = || {
+        turns += 2;
+        gate.pass(turns);
+    };
+    for turn in 0..2 * batches {
+        let (works, spans) = match turn % 2 {
+            0 => (works_alone, &mut lane.alone),
+            _ => (true, &mut lane.together),
         };
+        let batch = if works {
+            arrivals.batch()
+        } else {
+            Ok(Vec::new())
+        };
+        // Even a thread that failed goes through every gate, or the other would wait for ever.
+        let records = batch.iter().flat_map(|batch| laid_out(resident, batch));
+        let records: Vec<_> = records.flatten().collect();
+        pass();
         let start = now();
         for (record, authorized) in &records {
             new += usize::from(apply(resident, record, *authorized));
         }
         spans.push((start, now()));
     }
-    ensure!(
-        new == batches * BATCH,
-        "{new} of {} events were new",
-        batches * BATCH
-    );
-    Ok(spans)
+    let expected = batches * BATCH * if works_alone { 2 } else { 1 };
+    ensure!(new == expected, "{new} of {expected} events were new");
+    Ok(lane)
 }
 
 fn laid_out<'t>(

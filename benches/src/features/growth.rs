@@ -12,13 +12,22 @@ use crate::report::{Goal, Row};
 use crate::timing::{Times, median};
 
 /// Growth of a read from the smallest to the largest population may be this much.
-pub(crate) const CARDS_GROWTH_MAX: f64 = 2.0;
+const CARDS_GROWTH_MAX: f64 = 2.0;
 
 /// Cards whose values are compared before anything is timed.
 const COMPARED_CARDS: u32 = 50;
 
-/// Ids of what [`measure_cards`] measures, for where it does not fit.
-pub(crate) fn cards_ids(sizes: &Sizes) -> [String; 2] {
+/// What [`measure_cards`] says where the largest population does not fit.
+pub(crate) fn skipped_cards(sizes: &Sizes) -> [Row; 2] {
+    let [p50, growth] = cards_ids(sizes);
+    let goal = Goal::AtMost(CARDS_GROWTH_MAX);
+    [
+        Row::skipped(p50, "µs", None),
+        Row::skipped(growth, "times", Some(goal)),
+    ]
+}
+
+fn cards_ids(sizes: &Sizes) -> [String; 2] {
     let (few, many) = (short(sizes.cards_few), short(sizes.cards_many));
     [
         sizes.id(&format!("read.cards_{many}.p50")),

@@ -23,7 +23,7 @@ use anyhow::{Context, ensure};
 use clap::{Parser, Subcommand};
 use serde::{Deserialize, Serialize};
 
-use crate::report::{self, Goal, Row};
+use crate::report::{self, Row};
 use crate::timing::now;
 use crate::{memory, redis};
 use population::Columns;
@@ -35,7 +35,7 @@ pub struct Arguments {
     /// Small populations, to try the bench itself; writes bench-features-quick.json instead
     #[arg(long)]
     quick: bool,
-    /// Leave out populations of more cards than this
+    /// Leave out populations of more cards than this; below a million, that is a trial as with --quick
     #[arg(long, default_value_t = Sizes::FULL.cards_many)]
     cards_max: u32,
     /// Folder of the report
@@ -74,20 +74,21 @@ struct Outcome {
 
 /// Measures everything, writes the report and prints it; or one part, if so told.
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let full = if arguments.quick {
+    let sizes = if arguments.quick {
         Sizes::QUICK
     } else {
         Sizes::FULL
     };
+    let sizes = sizes.capped(arguments.cards_max);
     if let Some(part) = arguments.part {
-        let outcome = part.measure(&full)?;
+        let outcome = part.measure(&sizes)?;
         println!("{}", serde_json::to_string(&outcome)?);
         return Ok(());
     }
     redis::Server::installed()?;
     let started = now();
-    let rows = all(arguments, &full)?;
-    let name = if full.quick {
+    let rows = all(arguments, &sizes)?;
+    let name = if sizes.trial {
         "bench-features-quick.json"
     } else {
         "bench-features.json"
@@ -100,22 +101,16 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
 }
 
 fn all(arguments: &Arguments, sizes: &Sizes) -> anyhow::Result<Vec<Row>> {
-    ensure!(
-        arguments.cards_max >= sizes.cards,
-        "--cards-max {} is below the {} cards that most figures are about: try --quick",
-        arguments.cards_max,
-        sizes.cards
-    );
     let part = |part: Part, what: &str| {
         eprintln!("{what}");
-        part.start(arguments.quick)
+        part.start(arguments)
     };
     let world = part(Part::World, "memory, reads beside Redis, applies")?;
     let mut rows = world.rows;
     let bytes = world.bytes / u64::from(sizes.cards) * u64::from(sizes.cards_many);
     if arguments.cards_max < sizes.cards_many {
         eprintln!("skipped: {} cards (--cards-max)", sizes.cards_many);
-        rows.extend(skipped_cards(sizes));
+        rows.extend(growth::skipped_cards(sizes));
     } else if !memory::fits(bytes)? {
         eprintln!(
             "skipped: {} cards take {} MB, the machine has {} MB left",
@@ -123,7 +118,7 @@ fn all(arguments: &Arguments, sizes: &Sizes) -> anyhow::Result<Vec<Row>> {
             bytes >> 20,
             memory::available_bytes()? >> 20
         );
-        rows.extend(skipped_cards(sizes));
+        rows.extend(growth::skipped_cards(sizes));
     } else {
         rows.extend(part(Part::Cards, "reads among the most cards")?.rows);
     }
@@ -132,10 +127,6 @@ fn all(arguments: &Arguments, sizes: &Sizes) -> anyhow::Result<Vec<Row>> {
     eprintln!("tollgate features beside a data-frame library");
     rows.push(table::measure(&arguments.programs, |id| sizes.id(id))?);
     Ok(rows)
-}
-
-fn skipped_cards(sizes: &Sizes) -> [Row; 2] {
-    growth::cards_ids(sizes).map(|id| Row::skipped(id, "", Goal::AtMost(growth::CARDS_GROWTH_MAX)))
 }
 
 impl Part {
@@ -162,12 +153,13 @@ impl Part {
     }
 
     /// Measures in a fresh process.
-    fn start(self, quick: bool) -> anyhow::Result<Outcome> {
+    fn start(self, arguments: &Arguments) -> anyhow::Result<Outcome> {
         let program = std::env::current_exe().context("this program has no path")?;
         let mut command = Command::new(&program);
-        if quick {
+        if arguments.quick {
             command.arg("--quick");
         }
+        command.args(["--cards-max", &arguments.cards_max.to_string()]);
         command.arg(self.name()).stderr(Stdio::inherit());
         let output = command.output().with_context(|| shown(&program))?;
         ensure!(

@@ -90,7 +90,8 @@ impl Event {
     /// Event `number` of `card`, which happened at `at_ms`.
     pub(crate) fn new(card: u32, number: u32, at_ms: i64) -> Self {
         let bits = mix(u64::from(card) << 32 | u64::from(number));
-        let merchant = mix(u64::from(card) << 8 | (bits >> 16) % MERCHANTS_PER_CARD) % MERCHANTS;
+        let merchant =
+            mix((u64::from(card) << 8) | ((bits >> 16) % MERCHANTS_PER_CARD)) % MERCHANTS;
         // A second device is used now and then, a third one rarely.
         let device = [0, 0, 0, 0, 0, 0, 0, 1, 1, 2][small(bits >> 24, 10)];
         Self {
@@ -225,12 +226,11 @@ fn replace(text: &mut Option<String>, with: &str) {
 }
 
 fn push_hex(text: &mut String, bits: u64) {
-    const DIGITS: [char; 16] = [
-        '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f',
-    ];
-    for shift in (0..16).rev() {
-        text.push(DIGITS[small(bits >> (shift * 4), 16)]);
+    let mut digits = [0; 16];
+    for (digit, shift) in digits.iter_mut().rev().zip((0..64).step_by(4)) {
+        *digit = b"0123456789abcdef"[small(bits >> shift, 16)];
     }
+    text.push_str(std::str::from_utf8(&digits).unwrap_or_default());
 }
 
 /// Random-looking bits that depend on every bit of `value` (the finalizer of SplitMix64).

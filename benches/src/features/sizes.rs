@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 /// Everything that decides how long a run takes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) struct Sizes {
-    /// Small populations, to try the harness; figures are marked and go to a file of their own.
-    pub(crate) quick: bool,
+    /// Smaller populations than figures are meant for: they are marked and go to a file of their own.
+    pub(crate) trial: bool,
     /// Cards of the population that most figures are about.
     pub(crate) cards: u32,
     /// The smallest population, which growth is measured from.
@@ -32,7 +32,7 @@ pub(crate) struct Sizes {
 
 impl Sizes {
     pub(crate) const FULL: Self = Self {
-        quick: false,
+        trial: false,
         cards: 1_000_000,
         cards_few: 10_000,
         cards_some: 100_000,
@@ -47,7 +47,7 @@ impl Sizes {
     };
 
     pub(crate) const QUICK: Self = Self {
-        quick: true,
+        trial: true,
         cards: 20_000,
         cards_few: 1_000,
         cards_some: 5_000,
@@ -64,9 +64,18 @@ impl Sizes {
     /// Lengths of history that are compared.
     pub(crate) const DEPTHS: [u32; 4] = [10, 100, 1_000, 10_000];
 
+    /// The same, without populations of more cards; the one that most figures are about shrinks.
+    pub(crate) fn capped(self, cards_max: u32) -> Self {
+        Self {
+            trial: self.trial || cards_max < self.cards,
+            cards: self.cards.min(cards_max),
+            ..self
+        }
+    }
+
     /// The id of a row: marked where populations are small, so that it is never mistaken for the real figure.
     pub(crate) fn id(&self, id: &str) -> String {
-        if self.quick {
+        if self.trial {
             format!("quick.{id}")
         } else {
             id.to_owned()
@@ -96,5 +105,8 @@ mod tests {
         assert_eq!([10_000, 5_000_000, 100].map(short), ["10k", "5m", "100"]);
         assert_eq!(Sizes::QUICK.id("read.p50"), "quick.read.p50");
         assert_eq!(Sizes::FULL.id("read.p50"), "read.p50");
+        let capped = Sizes::FULL.capped(200_000);
+        assert_eq!((capped.cards, capped.trial), (200_000, true));
+        assert!(!Sizes::FULL.capped(1_000_000).trial);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Both are programs that the caller built and made ready; they run one after the other, in pairs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, ensure};
@@ -17,6 +17,9 @@ const PAIRS: u32 = 3;
 const ROWS_PER_SECOND: f64 = 300_000.0;
 
 const ID: &str = "table";
+
+/// Where our table goes.
+const OUT_FOLDER: &str = "target/bench";
 
 /// What to run.
 #[derive(clap::Args, Debug, Clone)]
@@ -53,8 +56,9 @@ pub(crate) fn measure(programs: &Programs, id: impl Fn(&str) -> String) -> anyho
         &programs.policy,
     ) else {
         eprintln!("skipped: tollgate features beside a data-frame library (no data set was given)");
-        return Ok(Row::skipped(id(ID), "rows/s", goal));
+        return Ok(Row::skipped(id(ID), "rows/s", Some(goal)));
     };
+    std::fs::create_dir_all(OUT_FOLDER).context(OUT_FOLDER)?;
     let (mut ours, mut other, mut ratio) = (Vec::new(), Vec::new(), Vec::new());
     for pair in 1..=PAIRS {
         eprintln!("  pair {pair} of {PAIRS}");
@@ -64,7 +68,8 @@ pub(crate) fn measure(programs: &Programs, id: impl Fn(&str) -> String) -> anyho
             .arg(history)
             .args(["--columns", "loadtest/handbook/columns.yaml", "--policy"])
             .arg(policy)
-            .args(["--out", "target/bench/features.parquet"]);
+            .arg("--out")
+            .arg(Path::new(OUT_FOLDER).join("features.parquet"));
         let start = now();
         let status = features.stdout(Stdio::null()).status();
         let seconds = float(nanos(start.elapsed())) / 1e9;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::applies::{self, Arrivals};
+use super::applies::{self, Arrivals, Throughput};
 use super::peer::{Form, Peer};
 use super::plain;
 use super::population::{Columns, Event};
@@ -190,31 +190,35 @@ fn peer_rows(sizes: &Sizes, rounds: &[Round]) -> Vec<Row> {
 fn apply_rows(sizes: &Sizes, resident: &Resident) -> anyhow::Result<Vec<Row>> {
     let batches = sizes.apply_batches;
     let mut single = Arrivals::new(resident, ARRIVALS_FROM, 1, (0, 1))?;
-    let mut one = [Arrivals::new(resident, 2 * ARRIVALS_FROM, 2, (0, 2))?];
     let mut two = [
-        Arrivals::new(resident, 3 * ARRIVALS_FROM, 3, (0, 2))?,
-        Arrivals::new(resident, 4 * ARRIVALS_FROM, 4, (1, 2))?,
+        Arrivals::new(resident, 2 * ARRIVALS_FROM, 2, (0, 2))?,
+        Arrivals::new(resident, 3 * ARRIVALS_FROM, 3, (1, 2))?,
     ];
-    let (mut times, mut alone, mut both, mut speedup) = (vec![], vec![], vec![], vec![]);
+    let (mut times, mut throughputs) = (Vec::new(), Vec::new());
     for round in 0..sizes.rounds {
         eprintln!("  applies: round {} of {}", round + 1, sizes.rounds);
         times.push(applies::round(resident, &mut single, batches)?);
-        let by_one = applies::throughput(resident, &mut one, batches)?;
-        let by_two = applies::throughput(resident, &mut two, batches)?;
-        speedup.push(by_two / by_one);
-        alone.push(by_one);
-        both.push(by_two);
+        throughputs.push(applies::throughput(resident, &mut two, batches)?);
     }
+    let throughput = |figure: fn(&Throughput) -> f64| median(throughputs.iter().map(figure));
     let quantile = |q: f64| median(times.iter().map(|times: &Times| times.quantile(q))) / 1_000.0;
     Ok(vec![
         Row::new(sizes.id("apply.p50"), "µs", quantile(0.5)).goal(Goal::AtMost(1.0)),
         Row::new(sizes.id("apply.p99"), "µs", quantile(0.99)),
-        Row::new(sizes.id("apply.one_thread"), "events/s", median(alone)),
-        Row::new(sizes.id("apply.two_threads"), "events/s", median(both)),
+        Row::new(
+            sizes.id("apply.one_thread"),
+            "events/s",
+            throughput(|round| round.alone),
+        ),
+        Row::new(
+            sizes.id("apply.two_threads"),
+            "events/s",
+            throughput(|round| round.together),
+        ),
         Row::new(
             sizes.id("apply.two_threads_over_one"),
             "times",
-            median(speedup),
+            throughput(|round| round.speedup),
         )
         .goal(Goal::AtLeast(1.7)),
     ])
