@@ -13,8 +13,8 @@ use crate::memory;
 use crate::timing::now;
 
 /// Events of a card that are applied in a row before the next card's turn. In service they arrive one by one; a few in a
-/// row fill several times faster and still grow every history in steps with all others growing between, which is
-/// what decides how memory is laid out. docs/benches.md has figures for 1.
+/// row fill faster, and still every history grows in steps with all others growing between, which is what decides how
+/// memory is laid out.
 const PER_VISIT: u32 = 5;
 
 /// Fills run on as many threads as the smallest machine has cores.
