@@ -7,9 +7,6 @@ use std::process::Command;
 
 use crate::{handbook, tools};
 
-/// The handbook's transactions within its data set.
-const TRANSACTIONS: &str = "transactions.parquet";
-
 /// What is measured.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
 pub(crate) enum What {
@@ -53,7 +50,7 @@ fn with_table(bench: &mut Command, data: &Path) -> anyhow::Result<()> {
     let named: [(&str, PathBuf); 4] = [
         ("--tollgate", tollgate.command().get_program().into()),
         ("--python", python),
-        ("--history", data.join(TRANSACTIONS)),
+        ("--data", data),
         ("--policy", policy),
     ];
     for (name, path) in named {

@@ -18,21 +18,21 @@ const ROWS_PER_SECOND: f64 = 300_000.0;
 
 const ID: &str = "table";
 
-/// Where our table goes.
+/// Where both tables go.
 const OUT_FOLDER: &str = "target/bench";
 
 /// What to run.
 #[derive(clap::Args, Debug, Clone)]
 pub(crate) struct Programs {
     /// The built `tollgate`
-    #[arg(long, requires_all = ["python", "history", "policy"])]
+    #[arg(long, requires_all = ["python", "data", "policy"])]
     tollgate: Option<PathBuf>,
     /// A Python that has what benches/python/requirements.txt lists
     #[arg(long)]
     python: Option<PathBuf>,
-    /// The handbook's transactions
+    /// Folder of the handbook's data set
     #[arg(long)]
-    history: Option<PathBuf>,
+    data: Option<PathBuf>,
     /// The policy written for them
     #[arg(long)]
     policy: Option<PathBuf>,
@@ -49,10 +49,10 @@ struct Theirs {
 /// One row, or the reason why there is none.
 pub(crate) fn measure(programs: &Programs, id: impl Fn(&str) -> String) -> anyhow::Result<Row> {
     let goal = Goal::AtLeast(ROWS_PER_SECOND);
-    let (Some(tollgate), Some(python), Some(history), Some(policy)) = (
+    let (Some(tollgate), Some(python), Some(data), Some(policy)) = (
         &programs.tollgate,
         &programs.python,
-        &programs.history,
+        &programs.data,
         &programs.policy,
     ) else {
         eprintln!("skipped: tollgate features beside a data-frame library (no data set was given)");
@@ -65,7 +65,7 @@ pub(crate) fn measure(programs: &Programs, id: impl Fn(&str) -> String) -> anyho
         let mut features = Command::new(tollgate);
         features
             .args(["features", "--history"])
-            .arg(history)
+            .arg(data.join("transactions.parquet"))
             .args(["--columns", "loadtest/handbook/columns.yaml", "--policy"])
             .arg(policy)
             .arg("--out")
@@ -78,8 +78,15 @@ pub(crate) fn measure(programs: &Programs, id: impl Fn(&str) -> String) -> anyho
 
         let mut script = Command::new(python);
         script
-            .arg("benches/python/rolling_features.py")
-            .arg(history);
+            .args([
+                "benches/python/rolling_features.py",
+                "--library",
+                "polars",
+                "--data",
+            ])
+            .arg(data)
+            .arg("--out")
+            .arg(Path::new(OUT_FOLDER).join("polars.parquet"));
         let output = script.stderr(Stdio::inherit()).output();
         let output = output.with_context(|| python.display().to_string())?;
         ensure!(
