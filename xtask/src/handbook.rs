@@ -1,6 +1,6 @@
 //! `cargo xtask handbook`: real data, through Kafka and gRPC, against values nobody here computed.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
@@ -22,15 +22,7 @@ pub(crate) fn run(data: &Path) -> anyhow::Result<()> {
     let library = onnxruntime::ensure(&tools::root()?)?;
     let tollgate = tools::build()?;
     let folder = tools::root()?.join("target/handbook");
-    let policy = folder.join("policy");
-    let mut assemble = tollgate.beside("tollgate-loadtest");
-    assemble
-        .arg("handbook-policy")
-        .arg("--data")
-        .arg(&data)
-        .arg("--out")
-        .arg(&policy);
-    tools::run(&mut assemble)?;
+    let policy = write_policy(&tollgate, &data)?;
     let serving = tools::serve(&tollgate, &policy, &library, &folder)?;
     let mut replay = tollgate.beside("tollgate-loadtest");
     replay
@@ -42,4 +34,18 @@ pub(crate) fn run(data: &Path) -> anyhow::Result<()> {
         .args(["--kafka", &serving.addresses.kafka])
         .args(["--report", REPORT]);
     tools::run(&mut replay).context("the handbook's values and ours differ")
+}
+
+/// Writes the policy whose features are the handbook's, and returns its folder.
+pub(crate) fn write_policy(tollgate: &tools::Tollgate, data: &Path) -> anyhow::Result<PathBuf> {
+    let policy = tools::root()?.join("target/handbook/policy");
+    let mut assemble = tollgate.beside("tollgate-loadtest");
+    assemble
+        .arg("handbook-policy")
+        .arg("--data")
+        .arg(data)
+        .arg("--out")
+        .arg(&policy);
+    tools::run(&mut assemble)?;
+    Ok(policy)
 }
