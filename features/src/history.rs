@@ -81,7 +81,7 @@ impl History {
 
     /// How many rows there are.
     pub(crate) fn rows(&self) -> usize {
-        self.before(self.end())
+        self.before(self.end()) - self.before(Place { block: 0, row: 0 })
     }
 
     /// How many blocks there are, the open one included.
@@ -113,7 +113,8 @@ impl History {
         }
     }
 
-    /// How many rows are before `place`.
+    /// How many rows are before `place`, those included that were let go since the first block was closed: only
+    /// differences mean anything.
     pub(crate) fn before(&self, place: Place) -> usize {
         self.totals_before(place.block)
             .map_or(0, |totals| totals.rows)

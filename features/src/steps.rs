@@ -62,11 +62,18 @@ impl Steps {
         !known
     }
 
-    /// Merges an event in flight, now that its result is known.
-    pub(crate) fn confirm(&mut self, shape: &Shape, step: Span, key: TransactionKey, flags: Flags) {
+    /// Merges an event in flight, now that its result is known, with the labels it has by now.
+    pub(crate) fn confirm(
+        &mut self,
+        shape: &Shape,
+        step: Span,
+        (key, flags): (TransactionKey, Flags),
+        labels: &[Verdict],
+    ) {
         if let Some(mut row) = self.take_in_flight(key) {
             row.flags = flags;
             self.merge(shape, step, &row);
+            self.relabel(step, (row.time(), key), &[], labels);
         }
     }
 
@@ -76,14 +83,18 @@ impl Steps {
         Some(self.in_flight.swap_remove(at))
     }
 
-    /// Takes over what labels said of an event, and what they say now.
+    /// Takes over what labels said of an event, and what they say now. Those of an event in flight wait until it is
+    /// merged.
     pub(crate) fn relabel(
         &mut self,
         step: Span,
-        time: EventTime,
+        (time, key): (EventTime, TransactionKey),
         before: &[Verdict],
         after: &[Verdict],
     ) {
+        if self.in_flight.iter().any(|row| row.key == key) {
+            return;
+        }
         let Ok(at) = self.find(floor(time, step)) else {
             return;
         };
@@ -223,7 +234,7 @@ impl StepColumn {
 }
 
 /// The start of the step that a moment lies in.
-fn floor(time: EventTime, step: Span) -> EventTime {
+pub(crate) fn floor(time: EventTime, step: Span) -> EventTime {
     EventTime::from_micros(time.micros().div_euclid(step.micros().max(1)) * step.micros().max(1))
 }
 

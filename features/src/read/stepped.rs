@@ -6,7 +6,7 @@ use tollgate_types::{EventTime, Span};
 use super::gather::Gather;
 use super::rows::Scene;
 use crate::plan::{Group, Lane, Walk};
-use crate::steps::Steps;
+use crate::steps::{Steps, floor};
 
 /// Fills the slots of a group's aggregates from steps. `is_merged` says whether the transaction itself is among what was
 /// merged, and so must not be counted again.
@@ -64,7 +64,10 @@ impl Reading<'_> {
     fn add_between(&self, gather: &mut Gather, from: EventTime, to: EventTime) {
         let own = self.scene.record.key();
         // As the steps have it: whatever shares a step with the window counts.
-        let touches = |at: EventTime| at.plus(self.step) > from && at <= to;
+        let touches = |at: EventTime| {
+            let start = floor(at, self.step);
+            start.plus(self.step) > from && start <= to
+        };
         let in_flight = self
             .steps
             .in_flight()

@@ -262,6 +262,7 @@ impl Store {
         if self.has_tie(found) {
             return false;
         }
+        let labels = self.labels_for_steps(found);
         self.for_each_row(found, |kind, kept| match kept {
             Kept::Rows(history) => {
                 if let Some(place) = history.find(&kind.shape, found.row.time(), found.row.key) {
@@ -270,7 +271,7 @@ impl Store {
             }
             Kept::Steps(steps) => {
                 if let Some(step) = kind.step() {
-                    steps.confirm(&kind.shape, step, found.row.key, flags);
+                    steps.confirm(&kind.shape, step, (found.row.key, flags), &labels);
                 }
             }
         });
@@ -300,7 +301,7 @@ impl Store {
 
     /// Attaches a label to every row of a transaction.
     fn label_rows(&self, found: &Found, label: Verdict) -> Relabelled {
-        let before = self.labels_of(found);
+        let before = self.labels_for_steps(found);
         let mut relabelled = Relabelled::Again;
         let key = found.row.key;
         // The card first, since what steps make of a label depends on all labels of the event.
@@ -311,7 +312,7 @@ impl Store {
                 relabelled = history.label(&kind.shape, place, label.1, label.0);
             }
         });
-        let after = self.labels_of(found);
+        let after = self.labels_for_steps(found);
         for (at, slot) in self.links_of(found) {
             self.with_kept(at, slot, |kind, kept| match kept {
                 Kept::Rows(history) => {
@@ -321,12 +322,21 @@ impl Store {
                 }
                 Kept::Steps(steps) => {
                     if let Some(step) = kind.step() {
-                        steps.relabel(step, found.row.time(), &before, &after);
+                        steps.relabel(step, (found.row.time(), key), &before, &after);
                     }
                 }
             });
         }
         relabelled
+    }
+
+    /// All labels of an event, if the schema has entities that are kept in steps and so need them.
+    fn labels_for_steps(&self, found: &Found) -> Vec<Verdict> {
+        if self.kinds.iter().any(|kind| kind.step().is_some()) {
+            self.labels_of(found)
+        } else {
+            Vec::new()
+        }
     }
 
     /// All labels of an event, in the order in which they became known.

@@ -24,6 +24,7 @@ use crate::kept::Kept;
 use crate::ledger::Ledger;
 use crate::plan::{Group, ReadPlan};
 use crate::read::{self, Scene};
+use crate::slots::SlotId;
 use kind::EntityKind;
 pub use outcome::{Applied, Labelled, Limits, Origin, Reading, StoreSize};
 
@@ -153,6 +154,13 @@ impl Store {
             events_cut_off: self.counts.cut_off.load(Ordering::Relaxed),
             entities_pushed_out: self.counts.pushed_out.load(Ordering::Relaxed),
         }
+    }
+
+    /// Bytes that the events of one kind of entity take; `None` if the schema has no such kind. Visits all of them.
+    pub fn size_of(&self, entity: &str) -> Option<usize> {
+        let kind = self.kinds.iter().find(|kind| kind.entity.name == entity)?;
+        let slots = (0..kind.slots.end()).filter_map(|at| kind.slots.read_at(SlotId(at)));
+        Some(slots.map(|tenant| tenant.kept.bytes()).sum())
     }
 
     /// Bytes of memory, as far as they grow with what is held.
