@@ -65,10 +65,7 @@ fn an_event_that_comes_again_changes_nothing_and_one_that_contradicts_is_told() 
             amount_minor: 999,
             ..event.clone()
         },
-        Event {
-            card: 7,
-            ..event.clone()
-        },
+        Event { card: 7, ..event },
     ];
     for other in contradictions {
         assert_eq!(asked.log(&other, true), Applied::Conflicting, "{other:?}");
@@ -299,7 +296,7 @@ fn what_the_log_says_of_a_scored_event_replaces_what_the_request_said() {
         amount_minor: 450,
         at: 11,
         merchant: 2,
-        ..scored.clone()
+        ..scored
     };
     assert_eq!(asked.log(&settled, true), Applied::Corrected);
     let later = Event {
@@ -349,7 +346,8 @@ fn at_the_cap_the_oldest_events_go_and_only_windows_that_miss_them_say_so() {
     let (cells, reading) = asked.read_noting(&now);
     let kept = cells[0].as_number().unwrap();
     assert!(reading.cut_off && (128.0..=257.0).contains(&kept), "{kept}");
-    assert_eq!(asked.store.size().events_cut_off, 501 - kept as usize);
+    let cut_off = f64::from(u32::try_from(asked.store.size().events_cut_off).unwrap());
+    assert_eq!(cut_off, 501.0 - kept);
     asked.ask(&["card.last(\"100s\").count()".to_owned()]);
     let (cells, reading) = asked.read_noting(&now);
     assert_eq!(

@@ -5,6 +5,8 @@
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
     clippy::unwrap_used,
+    clippy::panic,
+    clippy::explicit_write,
     reason = "a test that cannot go on should stop; its numbers are small and exact"
 )]
 

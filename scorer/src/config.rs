@@ -278,33 +278,7 @@ impl Config {
             count(self.model.queue_rows_max),
             1..=65_536,
         );
-        range(
-            "features.stale_after_s",
-            self.features.stale_after_s,
-            1..=86_400,
-        );
-        range(
-            "features.in_flight_expires_s",
-            self.features.in_flight_expires_s,
-            1..=86_400,
-        );
-        range(
-            "features.evict_every_s",
-            self.features.evict_every_s,
-            1..=86_400,
-        );
-        range(
-            "features.events_per_entity_max",
-            count(self.features.events_per_entity_max),
-            256..=100_000_000,
-        );
-        if self.features.memory_mib_max != 0 {
-            range(
-                "features.memory_mib_max",
-                self.features.memory_mib_max,
-                64..=1 << 24,
-            );
-        }
+        self.features.ranges(&mut range);
         range("grpc.drain_ms", self.grpc.drain_ms, 0..=600_000);
         let partitions = u64::try_from(self.kafka.embedded_partitions).unwrap_or(0);
         range("kafka.embedded_partitions", partitions, 1..=1000);
@@ -332,6 +306,27 @@ impl Config {
             Ok(())
         } else {
             Err(ConfigError::Values(wrong.join("\n")))
+        }
+    }
+}
+
+impl FeaturesConfig {
+    /// Holds each value against the range it may have.
+    fn ranges(&self, range: &mut impl FnMut(&str, u64, RangeInclusive<u64>)) {
+        range("features.stale_after_s", self.stale_after_s, 1..=86_400);
+        range(
+            "features.in_flight_expires_s",
+            self.in_flight_expires_s,
+            1..=86_400,
+        );
+        range("features.evict_every_s", self.evict_every_s, 1..=86_400);
+        range(
+            "features.events_per_entity_max",
+            u64::try_from(self.events_per_entity_max).unwrap_or(u64::MAX),
+            256..=100_000_000,
+        );
+        if self.memory_mib_max != 0 {
+            range("features.memory_mib_max", self.memory_mib_max, 64..=1 << 24);
         }
     }
 }

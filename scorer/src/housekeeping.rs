@@ -33,15 +33,15 @@ pub(crate) async fn keep(store: Arc<Store>, metrics: Metrics, config: FeaturesCo
 fn visit(store: &Store, metrics: &Metrics, evict: bool, known: StoreSize) -> StoreSize {
     let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
     let expired = store.expire_in_flight(clock::steady_time());
-    metrics.in_flight_expired.inc_by(count(expired));
+    metrics.store.in_flight_expired.inc_by(count(expired));
     if evict {
-        metrics.events_evicted.inc_by(count(store.evict()));
+        metrics.store.events_evicted.inc_by(count(store.evict()));
     }
     let size = store.size();
     let cut_off = size.events_cut_off - known.events_cut_off;
-    metrics.events_cut_off.inc_by(count(cut_off));
+    metrics.store.events_cut_off.inc_by(count(cut_off));
     let pushed_out = size.entities_pushed_out - known.entities_pushed_out;
-    metrics.entities_pushed_out.inc_by(count(pushed_out));
+    metrics.store.entities_pushed_out.inc_by(count(pushed_out));
     if pushed_out > 0 {
         tracing::warn!(
             pushed_out,
@@ -50,10 +50,10 @@ fn visit(store: &Store, metrics: &Metrics, evict: bool, known: StoreSize) -> Sto
         );
     }
     let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
-    metrics.store_entities.set(gauge(size.entities));
-    metrics.store_transactions.set(gauge(size.transactions));
-    metrics.store_in_flight.set(gauge(size.in_flight));
-    metrics.store_pending_labels.set(gauge(size.pending_labels));
-    metrics.store_bytes.set(gauge(size.bytes));
+    metrics.store.entities.set(gauge(size.entities));
+    metrics.store.transactions.set(gauge(size.transactions));
+    metrics.store.in_flight.set(gauge(size.in_flight));
+    metrics.store.pending_labels.set(gauge(size.pending_labels));
+    metrics.store.bytes.set(gauge(size.bytes));
     size
 }

@@ -7,6 +7,7 @@ use prometheus::{
     Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
     TextEncoder,
 };
+use tollgate_features::Limits;
 
 /// Upper bounds of latency buckets in seconds: 50 µs to 100 ms, the contract's limit among them.
 const LATENCY_BUCKETS: [f64; 12] = [
@@ -28,19 +29,25 @@ pub(crate) struct Metrics {
     pub(crate) ingest_records: IntCounterVec,
     pub(crate) ingest_results: IntCounterVec,
     pub(crate) ingest_behind_seconds: IntGauge,
+    pub(crate) store: StoreMetrics,
+    pub(crate) audit_records: IntCounterVec,
+    pub(crate) challenger_runs: IntCounterVec,
+    pub(crate) ready: IntGauge,
+}
+
+/// How much is kept of cards, merchants and the like, and what was let go.
+#[derive(Debug, Clone)]
+pub(crate) struct StoreMetrics {
     pub(crate) in_flight_expired: IntCounter,
     pub(crate) events_evicted: IntCounter,
     pub(crate) events_cut_off: IntCounter,
     pub(crate) entities_pushed_out: IntCounter,
-    pub(crate) store_entities: IntGauge,
-    pub(crate) store_transactions: IntGauge,
-    pub(crate) store_in_flight: IntGauge,
-    pub(crate) store_pending_labels: IntGauge,
-    pub(crate) store_bytes: IntGauge,
-    pub(crate) store_bytes_max: IntGauge,
-    pub(crate) audit_records: IntCounterVec,
-    pub(crate) challenger_runs: IntCounterVec,
-    pub(crate) ready: IntGauge,
+    pub(crate) entities: IntGauge,
+    pub(crate) transactions: IntGauge,
+    pub(crate) in_flight: IntGauge,
+    pub(crate) pending_labels: IntGauge,
+    pub(crate) bytes: IntGauge,
+    pub(crate) bytes_max: IntGauge,
 }
 
 impl Metrics {
@@ -85,32 +92,7 @@ impl Metrics {
                 "ingest_behind_seconds",
                 "Age of the last record applied, 0 if caught up.",
             )?,
-            in_flight_expired: make.counter(
-                "in_flight_expired",
-                "Scored transactions whose echo never came.",
-            )?,
-            events_evicted: make.counter("events_evicted", "Events let go after retention.")?,
-            events_cut_off: make.counter(
-                "events_cut_off",
-                "Events let go because their entity had more than may be kept.",
-            )?,
-            entities_pushed_out: make.counter(
-                "entities_pushed_out",
-                "Entities let go because memory was short.",
-            )?,
-            store_entities: make.gauge("store_entities", "Entities with retained events.")?,
-            store_transactions: make.gauge("store_transactions", "Transactions retained.")?,
-            store_in_flight: make.gauge(
-                "store_in_flight",
-                "Scored transactions whose echo is awaited, and confirmed ones not yet forgotten.",
-            )?,
-            store_pending_labels: make.gauge(
-                "store_pending_labels",
-                "Labels that wait for their transaction.",
-            )?,
-            store_bytes: make.gauge("store_bytes", "Bytes of memory that histories take.")?,
-            store_bytes_max: make
-                .gauge("store_bytes_max", "Bytes beyond which entities are let go.")?,
+            store: StoreMetrics::new(&make)?,
             audit_records: make.counters(
                 "audit_records",
                 "Decision records by what became of them.",
@@ -135,6 +117,43 @@ impl Metrics {
         // Writing into a vector cannot fail; a family without samples is skipped by the encoder.
         let _ = TextEncoder::new().encode(&self.registry.gather(), &mut text);
         String::from_utf8(text).unwrap_or_default()
+    }
+}
+
+impl StoreMetrics {
+    pub(crate) fn note_limit(&self, limits: Limits) {
+        self.bytes_max
+            .set(i64::try_from(limits.bytes_max).unwrap_or(i64::MAX));
+    }
+
+    fn new(make: &Maker) -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            in_flight_expired: make.counter(
+                "in_flight_expired",
+                "Scored transactions whose echo never came.",
+            )?,
+            events_evicted: make.counter("events_evicted", "Events let go after retention.")?,
+            events_cut_off: make.counter(
+                "events_cut_off",
+                "Events let go because their entity had more than may be kept.",
+            )?,
+            entities_pushed_out: make.counter(
+                "entities_pushed_out",
+                "Entities let go because memory was short.",
+            )?,
+            entities: make.gauge("store_entities", "Entities with retained events.")?,
+            transactions: make.gauge("store_transactions", "Transactions retained.")?,
+            in_flight: make.gauge(
+                "store_in_flight",
+                "Scored transactions whose echo is awaited, and confirmed ones not yet forgotten.",
+            )?,
+            pending_labels: make.gauge(
+                "store_pending_labels",
+                "Labels that wait for their transaction.",
+            )?,
+            bytes: make.gauge("store_bytes", "Bytes of memory that histories take.")?,
+            bytes_max: make.gauge("store_bytes_max", "Bytes beyond which entities are let go.")?,
+        })
     }
 }
 

@@ -85,9 +85,7 @@ impl Service {
             .map_or(config.kafka.bootstrap.as_str(), EmbeddedBroker::bootstrap);
         let schema = Arc::clone(&policy.logic().schema);
         let limits = memory::limits(&config.features);
-        metrics
-            .store_bytes_max
-            .set(i64::try_from(limits.bytes_max).unwrap_or(i64::MAX));
+        metrics.store.note_limit(limits);
         let store = Arc::new(Store::with_limits(schema, limits));
         let policy = Arc::new(ArcSwap::from_pointee(policy));
         let ingest_state = Arc::new(IngestState::default());
@@ -124,11 +122,10 @@ impl Service {
         let admin = admin.map_err(|error| StartError::Admin { address, error })?;
         let housekeeping =
             tokio::spawn(housekeeping::keep(store, metrics.clone(), config.features));
-        let kafka = bootstrap.to_owned();
         let addresses = Addresses {
             grpc: grpc.address(),
             admin: admin.address(),
-            kafka,
+            kafka: bootstrap.to_owned(),
         };
         let grpc_drain = Duration::from_millis(config.grpc.drain_ms);
         Ok(Self {

@@ -38,7 +38,7 @@ impl Store {
         let mut gone = Gone::new();
         let mut shard = self.ledger.lock(record.key());
         let applied = match self.find(&shard, record.key(), Some(at)) {
-            Some(found) => self.apply_again(&mut shard, found, record, origin, &mut gone),
+            Some(found) => self.apply_again(&mut shard, &found, record, origin, &mut gone),
             None => {
                 self.insert(&mut shard, record, origin, &mut gone);
                 if at < watermark {
@@ -209,19 +209,19 @@ impl Store {
     fn apply_again(
         &self,
         shard: &mut Shard,
-        found: Found,
+        found: &Found,
         record: &Record<'_>,
         origin: Origin,
         gone: &mut Gone,
     ) -> Applied {
-        let is_same = self.is_same(&found, record);
+        let is_same = self.is_same(found, record);
         match origin {
             Origin::Log { authorized } if found.row.flags.has(Flags::IN_FLIGHT) => {
-                if is_same && self.confirm_rows(&found, authorized) {
+                if is_same && self.confirm_rows(found, authorized) {
                     return Applied::Confirmed;
                 }
-                let labels = self.labels_of(&found);
-                self.remove_rows(shard, &found);
+                let labels = self.labels_of(found);
+                self.remove_rows(shard, found);
                 self.insert(shard, record, origin, gone);
                 for label in labels {
                     let found = self.find(shard, record.key(), Some(record.event_time()));

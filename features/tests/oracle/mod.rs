@@ -198,7 +198,7 @@ fn before<'s, 'k>(window: &'s [Seen<'k>]) -> impl Iterator<Item = &'s Seen<'k>> 
 fn sum(values: &[f64]) -> f64 {
     let millionths = |value: &f64| {
         let whole = (value * 1e6).round();
-        (whole.abs() < 9e15 && whole / 1e6 == *value).then_some(whole as i128)
+        (whole.abs() < 9e15 && (whole / 1e6).to_bits() == value.to_bits()).then_some(whole as i128)
     };
     match values.iter().map(millionths).sum::<Option<i128>>() {
         Some(whole) => whole as f64 / 1e6,

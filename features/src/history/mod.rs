@@ -5,13 +5,17 @@
 //! window cost two differences and the rows at its edges ([`Totals`]). A late event finds its place, in a closed
 //! block too.
 
+mod labelling;
+mod letting_go;
+
 use std::collections::VecDeque;
 
 use tollgate_types::{EventTime, TransactionKey};
 
 use crate::block::{Block, Flags, ROWS_MAX, Row, Shape};
-use crate::label::{EarlierLabels, Verdict};
+use crate::label::EarlierLabels;
 use crate::totals::Totals;
+pub(crate) use labelling::Relabelled;
 
 #[derive(Debug, Default)]
 pub(crate) struct History {
@@ -209,15 +213,6 @@ impl History {
         self.before(self.up_to(shape, time)) - self.before(before)
     }
 
-    /// All labels of a row, in the order in which they became known.
-    pub(crate) fn labels_of(&self, shape: &Shape, place: Place) -> Vec<Verdict> {
-        let key = self.block(place.block).key(shape, place.row);
-        let earlier = self.older.iter().flat_map(|older| older.labels.of(key));
-        let mut labels: Vec<Verdict> = earlier.chain(self.last_label(shape, place)).collect();
-        labels.sort_unstable();
-        labels
-    }
-
     fn previous(&self, place: Place) -> Option<Place> {
         if let Some(row) = place.row.checked_sub(1) {
             return Some(Place { row, ..place });
@@ -342,188 +337,6 @@ impl History {
         });
     }
 
-    /// Attaches a label to a row.
-    pub(crate) fn label(
-        &mut self,
-        shape: &Shape,
-        place: Place,
-        fraud: bool,
-        known_at: EventTime,
-    ) -> Relabelled {
-        let block = self.block(place.block);
-        let key = block.key(shape, place.row);
-        let flags = block.flags_of(shape, place.row);
-        let Some(last) = self.last_label(shape, place) else {
-            self.set_label(shape, place, flags, (known_at, fraud));
-            return Relabelled::First;
-        };
-        let older = self.older.get_or_insert_default();
-        let Some((newest, changed)) = older.labels.add(key, last, (known_at, fraud)) else {
-            return Relabelled::Again;
-        };
-        let earlier = older.labels.has(key);
-        self.set_label(shape, place, flags.with(Flags::RELABELLED, earlier), newest);
-        if changed {
-            Relabelled::Changed
-        } else {
-            Relabelled::Again
-        }
-    }
-
-    fn last_label(&self, shape: &Shape, place: Place) -> Option<Verdict> {
-        let block = self.block(place.block);
-        let known_at = block.view(shape, Shape::KNOWN_AT).get(place.row)?;
-        let fraud = block.flags_of(shape, place.row).has(Flags::FRAUD);
-        Some((EventTime::from_micros(known_at.cast_signed()), fraud))
-    }
-
-    fn set_label(
-        &mut self,
-        shape: &Shape,
-        place: Place,
-        flags: Flags,
-        (known_at, fraud): (EventTime, bool),
-    ) {
-        self.change(shape, place.block, |block| {
-            block.set(
-                shape,
-                place.row,
-                Shape::KNOWN_AT,
-                Some(known_at.micros().cast_unsigned()),
-            );
-            block.set_flags(shape, place.row, flags.with(Flags::FRAUD, fraud));
-        });
-    }
-
-    /// Labels of rows that were labelled more than once, but for the last of each.
-    pub(crate) fn earlier_labels(&self) -> Option<&EarlierLabels> {
-        self.older.as_ref().map(|older| &older.labels)
-    }
-
-    /// Takes a row out.
-    pub(crate) fn remove(&mut self, shape: &Shape, place: Place) {
-        let key = self.block(place.block).key(shape, place.row);
-        self.forget_labels(key);
-        self.change(shape, place.block, |block| {
-            block.remove(shape, place.row..place.row + 1)
-        });
-        let emptied = self.older.as_mut().filter(|older| {
-            older
-                .closed
-                .get(place.block)
-                .is_some_and(|closed| closed.block.rows() == 0)
-        });
-        if let Some(older) = emptied
-            && let Some(gone) = older.closed.remove(place.block)
-        {
-            older.bytes -= Closed::bytes_of(&gone.block, &gone.before);
-        } else if place.row == 0
-            && let Some(closed) = self
-                .closed_mut()
-                .and_then(|closed| closed.get_mut(place.block))
-        {
-            closed.first = closed.block.time(shape, 0);
-        }
-    }
-
-    /// Lets go of rows at or before `horizon`, telling their keys; whole blocks at once, and the rows at the beginning
-    /// of a block once they are worth moving the others for.
-    pub(crate) fn evict(
-        &mut self,
-        shape: &Shape,
-        horizon: EventTime,
-        mut gone: impl FnMut(TransactionKey),
-    ) {
-        while self.closed().is_some_and(|closed| {
-            closed.front().is_some_and(|oldest| {
-                oldest.first <= horizon && oldest.block.up_to(shape, horizon) == oldest.block.rows()
-            })
-        }) {
-            self.drop_oldest(shape, &mut gone);
-        }
-        if self.blocks() > 1 {
-            return;
-        }
-        if self.open.rows() == 0 || self.open.time(shape, 0) > horizon {
-            return;
-        }
-        let old = self.open.up_to(shape, horizon);
-        if old > 0 && (old * 4 >= self.open.rows() || old >= ROWS_MAX / 4) {
-            self.tell(shape, 0, old, &mut gone);
-            self.open.remove(shape, 0..old);
-            if self.open.rows() == 0 {
-                self.open = Block::default();
-            }
-        }
-    }
-
-    /// Lets go of the oldest rows, a block at a time, until at most `rows_max` are left or one block is, and remembers
-    /// up to when they reached.
-    pub(crate) fn cut_off(
-        &mut self,
-        shape: &Shape,
-        rows_max: usize,
-        mut gone: impl FnMut(TransactionKey),
-    ) -> usize {
-        let mut cut = 0;
-        while self.rows() > rows_max && self.blocks() > 1 {
-            let oldest = self.block(0);
-            let newest_gone = oldest.time(shape, oldest.rows() - 1);
-            cut += oldest.rows();
-            self.drop_oldest(shape, &mut gone);
-            if let Some(older) = self.older.as_mut() {
-                older.cut_off = older.cut_off.max(newest_gone);
-            }
-        }
-        cut
-    }
-
-    /// Up to when rows were let go because there were too many.
-    pub(crate) fn is_cut_off_at(&self, from: EventTime) -> bool {
-        self.older
-            .as_ref()
-            .is_some_and(|older| from < older.cut_off)
-    }
-
-    /// Every key, oldest first.
-    pub(crate) fn for_each_key(&self, shape: &Shape, mut with: impl FnMut(TransactionKey)) {
-        for block in 0..self.blocks() {
-            self.tell(shape, block, self.block(block).rows(), &mut with);
-        }
-    }
-
-    fn tell(
-        &self,
-        shape: &Shape,
-        block: usize,
-        rows: usize,
-        with: &mut impl FnMut(TransactionKey),
-    ) {
-        (0..rows).for_each(|row| with(self.block(block).key(shape, row)));
-    }
-
-    fn drop_oldest(&mut self, shape: &Shape, gone: &mut impl FnMut(TransactionKey)) {
-        self.tell(shape, 0, self.block(0).rows(), gone);
-        let Some(older) = self.older.as_mut() else {
-            return;
-        };
-        let Some(oldest) = older.closed.pop_front() else {
-            return;
-        };
-        older.bytes -= Closed::bytes_of(&oldest.block, &oldest.before);
-        if !older.labels.is_empty() {
-            for row in 0..oldest.block.rows() {
-                older.labels.forget(oldest.block.key(shape, row));
-            }
-        }
-    }
-
-    fn forget_labels(&mut self, key: TransactionKey) {
-        if let Some(older) = self.older.as_mut() {
-            older.labels.forget(key);
-        }
-    }
-
     fn closed(&self) -> Option<&VecDeque<Closed>> {
         self.older.as_ref().map(|older| &older.closed)
     }
@@ -537,14 +350,4 @@ impl Closed {
     fn bytes_of(block: &Block, before: &Totals) -> usize {
         size_of::<Self>() + block.bytes() + before.bytes()
     }
-}
-
-/// What a label did to a row.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Relabelled {
-    First,
-    /// It was known already, or says what another said.
-    Again,
-    /// It says otherwise than the labels before it.
-    Changed,
 }
