@@ -28,6 +28,9 @@ const HISTORIES: u32 = 10_000;
 /// Of those with several blocks.
 const LONG_HISTORIES: u32 = 300;
 
+/// Events in flight lie behind all that tie with them and have come through the log.
+const IN_FLIGHT: usize = 1_000_000;
+
 /// Fixes what is random, to repeat a run.
 const SEED: &str = "TOLLGATE_SEED";
 
@@ -167,7 +170,11 @@ fn play(asked: &Asked, history: &mut [Arrival]) -> Vec<Known> {
             event: event.clone(),
             declined: has_result.then_some(!authorized),
             labels: Known::in_order(labels),
-            sequence,
+            sequence: if has_result {
+                sequence
+            } else {
+                sequence + IN_FLIGHT
+            },
             key: TransactionKey::of(&TransactionId::parse(&event.id).unwrap()).bits(),
         });
         labels_when(false);

@@ -56,14 +56,15 @@ impl Rates {
         self.base
     }
 
-    /// In major units of the base currency; `None` where no rate is known.
+    /// In major units of the base currency; `None` where no rate is known. What was converted is rounded to a millionth,
+    /// far below any minor unit, so that amounts are decimals and add up exactly.
     pub fn to_base(&self, money: Money) -> Option<f64> {
         if money.currency == self.base {
             return Some(money.major());
         }
         self.per_unit
             .get(&money.currency)
-            .map(|rate| money.major() * rate)
+            .map(|rate| (money.major() * rate * 1e6).round() / 1e6)
     }
 }
 
@@ -94,6 +95,8 @@ mod tests {
         assert_eq!(rates.to_base(money(1000, "EUR")), Some(12.5));
         assert_eq!(rates.to_base(money(1000, "USD")), Some(10.0));
         assert_eq!(rates.to_base(money(1000, "JPY")), None);
+        let odd = Rates::new(usd, BTreeMap::from([(eur, 1.083_721_9)])).unwrap();
+        assert_eq!(odd.to_base(money(333, "EUR")), Some(3.608_794));
         assert!(Rates::new(usd, BTreeMap::from([(usd, 1.0)])).is_err());
         assert!(Rates::new(usd, BTreeMap::from([(eur, 0.0)])).is_err());
     }

@@ -54,11 +54,21 @@ pub(crate) struct Place {
 /// In which order rows lie that tie in event time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Ties {
-    /// As they arrived: for entities whose events all come through one partition of the log.
+    /// As the log brought them, and behind those, as they were scored, the ones in flight, whose place in the log is still
+    /// to come: for entities whose events all come through one partition.
     ByArrival,
     /// By transaction key: for entities whose events come through several, whose interleaving may differ when the
     /// log is read again.
     ByKey,
+}
+
+/// What a row is found by, and what else its place depends on if it is not there.
+#[derive(Clone, Copy)]
+struct Sought {
+    time: EventTime,
+    key: TransactionKey,
+    ties: Ties,
+    in_flight: bool,
 }
 
 impl Default for Older {
@@ -159,7 +169,13 @@ impl History {
         key: TransactionKey,
         ties: Ties,
     ) -> Place {
-        match self.seek(shape, time, key, ties) {
+        let event = Sought {
+            time,
+            key,
+            ties,
+            in_flight: true,
+        };
+        match self.seek(shape, event) {
             Ok(place) | Err(place) => place,
         }
     }
@@ -171,7 +187,17 @@ impl History {
         time: EventTime,
         key: TransactionKey,
     ) -> Option<Place> {
-        self.seek(shape, time, key, Ties::ByArrival).ok()
+        let ties = Ties::ByArrival;
+        self.seek(
+            shape,
+            Sought {
+                time,
+                key,
+                ties,
+                in_flight: true,
+            },
+        )
+        .ok()
     }
 
     /// Where an event is, by its key alone: looks at every key, newest block first.
@@ -183,24 +209,26 @@ impl History {
     }
 
     /// The event's place, or as an error the gap where it would go.
-    fn seek(
-        &self,
-        shape: &Shape,
-        time: EventTime,
-        key: TransactionKey,
-        ties: Ties,
-    ) -> Result<Place, Place> {
-        let mut gap = self.up_to(shape, time);
+    fn seek(&self, shape: &Shape, event: Sought) -> Result<Place, Place> {
+        let mut gap = self.up_to(shape, event.time);
         let mut place = gap;
         while let Some(before) = self.previous(place)
-            && self.block(before.block).time(shape, before.row) == time
+            && let block = self.block(before.block)
+            && block.time(shape, before.row) == event.time
         {
-            let other = self.block(before.block).key(shape, before.row);
-            if other == key {
+            let other = block.key(shape, before.row);
+            if other == event.key {
                 return Ok(before);
             }
             place = before;
-            if ties == Ties::ByKey && other > key {
+            let is_behind = match event.ties {
+                Ties::ByKey => other > event.key,
+                Ties::ByArrival => {
+                    let flags = block.flags_of(shape, before.row);
+                    !event.in_flight && flags.has(Flags::IN_FLIGHT)
+                }
+            };
+            if is_behind {
                 gap = before;
             }
         }
@@ -228,7 +256,13 @@ impl History {
 
     /// Inserts a row at its place; false if it is here already.
     pub(crate) fn insert(&mut self, shape: &Shape, row: &Row, ties: Ties) -> bool {
-        let Err(gap) = self.seek(shape, row.time(), row.key, ties) else {
+        let event = Sought {
+            time: row.time(),
+            key: row.key,
+            ties,
+            in_flight: row.flags.has(Flags::IN_FLIGHT),
+        };
+        let Err(gap) = self.seek(shape, event) else {
             return false;
         };
         let place = self.make_room(shape, gap, row.time());
