@@ -1,0 +1,298 @@
+//! Computes the table: applies a history to a store as serving does, and reads every row at its own place.
+//!
+//! Within a segment (see [`super::segments`]) all rows are applied first and read afterwards, each by all
+//! threads: a read is as of the row's own place among the events, so what comes after it in time does not count,
+//! whether it was applied already or not. What may not be done so is done row by row.
+
+use std::ops::Range;
+
+use tollgate_expr::Frame;
+use tollgate_features::{Applied, Origin, ReadPlan, Store};
+use tollgate_rules::Logic;
+use tollgate_types::{EventTime, Label, Record, Schema, Span};
+
+use super::bad_rows::{BadRow, BadRows};
+use super::columns::Columns;
+use super::history::{Chunk, Event, History};
+use super::outcomes::{self, Outcomes};
+use super::parallel::{blocks, in_order};
+use super::row::Row;
+use super::segments::{Segment, blocks_of, segments};
+use super::table::{Block, Forms};
+use crate::clock;
+use crate::convert;
+use crate::policy::feature_number;
+
+/// Segments with fewer rows are not worth the start of threads.
+const SEGMENT_ROWS_MIN: usize = 128;
+
+/// The store is cleared of old events every time event time has moved by this part of the longest retention: it
+/// visits everything, and holds at most so much more than it must.
+const EVICTIONS_PER_RETENTION: i64 = 8;
+
+pub(super) struct Engine<'e> {
+    logic: &'e Logic,
+    history: &'e History,
+    /// None for JSON lines.
+    columns: Option<&'e Columns>,
+    store: Store,
+    plan: ReadPlan,
+    outcomes: Outcomes,
+    forms: Forms,
+    threads: usize,
+    segment_rows_min: usize,
+    latest: EventTime,
+    evicted_at: EventTime,
+    found: Found,
+}
+
+/// What was unusual about the rows.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(super) struct Found {
+    pub(super) rows: u64,
+    /// Rows earlier than one before them.
+    pub(super) out_of_order: u64,
+    /// Rows whose transaction id was there before.
+    pub(super) repeated: u64,
+    /// Rows older than everything that is retained.
+    pub(super) too_old: u64,
+}
+
+/// A part of the history, understood.
+#[derive(Default)]
+pub(super) struct Part {
+    rows: Vec<Row>,
+    /// Labels on lines of their own, with the number of rows before them.
+    labels: Vec<(usize, Label)>,
+}
+
+/// Whether an entity's events are merged as they are applied, so that a row must be read before the next one is
+/// applied.
+fn needs_row_by_row(_schema: &Schema) -> bool {
+    false
+}
+
+impl<'e> Engine<'e> {
+    pub(super) fn new(
+        logic: &'e Logic,
+        history: &'e History,
+        columns: Option<&'e Columns>,
+        outcomes: Outcomes,
+        forms: Forms,
+        threads: usize,
+    ) -> Self {
+        let segment_rows_min = if needs_row_by_row(&logic.schema) {
+            usize::MAX
+        } else {
+            SEGMENT_ROWS_MIN
+        };
+        Self {
+            logic,
+            history,
+            columns,
+            store: Store::new(std::sync::Arc::clone(&logic.schema)),
+            plan: ReadPlan::new(&logic.schema, &logic.layout),
+            outcomes,
+            forms,
+            threads,
+            segment_rows_min,
+            latest: EventTime::MIN,
+            evicted_at: EventTime::MIN,
+            found: Found::default(),
+        }
+    }
+
+    pub(super) const fn found(&self) -> Found {
+        self.found
+    }
+
+    /// Applies the next part of the history, and returns its rows of the table.
+    pub(super) fn chunk(&mut self, chunk: &Chunk, bad: &mut BadRows) -> anyhow::Result<Vec<Block>> {
+        let part = self.understand(chunk, bad)?;
+        if let Some(columns) = self.columns
+            && self.outcomes.needs_end(&part.rows)
+        {
+            self.outcomes
+                .ends_at(outcomes::find_end(self.history, columns)?);
+        }
+        self.part(&part)
+    }
+
+    /// Reads every row, on all threads. Bad ones are noted in the order of the file.
+    fn understand(&self, chunk: &Chunk, bad: &mut BadRows) -> anyhow::Result<Part> {
+        let now = clock::wall_time();
+        let parts = in_order(self.threads, &blocks(chunk.len()), |block| {
+            let rows = block.map(|row| {
+                self.event(chunk, row, now).map_err(|problem| BadRow {
+                    place: chunk.place(row),
+                    problem,
+                })
+            });
+            rows.collect::<Vec<_>>()
+        });
+        let mut part = Part::default();
+        part.rows.reserve(chunk.len());
+        for event in parts.into_iter().flatten() {
+            match event {
+                Ok(Event::Row(row)) => part.rows.push(row),
+                Ok(Event::Label(label)) => part.labels.push((part.rows.len(), label)),
+                Err(row) => bad.note(&self.history.place(row.place), &row.problem)?,
+            }
+        }
+        Ok(part)
+    }
+
+    fn event(&self, chunk: &Chunk, at: usize, now: EventTime) -> Result<Event, String> {
+        if let Some(problem) = chunk.problem(at) {
+            return Err(problem.to_owned());
+        }
+        let event = match (chunk, self.columns) {
+            (Chunk::Lines(lines), _) => {
+                let event = lines.event(at, &self.logic.schema, now);
+                event.map_err(|error| format!("{error:#}"))?
+            }
+            (_, Some(columns)) => {
+                let cell = |column| chunk.cell(at, column);
+                let row = Row::read(columns, cell, self.logic, now);
+                Event::Row(row.map_err(|error| error.to_string())?)
+            }
+            (_, None) => return Err("has no columns".to_owned()),
+        };
+        if let Event::Row(row) = &event
+            && !row.transaction.attributes.is_empty()
+        {
+            // Laid out only to see whether it can be: later on, a row can no longer be left out.
+            convert::record(&row.transaction, self.logic).map_err(|error| error.to_string())?;
+        }
+        Ok(event)
+    }
+
+    fn part(&mut self, part: &Part) -> anyhow::Result<Vec<Block>> {
+        let laid_out = in_order(self.threads, &blocks(part.rows.len()), |block| {
+            let records = part.rows[block].iter();
+            records
+                .map(|row| convert::record(&row.transaction, self.logic))
+                .collect::<Result<Vec<_>, _>>()
+        });
+        let mut records = Vec::with_capacity(part.rows.len());
+        for block in laid_out {
+            records.extend(block?);
+        }
+        let mut table = Vec::new();
+        for segment in segments(&records, &part.labels, &self.outcomes.relabelled) {
+            if segment.rows.len() < self.segment_rows_min {
+                table.push(self.row_by_row(&segment, part, &records));
+            } else {
+                table.extend(self.together(&segment, part, &records));
+            }
+        }
+        self.advance(&records);
+        Ok(table)
+    }
+
+    /// Applies and reads one row after the other, as a service does that has nothing else to do.
+    fn row_by_row(&mut self, segment: &Segment, part: &Part, records: &[Record<'_>]) -> Block {
+        let mut table = Block::new(self.forms, segment.rows.len());
+        let mut labels = part.labels[segment.labels.clone()].iter().peekable();
+        let mut values = Vec::new();
+        for at in segment.rows.clone() {
+            while let Some((_, label)) = labels.next_if(|(before, _)| *before <= at) {
+                self.store.label(label);
+            }
+            let found = self.apply(&part.rows[at], &records[at]);
+            self.found.add(found);
+            self.read(&part.rows[at], &records[at], &mut values, &mut table);
+        }
+        for (_, label) in labels {
+            self.store.label(label);
+        }
+        table
+    }
+
+    /// Applies all rows, then all labels, then reads all rows.
+    fn together(&mut self, segment: &Segment, part: &Part, records: &[Record<'_>]) -> Vec<Block> {
+        let blocks = blocks_of(records, segment.rows.clone());
+        let applied = in_order(self.threads, &blocks, |block| {
+            let mut found = Found::default();
+            for at in block {
+                found.add(self.apply(&part.rows[at], &records[at]));
+            }
+            found
+        });
+        for found in applied {
+            self.found.add(found);
+        }
+        for (_, label) in &part.labels[segment.labels.clone()] {
+            self.store.label(label);
+        }
+        in_order(self.threads, &blocks, |block: Range<usize>| {
+            let mut table = Block::new(self.forms, block.len());
+            let mut values = Vec::new();
+            for at in block {
+                self.read(&part.rows[at], &records[at], &mut values, &mut table);
+            }
+            table
+        })
+    }
+
+    fn apply(&self, row: &Row, record: &Record<'_>) -> Found {
+        let authorized = row.authorized;
+        let applied = self.store.apply(record, Origin::Log { authorized });
+        if let Some(label) = &row.label {
+            self.store.label(label);
+        }
+        Found {
+            rows: 1,
+            repeated: u64::from(matches!(applied, Applied::Duplicate)),
+            too_old: u64::from(matches!(applied, Applied::TooOld)),
+            ..Found::default()
+        }
+    }
+
+    /// Reads what a decision would have read, and adds it to the table.
+    fn read(
+        &self,
+        row: &Row,
+        record: &Record<'_>,
+        values: &mut Vec<Option<f64>>,
+        table: &mut Block,
+    ) {
+        let layout = &self.logic.layout;
+        let mut frame = Frame::new(layout, record);
+        self.logic.fill_lookups(record, &mut frame);
+        self.store.read(&self.plan, record, &mut frame);
+        frame.evaluate_features(layout);
+        values.clear();
+        values.extend(
+            layout
+                .features
+                .iter()
+                .map(|feature| feature_number(feature.kind, frame.cell(feature.slot))),
+        );
+        table.push(&row.transaction, values, self.outcomes.of(row));
+    }
+
+    /// Moves the watermark to the latest event, and lets go of what no later row can reach.
+    fn advance(&mut self, records: &[Record<'_>]) {
+        for record in records {
+            self.found.out_of_order += u64::from(record.event_time() < self.latest);
+            self.latest = self.latest.max(record.event_time());
+        }
+        self.store.advance_watermark(self.latest);
+        let retention = self.logic.schema.retention_max();
+        let step = Span::from_micros(retention.micros() / EVICTIONS_PER_RETENTION);
+        if self.latest.since(self.evicted_at) >= step {
+            self.store.evict();
+            self.evicted_at = self.latest;
+        }
+    }
+}
+
+impl Found {
+    fn add(&mut self, other: Self) {
+        self.rows += other.rows;
+        self.out_of_order += other.out_of_order;
+        self.repeated += other.repeated;
+        self.too_old += other.too_old;
+    }
+}

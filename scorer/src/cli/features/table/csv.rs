@@ -1,0 +1,111 @@
+//! A table as CSV, plain or compressed.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+
+use tollgate_types::Transaction;
+
+/// A fast level: higher ones make a table of numbers hardly smaller.
+const ZSTD_LEVEL: i32 = 1;
+
+/// Whole numbers below this are written without a search for the shortest decimal.
+const WHOLE_MAX: f64 = 9e15;
+
+/// Some rows as text.
+#[derive(Default)]
+pub(super) struct CsvText {
+    bytes: Vec<u8>,
+}
+
+impl CsvText {
+    pub(super) fn push(
+        &mut self,
+        transaction: &Transaction,
+        features: &[Option<f64>],
+        fraud: Option<bool>,
+    ) {
+        self.text(transaction.id.as_str());
+        self.bytes.push(b',');
+        self.shown(transaction.event_time);
+        self.bytes.push(b',');
+        self.text(transaction.card_id.as_str());
+        for feature in features {
+            self.bytes.push(b',');
+            if let Some(number) = feature {
+                self.number(*number);
+            }
+        }
+        self.bytes.push(b',');
+        self.bytes.extend(fraud.map(|fraud| b'0' + u8::from(fraud)));
+        self.bytes.push(b'\n');
+    }
+
+    /// A text, in quotes where it needs them (RFC 4180).
+    fn text(&mut self, text: &str) {
+        if !text.contains([',', '"', '\r', '\n']) {
+            self.bytes.extend_from_slice(text.as_bytes());
+            return;
+        }
+        self.bytes.push(b'"');
+        self.bytes
+            .extend_from_slice(text.replace('"', "\"\"").as_bytes());
+        self.bytes.push(b'"');
+    }
+
+    /// The shortest decimal that reads back as the same number.
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "a whole number below 2^53 is the same as an integer"
+    )]
+    fn number(&mut self, number: f64) {
+        if number.fract() == 0.0 && number.abs() < WHOLE_MAX {
+            self.shown(number as i64);
+        } else {
+            self.shown(number);
+        }
+    }
+
+    fn shown(&mut self, value: impl std::fmt::Display) {
+        // Writing to memory does not fail.
+        let _ = write!(self.bytes, "{value}");
+    }
+}
+
+/// A CSV file being written.
+pub(super) enum CsvTable {
+    Plain(BufWriter<File>),
+    Compressed(Box<zstd::Encoder<'static, BufWriter<File>>>),
+}
+
+impl CsvTable {
+    pub(super) fn new(file: File, compressed: bool, names: &[&str]) -> anyhow::Result<Self> {
+        let file = BufWriter::with_capacity(1 << 16, file);
+        let mut table = if compressed {
+            Self::Compressed(Box::new(zstd::Encoder::new(file, ZSTD_LEVEL)?))
+        } else {
+            Self::Plain(file)
+        };
+        let header = names.join(",") + "\n";
+        table.writer().write_all(header.as_bytes())?;
+        Ok(table)
+    }
+
+    fn writer(&mut self) -> &mut dyn Write {
+        match self {
+            Self::Plain(file) => file,
+            Self::Compressed(encoder) => encoder,
+        }
+    }
+
+    pub(super) fn write(&mut self, rows: &CsvText) -> anyhow::Result<()> {
+        Ok(self.writer().write_all(&rows.bytes)?)
+    }
+
+    pub(super) fn finish(self) -> anyhow::Result<()> {
+        let mut file = match self {
+            Self::Plain(file) => file,
+            Self::Compressed(encoder) => encoder.finish()?,
+        };
+        Ok(file.flush()?)
+    }
+}
