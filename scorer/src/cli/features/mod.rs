@@ -265,7 +265,7 @@ fn report(found: &Found, bad: &BadRows) {
         ),
         (
             found.repeated,
-            "repeat a transaction id; only its first row counts",
+            "repeat a transaction that was there before, and are left out",
         ),
         (
             found.too_old,

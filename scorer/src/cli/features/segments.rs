@@ -106,3 +106,128 @@ pub(super) fn blocks_of(records: &[Record<'_>], rows: Range<usize>) -> Vec<Range
     }
     blocks
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use tollgate_types::{
+        CardId, Currency, Money, Rates, SchemaBuilder, Transaction, TransactionId,
+    };
+
+    use super::*;
+
+    fn transaction(id: &str, seconds: i64) -> Transaction {
+        let euro = Currency::parse("EUR").unwrap();
+        Transaction::new(
+            TransactionId::parse(id).unwrap(),
+            EventTime::from_micros(seconds * 1_000_000),
+            CardId::parse("card").unwrap(),
+            Money {
+                amount_minor: 100,
+                currency: euro,
+            },
+            "merchant".to_owned(),
+        )
+    }
+
+    fn label(before: usize, id: &str, seconds: i64) -> (usize, Label) {
+        let label = Label {
+            transaction_id: TransactionId::parse(id).unwrap(),
+            fraud: true,
+            known_at: EventTime::from_micros(seconds * 1_000_000),
+        };
+        (before, label)
+    }
+
+    /// The segments of rows given by id and second, each as its rows and its labels.
+    fn cut(
+        rows: &[(&str, i64)],
+        labels: &[(usize, Label)],
+        relabelled: &[&str],
+    ) -> Vec<(Range<usize>, Range<usize>)> {
+        let schema = SchemaBuilder::default().build();
+        let rates = Rates::new(Currency::parse("EUR").unwrap(), BTreeMap::new()).unwrap();
+        let rows = rows.iter().map(|(id, seconds)| transaction(id, *seconds));
+        let transactions: Vec<Transaction> = rows.collect();
+        let records = transactions
+            .iter()
+            .map(|row| Record::new(row, &schema, &rates).unwrap());
+        let records: Vec<Record<'_>> = records.collect();
+        let relabelled = relabelled
+            .iter()
+            .map(|id| TransactionId::parse(id).unwrap());
+        let relabelled = relabelled.map(|id| TransactionKey::of(&id)).collect();
+        let segments = segments(&records, labels, &relabelled).into_iter();
+        segments
+            .map(|segment| (segment.rows, segment.labels))
+            .collect()
+    }
+
+    #[test]
+    fn rows_in_order_of_time_with_labels_of_the_future_are_one_segment() {
+        let labels = [
+            label(0, "x", 0),
+            label(2, "a", 9),
+            label(3, "b", 3),
+            label(4, "c", 99),
+        ];
+        let rows = [("a", 1), ("b", 2), ("c", 2), ("d", 5)];
+        assert_eq!(cut(&rows, &labels, &[]), [(0..4, 0..4)]);
+        assert_eq!(cut(&[], &labels, &[]), [(0..0, 0..4)]);
+        assert_eq!(cut(&[], &[], &[]), []);
+    }
+
+    #[test]
+    fn an_earlier_row_begins_a_segment() {
+        let rows = [("a", 1), ("b", 5), ("c", 4), ("d", 4), ("e", 9), ("f", 8)];
+        assert_eq!(
+            cut(&rows, &[], &[]),
+            [(0..2, 0..0), (2..5, 0..0), (5..6, 0..0)]
+        );
+    }
+
+    #[test]
+    fn a_transaction_id_again_begins_a_segment() {
+        let rows = [("a", 1), ("b", 2), ("a", 3), ("b", 4)];
+        assert_eq!(cut(&rows, &[], &[]), [(0..2, 0..0), (2..4, 0..0)]);
+    }
+
+    #[test]
+    fn a_label_that_rows_before_it_would_see_begins_a_segment() {
+        let rows = [("a", 1), ("b", 5), ("c", 6)];
+        let labels = [label(1, "a", 2), label(2, "a", 5), label(2, "x", 99)];
+        assert_eq!(cut(&rows, &labels, &[]), [(0..2, 0..1), (2..3, 1..3)]);
+    }
+
+    #[test]
+    fn a_second_label_of_a_transaction_begins_a_segment() {
+        let rows = [("a", 1), ("b", 5), ("c", 6)];
+        let labels = [label(1, "a", 20), label(2, "a", 30)];
+        let expected = [(0..1, 0..0), (1..2, 0..1), (2..3, 1..2)];
+        assert_eq!(cut(&rows, &labels, &["a"]), expected);
+    }
+
+    #[test]
+    fn ties_are_not_split_into_two_blocks() {
+        let schema = SchemaBuilder::default().build();
+        let rates = Rates::new(Currency::parse("EUR").unwrap(), BTreeMap::new()).unwrap();
+        let last = BLOCK_ROWS - 1;
+        let second = |row: usize| {
+            i64::try_from(if row > last && row < last + 5 {
+                last
+            } else {
+                row
+            })
+        };
+        let rows = (0..2 * BLOCK_ROWS).map(|row| transaction("t", second(row).unwrap()));
+        let transactions: Vec<Transaction> = rows.collect();
+        let records = transactions
+            .iter()
+            .map(|row| Record::new(row, &schema, &rates).unwrap());
+        let records: Vec<Record<'_>> = records.collect();
+        let end = BLOCK_ROWS + 4;
+        let blocks = blocks_of(&records, 0..records.len());
+        assert_eq!(blocks, [0..end, end..2 * BLOCK_ROWS]);
+    }
+}

@@ -109,3 +109,40 @@ impl CsvTable {
         Ok(file.flush()?)
     }
 }
+
+#[cfg(test)]
+impl CsvText {
+    pub(super) fn as_str(&self) -> &str {
+        str::from_utf8(&self.bytes).unwrap()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tollgate_types::{CardId, Currency, EventTime, Money, TransactionId};
+
+    use super::*;
+
+    #[test]
+    fn rows_are_written_with_quotes_where_needed_and_shortest_numbers() {
+        let transaction = Transaction::new(
+            TransactionId::parse("a,\"b\"").unwrap(),
+            EventTime::from_micros(1_522_540_831_250_000),
+            CardId::parse("card 1").unwrap(),
+            Money {
+                amount_minor: 1,
+                currency: Currency::parse("EUR").unwrap(),
+            },
+            String::new(),
+        );
+        let mut text = CsvText::default();
+        let features = [Some(0.1 + 0.2), Some(-3.0), None, Some(1e17), Some(1e-7)];
+        text.push(&transaction, &features, Some(true));
+        text.push(&transaction, &[], None);
+        let expected = "\
+\"a,\"\"b\"\"\",2018-04-01T00:00:31.25Z,card 1,0.30000000000000004,-3,,100000000000000000,0.0000001,1
+\"a,\"\"b\"\"\",2018-04-01T00:00:31.25Z,card 1,
+";
+        assert_eq!(text.as_str(), expected);
+    }
+}

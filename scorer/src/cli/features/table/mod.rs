@@ -91,6 +91,14 @@ impl Block {
     }
 }
 
+#[cfg(test)]
+impl Block {
+    /// The rows as CSV, if that is asked for.
+    pub(super) fn text(&self) -> Option<&str> {
+        self.text.as_ref().map(CsvText::as_str)
+    }
+}
+
 /// The tables of a run.
 pub(super) struct Tables {
     features: usize,

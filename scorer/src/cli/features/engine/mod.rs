@@ -49,10 +49,11 @@ pub(super) struct Engine<'e> {
 /// What was unusual about the rows.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(super) struct Found {
+    /// Rows of the table.
     pub(super) rows: u64,
     /// Rows earlier than one before them.
     pub(super) out_of_order: u64,
-    /// Rows whose transaction id was there before.
+    /// Rows whose transaction was there before; they are left out.
     pub(super) repeated: u64,
     /// Rows older than everything that is retained.
     pub(super) too_old: u64,
@@ -199,9 +200,11 @@ impl<'e> Engine<'e> {
             while let Some((_, label)) = labels.next_if(|(before, _)| *before <= at) {
                 self.store.label(label);
             }
-            let found = self.apply(&part.rows[at], &records[at]);
-            self.found.add(found);
-            self.read(&part.rows[at], &records[at], &mut values, &mut table);
+            let applied = self.apply(&part.rows[at], &records[at]);
+            self.found.count(applied);
+            if applied != Applied::Duplicate {
+                self.read(&part.rows[at], &records[at], &mut values, &mut table);
+            }
         }
         for (_, label) in labels {
             self.store.label(label);
@@ -213,14 +216,12 @@ impl<'e> Engine<'e> {
     fn together(&mut self, segment: &Segment, part: &Part, records: &[Record<'_>]) -> Vec<Block> {
         let blocks = blocks_of(records, segment.rows.clone());
         let applied = in_order(self.threads, &blocks, |block| {
-            let mut found = Found::default();
-            for at in block {
-                found.add(self.apply(&part.rows[at], &records[at]));
-            }
-            found
+            let rows = block.map(|at| self.apply(&part.rows[at], &records[at]));
+            rows.collect::<Vec<_>>()
         });
-        for found in applied {
-            self.found.add(found);
+        let applied: Vec<Applied> = applied.into_iter().flatten().collect();
+        for applied in &applied {
+            self.found.count(*applied);
         }
         for (_, label) in &part.labels[segment.labels.clone()] {
             self.store.label(label);
@@ -229,24 +230,24 @@ impl<'e> Engine<'e> {
             let mut table = Block::new(self.forms, block.len());
             let mut values = Vec::new();
             for at in block {
-                self.read(&part.rows[at], &records[at], &mut values, &mut table);
+                if applied[at - segment.rows.start] != Applied::Duplicate {
+                    self.read(&part.rows[at], &records[at], &mut values, &mut table);
+                }
             }
             table
         })
     }
 
-    fn apply(&self, row: &Row, record: &Record<'_>) -> Found {
+    /// Applies a row. Of a transaction that was there before, nothing counts again, its label included.
+    fn apply(&self, row: &Row, record: &Record<'_>) -> Applied {
         let authorized = row.authorized;
         let applied = self.store.apply(record, Origin::Log { authorized });
-        if let Some(label) = &row.label {
+        if let Some(label) = &row.label
+            && applied != Applied::Duplicate
+        {
             self.store.label(label);
         }
-        Found {
-            rows: 1,
-            repeated: u64::from(matches!(applied, Applied::Duplicate)),
-            too_old: u64::from(matches!(applied, Applied::TooOld)),
-            ..Found::default()
-        }
+        applied
     }
 
     /// Reads what a decision would have read, and adds it to the table.
@@ -289,10 +290,17 @@ impl<'e> Engine<'e> {
 }
 
 impl Found {
-    fn add(&mut self, other: Self) {
-        self.rows += other.rows;
-        self.out_of_order += other.out_of_order;
-        self.repeated += other.repeated;
-        self.too_old += other.too_old;
+    fn count(&mut self, applied: Applied) {
+        match applied {
+            Applied::Duplicate => self.repeated += 1,
+            Applied::TooOld => {
+                self.rows += 1;
+                self.too_old += 1;
+            }
+            _ => self.rows += 1,
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;
