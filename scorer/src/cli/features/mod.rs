@@ -82,7 +82,9 @@ impl Features {
         let folder = self.policy.as_ref().unwrap_or(&config.policy.path);
         // The models are not loaded: the table is what the next one is trained on.
         let (logic, warnings) = tollgate_rules::load(folder).map_err(CommandError::Policy)?;
-        eprint!("{}", warnings.render());
+        if !warnings.is_empty() {
+            eprintln!("{}", warnings.render());
+        }
         let history = History::new(&self.history, self.format)?;
         let cores = || thread::available_parallelism().map_or(1, usize::from);
         let threads = self.threads.unwrap_or_else(cores).max(1);

@@ -16,7 +16,7 @@ use super::columns::Columns;
 use super::history::{Chunk, Event, History};
 use super::outcomes::{self, Outcomes};
 use super::parallel::{blocks, in_order};
-use super::row::Row;
+use super::row::{self, Row};
 use super::segments::{Segment, blocks_of, segments};
 use super::table::{Block, Forms};
 use crate::clock;
@@ -163,7 +163,14 @@ impl<'e> Engine<'e> {
             && !row.transaction.attributes.is_empty()
         {
             // Laid out only to see whether it can be: later on, a row can no longer be left out.
-            convert::record(&row.transaction, self.logic).map_err(|error| error.to_string())?;
+            let error = convert::record(&row.transaction, self.logic).err();
+            let shown = error.map(|error| match self.columns {
+                Some(columns) => row::in_columns(columns, error).to_string(),
+                None => error.to_string(),
+            });
+            if let Some(error) = shown {
+                return Err(error);
+            }
         }
         Ok(event)
     }
