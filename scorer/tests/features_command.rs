@@ -1,6 +1,7 @@
 //! `tollgate features`: one history in every format gives one table, and what cannot be read is named.
 
 #![allow(
+    clippy::panic,
     clippy::unwrap_used,
     reason = "a test that cannot go on should stop; its numbers are small and exact"
 )]
@@ -164,52 +165,44 @@ fn write_parquet(rows: &[Row], path: &Path) {
 
 fn write_group(rows: &[Row], group: &mut SerializedRowGroupWriter<'_, std::fs::File>) {
     type Texts = ByteArrayType;
-    let texts =
-        |of: &dyn Fn(&Row) -> String| rows.iter().map(|row| of(row).as_str().into()).collect();
-    let there = |of: &dyn Fn(&Row) -> bool| rows.iter().map(|row| i16::from(of(row))).collect();
+    let texts = |of: &dyn Fn(&Row) -> String| -> Vec<_> {
+        rows.iter().map(|row| of(row).as_str().into()).collect()
+    };
+    let there = |of: &dyn Fn(&Row) -> bool| -> Vec<i16> {
+        rows.iter().map(|row| i16::from(of(row))).collect()
+    };
     column::<Texts>(group, texts(&|row| format!("t{}", row.id)), None);
-    column::<Int64Type>(
-        group,
-        rows.iter().map(|row| row.second * 1_000).collect(),
-        None,
-    );
+    column::<Int64Type>(group, rows.iter().map(|row| row.second * 1_000), None);
     column::<Texts>(group, texts(&Row::card), None);
     let amounts = rows.iter().map(|row| row.amount().parse().unwrap());
-    column::<DoubleType>(group, amounts.collect(), None);
+    column::<DoubleType>(group, amounts, None);
     column::<Texts>(group, texts(&|row| row.currency.to_owned()), None);
     column::<Texts>(group, texts(&Row::merchant), None);
     let terminals = rows.iter().filter(|row| row.terminal.is_some());
     let terminals = terminals.map(|row| row.terminal().as_str().into());
     column::<Texts>(
         group,
-        terminals.collect(),
-        Some(there(&|row| row.terminal.is_some())),
+        terminals,
+        Some(&there(&|row| row.terminal.is_some())),
     );
     let products = rows.iter().filter_map(|row| row.product).map(Into::into);
-    column::<Texts>(
-        group,
-        products.collect(),
-        Some(there(&|row| row.product.is_some())),
-    );
-    column::<BoolType>(group, rows.iter().map(|row| row.authorized).collect(), None);
+    column::<Texts>(group, products, Some(&there(&|row| row.product.is_some())));
+    column::<BoolType>(group, rows.iter().map(|row| row.authorized), None);
     let labels = rows.iter().filter_map(|row| row.fraud);
-    column::<BoolType>(
-        group,
-        labels.collect(),
-        Some(there(&|row| row.fraud.is_some())),
-    );
-    column::<Int64Type>(group, rows.iter().map(Row::known_at).collect(), None);
+    column::<BoolType>(group, labels, Some(&there(&|row| row.fraud.is_some())));
+    column::<Int64Type>(group, rows.iter().map(Row::known_at), None);
 }
 
 fn column<T: DataType>(
     group: &mut SerializedRowGroupWriter<'_, std::fs::File>,
-    values: Vec<T::T>,
-    levels: Option<Vec<i16>>,
+    values: impl IntoIterator<Item = T::T>,
+    levels: Option<&[i16]>,
 ) {
+    let values: Vec<T::T> = values.into_iter().collect();
     let mut column = group.next_column().unwrap().unwrap();
     column
         .typed::<T>()
-        .write_batch(&values, levels.as_deref(), None)
+        .write_batch(&values, levels, None)
         .unwrap();
     column.close().unwrap();
 }

@@ -73,6 +73,11 @@ fn needs_row_by_row(_schema: &Schema) -> bool {
     false
 }
 
+/// Whether a transaction was there before, so that nothing of this row counts.
+fn is_repeat(applied: Applied) -> bool {
+    applied == Applied::Duplicate
+}
+
 impl<'e> Engine<'e> {
     pub(super) fn new(
         logic: &'e Logic,
@@ -209,7 +214,7 @@ impl<'e> Engine<'e> {
             }
             let applied = self.apply(&part.rows[at], &records[at]);
             self.found.count(applied);
-            if applied != Applied::Duplicate {
+            if !is_repeat(applied) {
                 self.read(&part.rows[at], &records[at], &mut values, &mut table);
             }
         }
@@ -237,7 +242,7 @@ impl<'e> Engine<'e> {
             let mut table = Block::new(self.forms, block.len());
             let mut values = Vec::new();
             for at in block {
-                if applied[at - segment.rows.start] != Applied::Duplicate {
+                if !is_repeat(applied[at - segment.rows.start]) {
                     self.read(&part.rows[at], &records[at], &mut values, &mut table);
                 }
             }
@@ -250,7 +255,7 @@ impl<'e> Engine<'e> {
         let authorized = row.authorized;
         let applied = self.store.apply(record, Origin::Log { authorized });
         if let Some(label) = &row.label
-            && applied != Applied::Duplicate
+            && !is_repeat(applied)
         {
             self.store.label(label);
         }
@@ -298,13 +303,11 @@ impl<'e> Engine<'e> {
 
 impl Found {
     fn count(&mut self, applied: Applied) {
-        match applied {
-            Applied::Duplicate => self.repeated += 1,
-            Applied::TooOld => {
-                self.rows += 1;
-                self.too_old += 1;
-            }
-            _ => self.rows += 1,
+        if is_repeat(applied) {
+            self.repeated += 1;
+        } else {
+            self.rows += 1;
+            self.too_old += u64::from(applied == Applied::TooOld);
         }
     }
 }

@@ -144,7 +144,7 @@ fn reference(logic: &Logic, parts: &[Part]) -> Vec<String> {
                     authorized: row.authorized,
                 },
             );
-            if applied == Applied::Duplicate {
+            if is_repeat(applied) {
                 continue;
             }
             if let Some(label) = &row.label {

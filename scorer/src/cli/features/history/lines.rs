@@ -31,6 +31,10 @@ pub(in super::super) struct Lines {
 }
 
 /// What a line says.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "almost every line is a row, and a box would be one more allocation for each"
+)]
 pub(in super::super) enum Event {
     Row(Row),
     Label(Label),
