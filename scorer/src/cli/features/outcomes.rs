@@ -56,7 +56,7 @@ impl Outcomes {
             let Chunk::Lines(lines) = &chunk else {
                 break;
             };
-            let glances = in_order(threads, &blocks(lines.len()), |block| {
+            let glances = in_order(threads, &blocks(lines.len()), |_, block| {
                 block
                     .filter_map(|line| glance(lines, line))
                     .collect::<Vec<_>>()

@@ -8,9 +8,10 @@
 use std::collections::HashSet;
 use std::ops::Range;
 
-use tollgate_types::{EventTime, Label, Record, TransactionKey};
+use tollgate_types::{EventTime, Label, TransactionKey};
 
 use super::parallel::BLOCK_ROWS;
+use super::row::Row;
 
 /// Some rows, and the labels that stand before, between and behind them.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -21,31 +22,32 @@ pub(super) struct Segment {
 
 /// Cuts rows into segments. `labels` come with the number of rows before them.
 pub(super) fn segments(
-    records: &[Record<'_>],
+    rows: &[Row],
     labels: &[(usize, Label)],
     relabelled: &HashSet<TransactionKey>,
 ) -> Vec<Segment> {
     let mut cut = Cut::default();
     let mut next_label = 0;
-    for row in 0..=records.len() {
-        while let Some((_, label)) = labels.get(next_label).filter(|(before, _)| *before <= row) {
+    for at in 0..=rows.len() {
+        while let Some((_, label)) = labels.get(next_label).filter(|(before, _)| *before <= at) {
             let key = TransactionKey::of(&label.transaction_id);
             if label.known_at <= cut.latest || relabelled.contains(&key) {
-                cut.end(row, next_label);
+                cut.end(at, next_label);
             }
             next_label += 1;
         }
-        let Some(record) = records.get(row) else {
+        let Some(row) = rows.get(at) else {
             break;
         };
-        if record.event_time() < cut.latest || cut.keys.contains(&record.key()) {
-            cut.end(row, next_label);
+        let event_time = row.transaction.event_time;
+        if event_time < cut.latest || cut.keys.contains(&row.key) {
+            cut.end(at, next_label);
         }
-        cut.latest = record.event_time();
-        cut.keys.insert(record.key());
+        cut.latest = event_time;
+        cut.keys.insert(row.key);
     }
-    if cut.rows_from < records.len() || cut.labels_from < labels.len() {
-        cut.push(records.len(), labels.len());
+    if cut.rows_from < rows.len() || cut.labels_from < labels.len() {
+        cut.push(rows.len(), labels.len());
     }
     cut.segments
 }
@@ -93,12 +95,13 @@ impl Cut {
 
 /// A segment's rows in blocks, rows that tie in event time together: their order is the order in which they are
 /// applied, and each block is applied by one thread.
-pub(super) fn blocks_of(records: &[Record<'_>], rows: Range<usize>) -> Vec<Range<usize>> {
+pub(super) fn blocks_of(all: &[Row], rows: Range<usize>) -> Vec<Range<usize>> {
+    let time = |at: usize| all[at].transaction.event_time;
     let mut blocks = Vec::new();
     let mut start = rows.start;
     while start < rows.end {
         let mut end = rows.end.min(start + BLOCK_ROWS);
-        while end < rows.end && records[end].event_time() == records[end - 1].event_time() {
+        while end < rows.end && time(end) == time(end - 1) {
             end += 1;
         }
         blocks.push(start..end);
@@ -109,17 +112,13 @@ pub(super) fn blocks_of(records: &[Record<'_>], rows: Range<usize>) -> Vec<Range
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
-    use tollgate_types::{
-        CardId, Currency, Money, Rates, SchemaBuilder, Transaction, TransactionId,
-    };
+    use tollgate_types::{CardId, Currency, Money, Transaction, TransactionId};
 
     use super::*;
 
-    fn transaction(id: &str, seconds: i64) -> Transaction {
+    fn row(id: &str, seconds: i64) -> Row {
         let euro = Currency::parse("EUR").unwrap();
-        Transaction::new(
+        let transaction = Transaction::new(
             TransactionId::parse(id).unwrap(),
             EventTime::from_micros(seconds * 1_000_000),
             CardId::parse("card").unwrap(),
@@ -128,7 +127,13 @@ mod tests {
                 currency: euro,
             },
             "merchant".to_owned(),
-        )
+        );
+        Row {
+            key: TransactionKey::of(&transaction.id),
+            transaction,
+            authorized: true,
+            label: None,
+        }
     }
 
     fn label(before: usize, id: &str, seconds: i64) -> (usize, Label) {
@@ -146,19 +151,12 @@ mod tests {
         labels: &[(usize, Label)],
         relabelled: &[&str],
     ) -> Vec<(Range<usize>, Range<usize>)> {
-        let schema = SchemaBuilder::default().build();
-        let rates = Rates::new(Currency::parse("EUR").unwrap(), BTreeMap::new()).unwrap();
-        let rows = rows.iter().map(|(id, seconds)| transaction(id, *seconds));
-        let transactions: Vec<Transaction> = rows.collect();
-        let records = transactions
-            .iter()
-            .map(|row| Record::new(row, &schema, &rates).unwrap());
-        let records: Vec<Record<'_>> = records.collect();
+        let rows: Vec<Row> = rows.iter().map(|(id, seconds)| row(id, *seconds)).collect();
         let relabelled = relabelled
             .iter()
             .map(|id| TransactionId::parse(id).unwrap());
         let relabelled = relabelled.map(|id| TransactionKey::of(&id)).collect();
-        let segments = segments(&records, labels, &relabelled).into_iter();
+        let segments = segments(&rows, labels, &relabelled).into_iter();
         segments
             .map(|segment| (segment.rows, segment.labels))
             .collect()
@@ -210,24 +208,14 @@ mod tests {
 
     #[test]
     fn ties_are_not_split_into_two_blocks() {
-        let schema = SchemaBuilder::default().build();
-        let rates = Rates::new(Currency::parse("EUR").unwrap(), BTreeMap::new()).unwrap();
         let last = BLOCK_ROWS - 1;
-        let second = |row: usize| {
-            i64::try_from(if row > last && row < last + 5 {
-                last
-            } else {
-                row
-            })
-        };
-        let rows = (0..2 * BLOCK_ROWS).map(|row| transaction("t", second(row).unwrap()));
-        let transactions: Vec<Transaction> = rows.collect();
-        let records = transactions
-            .iter()
-            .map(|row| Record::new(row, &schema, &rates).unwrap());
-        let records: Vec<Record<'_>> = records.collect();
+        let second = |at: usize| if at > last && at < last + 5 { last } else { at };
+        let rows = (0..2 * BLOCK_ROWS).map(|at| row("t", i64::try_from(second(at)).unwrap()));
+        let rows: Vec<Row> = rows.collect();
         let end = BLOCK_ROWS + 4;
-        let blocks = blocks_of(&records, 0..records.len());
-        assert_eq!(blocks, [0..end, end..2 * BLOCK_ROWS]);
+        assert_eq!(
+            blocks_of(&rows, 0..rows.len()),
+            [0..end, end..2 * BLOCK_ROWS]
+        );
     }
 }

@@ -1,10 +1,8 @@
 //! Computes the table: applies a history to a store as serving does, and reads every row at its own place.
 //!
-//! Within a segment (see [`super::segments`]) all rows are applied first and read afterwards, each by all
-//! threads: a read is as of the row's own place among the events, so what comes after it in time does not count,
-//! whether it was applied already or not. What may not be done so is done row by row.
-
-use std::ops::Range;
+//! Within a segment (see [`super::segments`]) threads work on blocks of rows. A block's rows are read when all
+//! rows before them are applied: a read is as of the row's own place among the events, so what comes after it in
+//! time does not count, whether it was applied already or not. What may not be done so is done row by row.
 
 use tollgate_expr::Frame;
 use tollgate_features::{Applied, Origin, ReadPlan, Store};
@@ -15,12 +13,12 @@ use super::bad_rows::{BadRow, BadRows};
 use super::columns::Columns;
 use super::history::{Chunk, Event, History};
 use super::outcomes::{self, Outcomes};
-use super::parallel::{blocks, in_order};
+use super::parallel::{FirstHalves, blocks, in_order};
 use super::row::{self, Row};
 use super::segments::{Segment, blocks_of, segments};
 use super::table::{Block, Forms};
 use crate::clock;
-use crate::convert;
+use crate::convert::{self, FieldError};
 use crate::policy::feature_number;
 
 /// Segments with fewer rows are not worth the start of threads.
@@ -127,7 +125,7 @@ impl<'e> Engine<'e> {
     /// Reads every row, on all threads. Bad ones are noted in the order of the file.
     fn understand(&self, chunk: &Chunk, bad: &mut BadRows) -> anyhow::Result<Part> {
         let now = clock::wall_time();
-        let parts = in_order(self.threads, &blocks(chunk.len()), |block| {
+        let parts = in_order(self.threads, &blocks(chunk.len()), |_, block| {
             let rows = block.map(|row| {
                 self.event(chunk, row, now).map_err(|problem| BadRow {
                     place: chunk.place(row),
@@ -181,30 +179,20 @@ impl<'e> Engine<'e> {
     }
 
     fn part(&mut self, part: &Part) -> anyhow::Result<Vec<Block>> {
-        let laid_out = in_order(self.threads, &blocks(part.rows.len()), |block| {
-            let records = part.rows[block].iter();
-            records
-                .map(|row| convert::record(&row.transaction, self.logic))
-                .collect::<Result<Vec<_>, _>>()
-        });
-        let mut records = Vec::with_capacity(part.rows.len());
-        for block in laid_out {
-            records.extend(block?);
-        }
         let mut table = Vec::new();
-        for segment in segments(&records, &part.labels, &self.outcomes.relabelled) {
+        for segment in segments(&part.rows, &part.labels, &self.outcomes.relabelled) {
             if segment.rows.len() < self.segment_rows_min {
-                table.push(self.row_by_row(&segment, part, &records));
+                table.push(self.row_by_row(&segment, part)?);
             } else {
-                table.extend(self.together(&segment, part, &records));
+                table.extend(self.together(&segment, part)?);
             }
         }
-        self.advance(&records);
+        self.advance(&part.rows);
         Ok(table)
     }
 
     /// Applies and reads one row after the other, as a service does that has nothing else to do.
-    fn row_by_row(&mut self, segment: &Segment, part: &Part, records: &[Record<'_>]) -> Block {
+    fn row_by_row(&mut self, segment: &Segment, part: &Part) -> anyhow::Result<Block> {
         let mut table = Block::new(self.forms, segment.rows.len());
         let mut labels = part.labels[segment.labels.clone()].iter().peekable();
         let mut values = Vec::new();
@@ -212,42 +200,70 @@ impl<'e> Engine<'e> {
             while let Some((_, label)) = labels.next_if(|(before, _)| *before <= at) {
                 self.store.label(label);
             }
-            let applied = self.apply(&part.rows[at], &records[at]);
+            let row = &part.rows[at];
+            let record = convert::record(&row.transaction, self.logic)?;
+            let applied = self.apply(row, &record);
             self.found.count(applied);
             if !is_repeat(applied) {
-                self.read(&part.rows[at], &records[at], &mut values, &mut table);
+                self.read(row, &record, &mut values, &mut table);
             }
         }
         for (_, label) in labels {
             self.store.label(label);
         }
-        table
+        Ok(table)
     }
 
-    /// Applies all rows, then all labels, then reads all rows.
-    fn together(&mut self, segment: &Segment, part: &Part, records: &[Record<'_>]) -> Vec<Block> {
-        let blocks = blocks_of(records, segment.rows.clone());
-        let applied = in_order(self.threads, &blocks, |block| {
-            let rows = block.map(|at| self.apply(&part.rows[at], &records[at]));
-            rows.collect::<Vec<_>>()
-        });
-        let applied: Vec<Applied> = applied.into_iter().flatten().collect();
-        for applied in &applied {
-            self.found.count(*applied);
-        }
-        for (_, label) in &part.labels[segment.labels.clone()] {
-            self.store.label(label);
-        }
-        in_order(self.threads, &blocks, |block: Range<usize>| {
-            let mut table = Block::new(self.forms, block.len());
+    /// Works on blocks of rows with all threads: each block is applied, with the labels that stand in it, and read
+    /// while it is still at hand.
+    fn together(&mut self, segment: &Segment, part: &Part) -> anyhow::Result<Vec<Block>> {
+        let blocks = blocks_of(&part.rows, segment.rows.clone());
+        let last = blocks.len().saturating_sub(1);
+        let labels = &part.labels[segment.labels.clone()];
+        let first_halves = FirstHalves::default();
+        let done = in_order(self.threads, &blocks, |at, block| {
+            let rows = &part.rows[block.clone()];
+            let (records, applied) = first_halves.done_in_order(at, || {
+                let records = rows
+                    .iter()
+                    .map(|row| convert::record(&row.transaction, self.logic));
+                let records = records.collect::<Result<Vec<_>, _>>()?;
+                let applied = rows
+                    .iter()
+                    .zip(&records)
+                    .map(|(row, record)| self.apply(row, record));
+                let applied: Vec<Applied> = applied.collect();
+                // Labels stand behind the rows before them; those before the first row belong to the first block.
+                let up_to = |row| labels.partition_point(|(before, _)| *before <= row);
+                let from = if at == 0 { 0 } else { up_to(block.start) };
+                let to = if at == last {
+                    labels.len()
+                } else {
+                    up_to(block.end)
+                };
+                for (_, label) in &labels[from..to] {
+                    self.store.label(label);
+                }
+                Ok::<_, FieldError>((records, applied))
+            })?;
+            let mut table = Block::new(self.forms, rows.len());
             let mut values = Vec::new();
-            for at in block {
-                if !is_repeat(applied[at - segment.rows.start]) {
-                    self.read(&part.rows[at], &records[at], &mut values, &mut table);
+            for ((row, record), applied) in rows.iter().zip(&records).zip(&applied) {
+                if !is_repeat(*applied) {
+                    self.read(row, record, &mut values, &mut table);
                 }
             }
-            table
-        })
+            Ok::<_, FieldError>((table, applied))
+        });
+        let mut tables = Vec::with_capacity(done.len());
+        for block in done {
+            let (table, applied) = block?;
+            tables.push(table);
+            for applied in applied {
+                self.found.count(applied);
+            }
+        }
+        Ok(tables)
     }
 
     /// Applies a row. Of a transaction that was there before, nothing counts again, its label included.
@@ -286,10 +302,11 @@ impl<'e> Engine<'e> {
     }
 
     /// Moves the watermark to the latest event, and lets go of what no later row can reach.
-    fn advance(&mut self, records: &[Record<'_>]) {
-        for record in records {
-            self.found.out_of_order += u64::from(record.event_time() < self.latest);
-            self.latest = self.latest.max(record.event_time());
+    fn advance(&mut self, rows: &[Row]) {
+        for row in rows {
+            let event_time = row.transaction.event_time;
+            self.found.out_of_order += u64::from(event_time < self.latest);
+            self.latest = self.latest.max(event_time);
         }
         self.store.advance_watermark(self.latest);
         let retention = self.logic.schema.retention_max();
