@@ -15,17 +15,17 @@ mod parallel;
 mod progress;
 mod row;
 mod segments;
+mod stages;
 mod table;
+mod understand;
 mod value;
 
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::Args;
 use tollgate_rules::Logic;
 use tollgate_types::Span;
@@ -33,18 +33,13 @@ use tollgate_types::Span;
 use self::bad_rows::BadRows;
 use self::columns::Columns;
 use self::engine::{Engine, Found};
-use self::history::{Chunk, Format, History, Reader};
+use self::history::{Format, History, Reader};
 use self::outcomes::Outcomes;
 use self::progress::Progress;
-use self::table::{Block, Tables};
+use self::stages::Stages;
+use self::table::Tables;
+use self::understand::Understanding;
 use super::{CommandError, Common};
-
-/// Parts of the history that are read ahead: the next one must be there, no more.
-const CHUNKS_AHEAD: usize = 2;
-
-/// Parts of the table that wait to be written. A Parquet row group is written at once when it is complete, and
-/// computing goes on meanwhile.
-const CHUNKS_BEHIND: usize = 8;
 
 #[derive(Args)]
 pub(super) struct Features {
@@ -86,12 +81,8 @@ impl Features {
             eprintln!("{}", warnings.render());
         }
         let history = History::new(&self.history, self.format)?;
-        let cores = || thread::available_parallelism().map_or(1, usize::from);
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         let threads = self.threads.unwrap_or_else(cores).max(1);
-        let outcomes = match history.format {
-            Format::Jsonl => Outcomes::of_lines(&history, self.labels_within, threads)?,
-            Format::Csv | Format::Parquet => Outcomes::of_rows(self.labels_within),
-        };
         let progress = Progress::new("computing features")?;
         let mut reader = history.open(&progress)?;
         let columns = self.columns(&history, &mut reader, &logic)?;
@@ -102,16 +93,25 @@ impl Features {
             .map(|feature| feature.name.as_str())
             .collect();
         let tables = Tables::create(&self.out, &features)?;
-        let engine = Engine::new(
-            &logic,
-            &history,
-            columns.as_ref(),
-            outcomes,
-            tables.forms(),
+        let outcomes = match &columns {
+            Some(columns) => Outcomes::of_columns(&history, columns, self.labels_within),
+            None => Outcomes::of_lines(&history, self.labels_within, threads)?,
+        };
+        let engine = Engine::new(&logic, outcomes, tables.forms(), threads);
+        let understanding = Understanding {
+            logic: &logic,
+            history: &history,
+            columns: columns.as_ref(),
             threads,
-        );
+        };
         let mut bad = BadRows::new(self.skip_bad_rows);
-        let found = compute(engine, reader, tables, &mut bad, &progress)?;
+        let stages = Stages {
+            reader,
+            understanding,
+            engine,
+            tables,
+        };
+        let found = stages.run(&mut bad, &progress)?;
         progress.finish();
         for out in &self.out {
             write_definitions(out, &logic)?;
@@ -163,78 +163,6 @@ impl Features {
             progress.per_second(rows)
         );
     }
-}
-
-/// Reads, computes and writes, each on threads of its own, joined by short queues.
-fn compute(
-    mut engine: Engine<'_>,
-    reader: Reader,
-    tables: Tables,
-    bad: &mut BadRows,
-    progress: &Progress,
-) -> anyhow::Result<Found> {
-    thread::scope(|scope| {
-        let (read, chunks) = sync_channel(CHUNKS_AHEAD);
-        let (computed, to_write) = sync_channel(CHUNKS_BEHIND);
-        scope.spawn(move || read_all(reader, &read));
-        let writer = scope.spawn(move || write_all(tables, &to_write));
-        let computing = compute_all(&mut engine, &chunks, &computed, bad, progress);
-        // The writer completes the tables only when it is told that all went well.
-        if computing.is_ok() {
-            let _ = computed.send(None);
-        }
-        drop((computed, chunks));
-        let writing = match writer.join() {
-            Ok(writing) => writing,
-            Err(panic) => std::panic::resume_unwind(panic),
-        };
-        // Where writing failed, computing only says that nobody takes its rows.
-        computing.and_then(|found| writing.map(|()| found))
-    })
-}
-
-fn compute_all(
-    engine: &mut Engine<'_>,
-    chunks: &Receiver<anyhow::Result<Chunk>>,
-    computed: &SyncSender<Option<Vec<Block>>>,
-    bad: &mut BadRows,
-    progress: &Progress,
-) -> anyhow::Result<Found> {
-    for chunk in chunks {
-        let blocks = engine.chunk(&chunk?, bad)?;
-        if computed.send(Some(blocks)).is_err() {
-            break;
-        }
-        progress.rows(engine.found().rows);
-    }
-    let found = engine.found();
-    if found.rows == 0 {
-        bail!("the history has no transactions");
-    }
-    Ok(found)
-}
-
-/// Reads to the end of the file, an error, or the end of interest.
-fn read_all(mut reader: Reader, read: &SyncSender<anyhow::Result<Chunk>>) {
-    while let Some(chunk) = reader.next_chunk().transpose() {
-        let is_error = chunk.is_err();
-        if read.send(chunk).is_err() || is_error {
-            return;
-        }
-    }
-}
-
-/// Writes what comes; `None` says that it was all.
-fn write_all(mut tables: Tables, to_write: &Receiver<Option<Vec<Block>>>) -> anyhow::Result<()> {
-    for blocks in to_write {
-        let Some(blocks) = blocks else {
-            return tables.finish();
-        };
-        for block in blocks {
-            tables.write(block)?;
-        }
-    }
-    Ok(())
 }
 
 /// `<out>.definitions.json`: the features' names and definitions in order, for the model's manifest.

@@ -18,7 +18,7 @@ use crate::clock;
 use crate::convert::AHEAD_MAX;
 
 #[derive(Debug)]
-pub(super) struct Outcomes {
+pub(super) struct Outcomes<'o> {
     /// From lines of their own.
     labels: HashMap<TransactionKey, bool>,
     /// Transactions with more than one such line.
@@ -26,12 +26,27 @@ pub(super) struct Outcomes {
     /// Transactions up to here were good if nothing else is known of them; not known yet.
     settled_until: Option<EventTime>,
     labels_within: Span,
+    /// Where the end of the history can be looked for.
+    columns: Option<(&'o History, &'o Columns)>,
 }
 
-impl Outcomes {
-    /// Rows say themselves what they were.
+impl<'o> Outcomes<'o> {
+    /// Rows of columns say themselves what they were.
+    pub(super) fn of_columns(
+        history: &'o History,
+        columns: &'o Columns,
+        labels_within: Span,
+    ) -> Self {
+        Self {
+            columns: Some((history, columns)),
+            ..Self::of_rows(labels_within)
+        }
+    }
+
+    /// Rows say themselves what they were, and the rest is never settled.
     pub(super) fn of_rows(labels_within: Span) -> Self {
         Self {
+            columns: None,
             labels: HashMap::new(),
             relabelled: HashSet::new(),
             settled_until: None,
@@ -85,13 +100,19 @@ impl Outcomes {
         Ok(outcomes)
     }
 
-    /// Whether the end of the history must be known before these rows can be written.
-    pub(super) fn needs_end(&self, rows: &[Row]) -> bool {
-        self.settled_until.is_none() && rows.iter().any(|row| row.label.is_none())
+    /// Looks for the end of the history, if it is needed to write these rows and not known yet.
+    pub(super) fn settle(&mut self, rows: &[Row]) -> anyhow::Result<()> {
+        if let Some((history, columns)) = self.columns
+            && self.settled_until.is_none()
+            && rows.iter().any(|row| row.label.is_none())
+        {
+            self.ends_at(find_end(history, columns)?);
+        }
+        Ok(())
     }
 
     /// The last event of the history.
-    pub(super) fn ends_at(&mut self, end: EventTime) {
+    fn ends_at(&mut self, end: EventTime) {
         self.settled_until = Some(end.minus(self.labels_within));
     }
 
@@ -110,7 +131,7 @@ impl Outcomes {
 
 /// The last event time of a file of columns. Rows whose time cannot be read, or lies in the future, are left to
 /// whoever reads the rows.
-pub(super) fn find_end(history: &History, columns: &Columns) -> anyhow::Result<EventTime> {
+fn find_end(history: &History, columns: &Columns) -> anyhow::Result<EventTime> {
     let progress = Progress::new("looking for the end")?;
     let columns = columns.only_event_time();
     let mut reader = history.open(&progress)?;

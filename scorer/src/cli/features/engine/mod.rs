@@ -7,17 +7,14 @@
 use tollgate_expr::Frame;
 use tollgate_features::{Applied, Origin, ReadPlan, Store};
 use tollgate_rules::Logic;
-use tollgate_types::{EventTime, Label, Record, Schema, Span};
+use tollgate_types::{EventTime, Record, Schema, Span};
 
-use super::bad_rows::{BadRow, BadRows};
-use super::columns::Columns;
-use super::history::{Chunk, Event, History};
-use super::outcomes::{self, Outcomes};
-use super::parallel::{FirstHalves, blocks, in_order};
-use super::row::{self, Row};
+use super::outcomes::Outcomes;
+use super::parallel::{FirstHalves, in_order};
+use super::row::Row;
 use super::segments::{Segment, blocks_of, segments};
 use super::table::{Block, Forms};
-use crate::clock;
+use super::understand::Part;
 use crate::convert::{self, FieldError};
 use crate::policy::feature_number;
 
@@ -30,12 +27,9 @@ const EVICTIONS_PER_RETENTION: i64 = 8;
 
 pub(super) struct Engine<'e> {
     logic: &'e Logic,
-    history: &'e History,
-    /// None for JSON lines.
-    columns: Option<&'e Columns>,
     store: Store,
     plan: ReadPlan,
-    outcomes: Outcomes,
+    outcomes: Outcomes<'e>,
     forms: Forms,
     threads: usize,
     segment_rows_min: usize,
@@ -57,14 +51,6 @@ pub(super) struct Found {
     pub(super) too_old: u64,
 }
 
-/// A part of the history, understood.
-#[derive(Default)]
-pub(super) struct Part {
-    rows: Vec<Row>,
-    /// Labels on lines of their own, with the number of rows before them.
-    labels: Vec<(usize, Label)>,
-}
-
 /// Whether an entity's events are merged as they are applied, so that a row must be read before the next one is
 /// applied.
 fn needs_row_by_row(_schema: &Schema) -> bool {
@@ -79,9 +65,7 @@ fn is_repeat(applied: Applied) -> bool {
 impl<'e> Engine<'e> {
     pub(super) fn new(
         logic: &'e Logic,
-        history: &'e History,
-        columns: Option<&'e Columns>,
-        outcomes: Outcomes,
+        outcomes: Outcomes<'e>,
         forms: Forms,
         threads: usize,
     ) -> Self {
@@ -92,8 +76,6 @@ impl<'e> Engine<'e> {
         };
         Self {
             logic,
-            history,
-            columns,
             store: Store::new(std::sync::Arc::clone(&logic.schema)),
             plan: ReadPlan::new(&logic.schema, &logic.layout),
             outcomes,
@@ -111,74 +93,8 @@ impl<'e> Engine<'e> {
     }
 
     /// Applies the next part of the history, and returns its rows of the table.
-    pub(super) fn chunk(&mut self, chunk: &Chunk, bad: &mut BadRows) -> anyhow::Result<Vec<Block>> {
-        let part = self.understand(chunk, bad)?;
-        if let Some(columns) = self.columns
-            && self.outcomes.needs_end(&part.rows)
-        {
-            self.outcomes
-                .ends_at(outcomes::find_end(self.history, columns)?);
-        }
-        self.part(&part)
-    }
-
-    /// Reads every row, on all threads. Bad ones are noted in the order of the file.
-    fn understand(&self, chunk: &Chunk, bad: &mut BadRows) -> anyhow::Result<Part> {
-        let now = clock::wall_time();
-        let parts = in_order(self.threads, &blocks(chunk.len()), |_, block| {
-            let rows = block.map(|row| {
-                self.event(chunk, row, now).map_err(|problem| BadRow {
-                    place: chunk.place(row),
-                    problem,
-                })
-            });
-            rows.collect::<Vec<_>>()
-        });
-        let mut part = Part::default();
-        part.rows.reserve(chunk.len());
-        for event in parts.into_iter().flatten() {
-            match event {
-                Ok(Event::Row(row)) => part.rows.push(row),
-                Ok(Event::Label(label)) => part.labels.push((part.rows.len(), label)),
-                Err(row) => bad.note(&self.history.place(row.place), &row.problem)?,
-            }
-        }
-        Ok(part)
-    }
-
-    fn event(&self, chunk: &Chunk, at: usize, now: EventTime) -> Result<Event, String> {
-        if let Some(problem) = chunk.problem(at) {
-            return Err(problem.to_owned());
-        }
-        let event = match (chunk, self.columns) {
-            (Chunk::Lines(lines), _) => {
-                let event = lines.event(at, &self.logic.schema, now);
-                event.map_err(|error| format!("{error:#}"))?
-            }
-            (_, Some(columns)) => {
-                let cell = |column| chunk.cell(at, column);
-                let row = Row::read(columns, cell, self.logic, now);
-                Event::Row(row.map_err(|error| error.to_string())?)
-            }
-            (_, None) => return Err("has no columns".to_owned()),
-        };
-        if let Event::Row(row) = &event
-            && !row.transaction.attributes.is_empty()
-        {
-            // Laid out only to see whether it can be: later on, a row can no longer be left out.
-            let error = convert::record(&row.transaction, self.logic).err();
-            let shown = error.map(|error| match self.columns {
-                Some(columns) => row::in_columns(columns, error).to_string(),
-                None => error.to_string(),
-            });
-            if let Some(error) = shown {
-                return Err(error);
-            }
-        }
-        Ok(event)
-    }
-
-    fn part(&mut self, part: &Part) -> anyhow::Result<Vec<Block>> {
+    pub(super) fn part(&mut self, part: &Part) -> anyhow::Result<Vec<Block>> {
+        self.outcomes.settle(&part.rows)?;
         let mut table = Vec::new();
         for segment in segments(&part.rows, &part.labels, &self.outcomes.relabelled) {
             if segment.rows.len() < self.segment_rows_min {

@@ -3,10 +3,9 @@
 use std::collections::HashSet;
 use std::fmt::Write as _;
 
-use tollgate_types::{CardId, Currency, Money, Transaction, TransactionId, TransactionKey};
+use tollgate_types::{CardId, Currency, Label, Money, Transaction, TransactionId, TransactionKey};
 
 use super::*;
-use crate::cli::features::history::Format;
 use crate::cli::features::table::Tables;
 
 const POLICY: [(&str, &str); 4] = [
@@ -210,10 +209,9 @@ fn table(
         .map(|feature| feature.name.as_str())
         .collect();
     let tables = Tables::create(&[out], &names).unwrap();
-    let history = History::new("history.csv".as_ref(), Some(Format::Csv)).unwrap();
     let mut outcomes = Outcomes::of_rows(Span::from_days(1));
     outcomes.relabelled = relabelled(parts);
-    let mut engine = Engine::new(logic, &history, None, outcomes, tables.forms(), threads);
+    let mut engine = Engine::new(logic, outcomes, tables.forms(), threads);
     engine.segment_rows_min = segment_rows_min;
     let mut text = String::new();
     for part in parts {

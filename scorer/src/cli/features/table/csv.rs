@@ -12,12 +12,21 @@ const ZSTD_LEVEL: i32 = 1;
 const WHOLE_MAX: f64 = 9e15;
 
 /// Some rows as text.
-#[derive(Default)]
 pub(super) struct CsvText {
     bytes: Vec<u8>,
 }
 
+/// Bytes of a row's ids and of each of its features, about: room made at once need not be made step by step.
+const KEYS_BYTES: usize = 64;
+const FEATURE_BYTES: usize = 10;
+
 impl CsvText {
+    pub(super) fn new(features: usize, rows: usize) -> Self {
+        Self {
+            bytes: Vec::with_capacity(rows * (KEYS_BYTES + FEATURE_BYTES * features)),
+        }
+    }
+
     pub(super) fn push(
         &mut self,
         transaction: &Transaction,
@@ -55,10 +64,13 @@ impl CsvText {
     /// The shortest decimal that reads back as the same number.
     #[expect(
         clippy::cast_possible_truncation,
-        reason = "a whole number below 2^53 is the same as an integer"
+        clippy::cast_sign_loss,
+        reason = "whole numbers of few digits are the same as integers"
     )]
     fn number(&mut self, number: f64) {
-        if number.fract() == 0.0 && number.abs() < WHOLE_MAX {
+        if (0.0..10.0).contains(&number) && number.fract() == 0.0 {
+            self.bytes.push(b'0' + number as u8);
+        } else if number.fract() == 0.0 && number.abs() < WHOLE_MAX {
             self.shown(number as i64);
         } else {
             self.shown(number);
@@ -135,7 +147,7 @@ mod tests {
             },
             String::new(),
         );
-        let mut text = CsvText::default();
+        let mut text = CsvText::new(5, 2);
         let features = [Some(0.1 + 0.2), Some(-3.0), None, Some(1e17), Some(1e-7)];
         text.push(&transaction, &features, Some(true));
         text.push(&transaction, &[], None);

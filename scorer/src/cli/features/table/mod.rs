@@ -67,7 +67,7 @@ impl Block {
     pub(super) fn new(forms: Forms, rows: usize) -> Self {
         Self {
             rows: 0,
-            text: forms.text.then(CsvText::default),
+            text: forms.text.then(|| CsvText::new(forms.features, rows)),
             columns: forms
                 .columns
                 .then(|| ParquetColumns::new(forms.features, rows)),
