@@ -1,4 +1,11 @@
-//! What the benches share: a schema and transactions as a small platform would have them.
+//! What the benches share: report, timing, a client of Redis, and a schema and transactions as a small platform
+//! would have them.
+
+pub mod features;
+pub mod memory;
+pub mod redis;
+pub mod report;
+pub mod timing;
 
 use std::collections::BTreeMap;
 

@@ -1,75 +1,129 @@
-//! FS-1: every aggregate equals a brute-force pass over all events, whatever the order in which they arrived,
-//! and FS-2: an event applied again changes nothing.
+//! FS-1: every aggregate equals a brute-force pass over all events, whatever the order in which they and their labels
+//! arrived, and FS-2: an event applied again changes nothing.
 
 #![allow(
     clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
     clippy::unwrap_used,
     reason = "a test that cannot go on should stop; its numbers are small and exact"
 )]
 
-use std::collections::{BTreeMap, HashSet};
-use std::sync::Arc;
+mod common;
+mod oracle;
 
+use std::io::Write;
+
+use common::{Asked, Event, schema};
+use oracle::{Aggregate, ENTITIES, FILTERS, FUNCTIONS, Known};
 use proptest::prelude::*;
-use tollgate_expr::{Compiler, Frame};
-use tollgate_features::{Applied, Origin, ReadPlan, Store};
-use tollgate_types::{
-    CardId, Cell, Currency, EventTime, Label, Money, Rates, Record, Schema, SchemaBuilder, Span,
-    Transaction, TransactionId,
-};
+use proptest::test_runner::{Config, RngSeed, TestRunner};
+use tollgate_features::{Applied, Store};
+use tollgate_types::{Span, TransactionId, TransactionKey};
 
-const COUNTRIES: [&str; 4] = ["FR", "US", "JP", "a-country-with-a-long-name"];
+/// Random histories of a run.
+const HISTORIES: u32 = 10_000;
 
-/// One event as the test knows it.
-#[derive(Debug, Clone)]
-struct Event {
-    at: i64,
-    card: u8,
-    amount_minor: i64,
-    country: Option<u8>,
-    authorized: bool,
-    label: Option<(bool, i64)>,
+/// Of those with several blocks.
+const LONG_HISTORIES: u32 = 300;
+
+/// Fixes what is random, to repeat a run.
+const SEED: &str = "TOLLGATE_SEED";
+
+/// How an event reaches the store.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Route {
+    Log,
+    ScoredThenLog,
+    /// Its echo comes after so many further events.
+    EchoLater(usize),
+    NoEcho,
 }
 
-fn event() -> impl Strategy<Value = Event> {
+#[derive(Debug, Clone)]
+struct Arrival {
+    event: Event,
+    authorized: bool,
+    route: Route,
+    /// Labels, and whether each arrives before the event.
+    labels: Vec<(bool, i64, bool)>,
+    again: bool,
+}
+
+fn arrival(cards: u32) -> impl Strategy<Value = Arrival> {
     // Few distinct times, so that ties and window edges are common.
-    let label = prop::option::of((any::<bool>(), 0..60_i64));
-    (
-        0..40_i64,
-        0..3_u8,
+    let place = (0..40_i64, 0..cards, 0..3_u32);
+    let values = (
         0..500_i64,
-        prop::option::of(0..4_u8),
+        prop::option::of(0..4_usize),
+        prop::option::of(prop::sample::select(vec![0.1, 2.5, 3.0, 1.0 / 3.0, 2e10])),
+        prop::option::of(any::<bool>()),
+    );
+    let route = prop_oneof![
+        4 => Just(Route::Log),
+        2 => Just(Route::ScoredThenLog),
+        1 => (1..6_usize).prop_map(Route::EchoLater),
+        1 => Just(Route::NoEcho),
+    ];
+    let label = (any::<bool>(), 0..60_i64, any::<bool>());
+    let labels = prop_oneof![
+        4 => Just(Vec::new()),
+        3 => prop::collection::vec(label.clone(), 1),
+        1 => prop::collection::vec(label, 2..4),
+    ];
+    (
+        place,
+        values,
         any::<bool>(),
-        label,
+        route,
+        labels,
+        prop::bool::weighted(0.1),
     )
         .prop_map(
-            |(at, card, amount_minor, country, authorized, label)| Event {
-                at,
-                card,
-                amount_minor,
-                country,
+            |(
+                (at, card, merchant),
+                (amount_minor, country, points, gift),
                 authorized,
-                label,
+                route,
+                labels,
+                again,
+            )| Arrival {
+                event: Event {
+                    at,
+                    card,
+                    merchant,
+                    amount_minor,
+                    country,
+                    points,
+                    gift,
+                    ..Event::default()
+                },
+                authorized,
+                route,
+                labels,
+                again,
             },
         )
 }
 
-#[derive(Debug, Clone)]
-struct Aggregate {
-    window: i64,
-    delay: i64,
-    filter: usize,
-    function: usize,
+/// Mostly short histories of several cards; some so long that they fill several blocks.
+fn history() -> impl Strategy<Value = Vec<Arrival>> {
+    prop_oneof![
+        30 => prop::collection::vec(arrival(3), 1..40),
+        1 => prop::collection::vec(arrival(1), 150..420),
+    ]
 }
 
 fn aggregate() -> impl Strategy<Value = Aggregate> {
+    let delay = prop_oneof![Just(0), 1..20_i64];
     (
+        0..ENTITIES.len(),
         1..30_i64,
-        prop_oneof![Just(0), 1..20_i64],
+        delay,
         0..FILTERS.len(),
         0..FUNCTIONS.len(),
     )
-        .prop_map(|(window, delay, filter, function)| Aggregate {
+        .prop_map(|(entity, window, delay, filter, function)| Aggregate {
+            entity,
             window,
             delay,
             filter,
@@ -77,269 +131,151 @@ fn aggregate() -> impl Strategy<Value = Aggregate> {
         })
 }
 
-/// What a filter or a function sees of an event: the event, the one scored.
-type Passes = fn(&Event, &Event) -> bool;
-
-const FILTERS: [(&str, Passes); 6] = [
-    ("", |_, _| true),
-    (".where(amount < 2.5)", |event, _| event.amount_minor < 250),
-    (".where(merchant_country == \"FR\")", |event, _| {
-        event.country == Some(0)
-    }),
-    (
-        ".where(merchant_country == transaction.merchant_country)",
-        |event, own| event.country.is_some() && event.country == own.country,
-    ),
-    (".where(fraud)", |event, own| is_fraud(event, own)),
-    (".where(!declined && amount >= 1.0)", |event, own| {
-        is_declined(event, own) == Some(false) && event.amount_minor >= 100
-    }),
-];
-
-/// The label as known when `own` is scored, which knows nothing of itself.
-fn is_fraud(event: &Event, own: &Event) -> bool {
-    let known = |(fraud, known_at): (bool, i64)| fraud && known_at <= own.at;
-    !std::ptr::eq(event, own) && event.label.is_some_and(known)
-}
-
-/// Whether the authorization is known to have been refused; that of `own` is not known yet.
-fn is_declined(event: &Event, own: &Event) -> Option<bool> {
-    (!std::ptr::eq(event, own)).then_some(!event.authorized)
-}
-
-/// The events of the window, those before the one scored, and the one scored.
-type Compute = fn(&[&Event], &[&Event], &Event) -> Option<f64>;
-
-const FUNCTIONS: [(&str, Compute); 12] = [
-    ("count()", |window, _, _| Some(window.len() as f64)),
-    ("sum(amount)", |window, _, _| {
-        Some(amounts(window).iter().sum::<f64>() + 0.0)
-    }),
-    ("avg(amount)", |window, _, _| mean(&amounts(window))),
-    ("min(amount)", |window, _, _| {
-        amounts(window).into_iter().reduce(f64::min)
-    }),
-    ("max(amount)", |window, _, _| {
-        amounts(window).into_iter().reduce(f64::max)
-    }),
-    ("stddev(amount)", |window, _, _| {
-        let amounts = amounts(window);
-        let mean = mean(&amounts)?;
-        let squares: f64 = amounts
-            .iter()
-            .map(|amount| (amount - mean) * (amount - mean))
-            .sum();
-        Some((squares / amounts.len() as f64).sqrt())
-    }),
-    ("distinct(merchant_country)", |window, _, _| {
-        Some(
-            window
-                .iter()
-                .filter_map(|event| event.country)
-                .collect::<HashSet<_>>()
-                .len() as f64,
-        )
-    }),
-    ("rate(fraud)", |window, _, own| {
-        share(window, |event| is_fraud(event, own))
-    }),
-    ("rate(declined)", |window, _, own| {
-        share(window, |event| is_declined(event, own) == Some(true))
-    }),
-    ("last(amount)", |_, before, _| {
-        Some(before.last()?.amount_minor as f64 / 100.0)
-    }),
-    ("since_last()", |_, before, own| {
-        Some((own.at - before.last()?.at) as f64)
-    }),
-    ("first_seen()", |window, _, _| {
-        Some(window.first()?.at as f64)
-    }),
-];
-
-fn amounts(events: &[&Event]) -> Vec<f64> {
-    events
-        .iter()
-        .map(|event| event.amount_minor as f64 / 100.0)
-        .collect()
-}
-
-fn mean(values: &[f64]) -> Option<f64> {
-    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
-}
-
-fn share(events: &[&Event], is: impl Fn(&Event) -> bool) -> Option<f64> {
-    let positive = events.iter().filter(|event| is(event)).count();
-    Some(if events.is_empty() {
-        0.0
-    } else {
-        positive as f64 / events.len() as f64
-    })
-}
-
-impl Aggregate {
-    fn source(&self) -> String {
-        let delay = match self.delay {
-            0 => String::new(),
-            delay => format!(".delayed(\"{delay}s\")"),
+/// Applies everything in its order, and notes what the oracle needs to know.
+fn play(asked: &Asked, history: &mut [Arrival]) -> Vec<Known> {
+    let mut known: Vec<Known> = Vec::new();
+    let mut echoes: Vec<(usize, usize)> = Vec::new();
+    let mut sequence = 0;
+    for number in 0..history.len() {
+        history[number].event.id = format!("t{number}");
+        let Arrival {
+            event,
+            authorized,
+            route,
+            labels,
+            again,
+        } = &history[number];
+        let labels_when = |before: bool| {
+            for (fraud, known_at, _) in labels.iter().filter(|label| label.2 == before) {
+                asked.label(&event.id, *fraud, *known_at);
+            }
         };
-        let (filter, function) = (FILTERS[self.filter].0, FUNCTIONS[self.function].0);
-        format!("card.last(\"{}s\"){delay}{filter}.{function}", self.window)
-    }
-
-    /// The oracle: one pass over the events of the card in canonical order (event time, then arrival), of which
-    /// `own` is the one scored.
-    fn brute_force(&self, card: &[&Event], own: usize) -> Option<f64> {
-        let scored = card[own];
-        let end = scored.at - self.delay;
-        let inside: Vec<usize> = (0..card.len())
-            .filter(|&at| card[at].at > end - self.window && card[at].at <= end)
-            .filter(|&at| self.delay > 0 || at <= own)
-            .filter(|&at| FILTERS[self.filter].1(card[at], scored))
-            .collect();
-        let window: Vec<&Event> = inside.iter().map(|&at| card[at]).collect();
-        let before: Vec<&Event> = inside
-            .iter()
-            .filter(|&&at| at < own)
-            .map(|&at| card[at])
-            .collect();
-        FUNCTIONS[self.function].1(&window, &before, scored)
-    }
-}
-
-fn schema() -> Arc<Schema> {
-    let mut builder = SchemaBuilder::default();
-    let names = |list: &[&str]| {
-        list.iter()
-            .map(|name| (*name).to_owned())
-            .collect::<Vec<_>>()
-    };
-    let retained = names(&["amount", "merchant_country"]);
-    builder
-        .entity("card", &names(&["card_id"]), &retained, Span::from_days(1))
-        .unwrap();
-    builder
-        .entity(
-            "merchant",
-            &names(&["merchant_id"]),
-            &[],
-            Span::from_days(1),
-        )
-        .unwrap();
-    Arc::new(builder.build())
-}
-
-fn euros() -> Rates {
-    Rates::new(Currency::parse("EUR").unwrap(), BTreeMap::new()).unwrap()
-}
-
-fn transaction(number: usize, event: &Event) -> Transaction {
-    Transaction {
-        merchant_country: event
-            .country
-            .map(|at| COUNTRIES[usize::from(at)].to_owned()),
-        ..Transaction::new(
-            TransactionId::parse(&format!("t{number}")).unwrap(),
-            EventTime::from_micros(event.at * 1_000_000),
-            CardId::parse(&format!("c{}", event.card)).unwrap(),
-            Money {
-                amount_minor: event.amount_minor,
-                currency: Currency::parse("EUR").unwrap(),
-            },
-            "m".to_owned(),
-        )
-    }
-}
-
-/// Applies the events in this order of arrival, some of them twice, with labels before or after.
-fn fill(store: &Store, schema: &Schema, events: &[Event], again: &[prop::sample::Index]) {
-    for (number, event) in events.iter().enumerate() {
-        let label = event.label.map(|(fraud, known_at)| Label {
-            transaction_id: TransactionId::parse(&format!("t{number}")).unwrap(),
-            fraud,
-            known_at: EventTime::from_micros(known_at * 1_000_000),
-        });
-        let label_first = number % 2 == 0;
-        if let Some(label) = label.iter().find(|_| label_first) {
-            store.label(label);
-        }
-        let transaction = transaction(number, event);
-        let record = Record::new(&transaction, schema, &euros()).unwrap();
-        let origin = Origin::Log {
-            authorized: event.authorized,
-        };
-        if number % 3 == 0 {
-            // Scored first: in flight until the log confirms it.
-            let expires_at = EventTime::MAX;
-            assert_eq!(
-                store.apply(&record, Origin::Scored { expires_at }),
-                Applied::New
-            );
-            assert_eq!(store.apply(&record, origin), Applied::Confirmed);
+        labels_when(true);
+        sequence += 1;
+        if *route == Route::Log {
+            assert_eq!(asked.log(event, *authorized), Applied::New);
         } else {
-            assert_eq!(store.apply(&record, origin), Applied::New);
+            assert_eq!(asked.score(event, i64::MAX / 2_000_000), Applied::New);
         }
-        if let Some(label) = label.iter().find(|_| !label_first) {
-            store.label(label);
+        if *route == Route::ScoredThenLog {
+            assert_eq!(asked.log(event, *authorized), Applied::Confirmed);
+        }
+        let has_result = matches!(route, Route::Log | Route::ScoredThenLog);
+        known.push(Known {
+            event: event.clone(),
+            declined: has_result.then_some(!authorized),
+            labels: Known::in_order(labels),
+            sequence,
+            key: TransactionKey::of(&TransactionId::parse(&event.id).unwrap()).bits(),
+        });
+        labels_when(false);
+        if let Route::EchoLater(after) = route {
+            echoes.push((number + after, number));
+        }
+        if *again && has_result {
+            assert_eq!(asked.log(event, !authorized), Applied::Duplicate);
+            assert_eq!(asked.score(event, i64::MAX / 2_000_000), Applied::Duplicate);
+        }
+        let (due, later): (Vec<_>, Vec<_>) = echoes.iter().partition(|(due, _)| *due <= number);
+        echoes = later;
+        for (_, of) in due {
+            sequence += 1;
+            assert_eq!(
+                asked.log(&history[of].event, history[of].authorized),
+                Applied::Confirmed
+            );
+            known[of].declined = Some(!history[of].authorized);
+            known[of].sequence = sequence;
         }
     }
-    for index in again {
-        let number = index.index(events.len());
-        let transaction = transaction(number, &events[number]);
-        let record = Record::new(&transaction, schema, &euros()).unwrap();
-        let origin = Origin::Log {
-            authorized: !events[number].authorized,
-        };
-        assert_eq!(store.apply(&record, origin), Applied::Duplicate);
-    }
+    known
 }
 
-/// A cell as a number, times and spans in seconds.
-fn number(source: &str, cell: Cell) -> Option<f64> {
-    if source.ends_with("since_last()") {
-        cell.as_span().map(Span::seconds)
-    } else if source.ends_with("first_seen()") {
-        cell.as_time().map(|time| time.micros() as f64 / 1e6)
-    } else {
-        cell.as_number()
-    }
+#[test]
+fn aggregates_equal_brute_force() {
+    run(HISTORIES, history(), aggregate());
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+/// So many events that most of a window lies in blocks that are not visited for their totals.
+#[test]
+fn aggregates_of_long_histories_equal_brute_force() {
+    let long = prop::collection::vec(arrival(1), 400..900);
+    let unfiltered = aggregate().prop_map(|aggregate| Aggregate {
+        filter: 0,
+        window: aggregate.window + 10,
+        delay: aggregate.delay % 3,
+        ..aggregate
+    });
+    run(LONG_HISTORIES, long, unfiltered);
+}
 
-    #[test]
-    fn aggregates_equal_brute_force(
-        events in prop::collection::vec(event(), 1..60),
-        aggregates in prop::collection::vec(aggregate(), 1..8),
-        again in prop::collection::vec(any::<prop::sample::Index>(), 0..5),
-    ) {
-        let schema = schema();
-        let store = Store::new(Arc::clone(&schema));
-        fill(&store, &schema, &events, &again);
-        let mut compiler = Compiler::new(&schema, BTreeMap::new());
-        for (number, aggregate) in aggregates.iter().enumerate() {
-            compiler.feature(&format!("f{number}"), &aggregate.source()).unwrap();
-        }
-        let layout = compiler.finish();
-        let plan = ReadPlan::new(&schema, &layout);
-        for (number_scored, scored) in events.iter().enumerate() {
-            let transaction = transaction(number_scored, scored);
-            let record = Record::new(&transaction, &schema, &euros()).unwrap();
-            let mut frame = Frame::new(&layout, &record);
-            store.read(&plan, &record, &mut frame);
-            frame.evaluate_features(&layout);
-            // Canonical order: a stable sort by event time keeps ties in order of arrival.
-            let mut card: Vec<(usize, &Event)> =
-                events.iter().enumerate().filter(|(_, event)| event.card == scored.card).collect();
-            card.sort_by_key(|(_, event)| event.at);
-            let own = card.iter().position(|(number, _)| *number == number_scored).unwrap();
-            let card: Vec<&Event> = card.into_iter().map(|(_, event)| event).collect();
-            for (feature, aggregate) in layout.features.iter().zip(&aggregates) {
-                let source = aggregate.source();
-                let ours = number(&source, frame.cell(feature.slot));
-                prop_assert_eq!(ours, aggregate.brute_force(&card, own), "{}", source);
+fn run(
+    cases: u32,
+    history: impl Strategy<Value = Vec<Arrival>>,
+    aggregate: impl Strategy<Value = Aggregate>,
+) {
+    let seed = std::env::var(SEED).ok().and_then(|seed| seed.parse().ok());
+    let seed = seed.unwrap_or_else(rand::random::<u64>);
+    // Past the capture of a test's output, so that a run that passed can be repeated too.
+    writeln!(
+        std::io::stderr(),
+        "brute force: {cases} histories, {SEED}={seed}"
+    )
+    .unwrap();
+    let mut runner = TestRunner::new(Config {
+        cases,
+        rng_seed: RngSeed::Fixed(seed),
+        failure_persistence: None,
+        ..Config::default()
+    });
+    let asked = (
+        history,
+        prop::collection::vec(aggregate, 1..10),
+        prop::collection::vec(any::<prop::sample::Index>(), 1..6),
+    );
+    let run = runner.run(&asked, |(mut history, aggregates, scored)| {
+        let sources: Vec<String> = aggregates.iter().map(Aggregate::source).collect();
+        let asked = Asked::new(Store::new(schema(Span::from_days(1))), &sources);
+        let known = play(&asked, &mut history);
+        for index in scored {
+            let own = index.index(known.len());
+            let cells = asked.read(&known[own].event);
+            for (aggregate, cell) in aggregates.iter().zip(cells) {
+                aggregate.expect(&known, own, cell)?;
             }
         }
+        Ok(())
+    });
+    if let Err(error) = run {
+        panic!("{SEED}={seed}: {error}");
     }
+}
+
+#[test]
+fn what_retention_let_go_no_window_misses() {
+    let config = Config {
+        failure_persistence: None,
+        ..Config::with_cases(500)
+    };
+    proptest!(config, |(
+        mut history in prop::collection::vec(arrival(2), 1..120),
+        aggregates in prop::collection::vec(aggregate(), 1..6),
+    )| {
+        // Windows and delays reach 49 seconds back at most; events of 40 seconds lie in five times as many.
+        for (number, arrival) in history.iter_mut().enumerate() {
+            arrival.event.at += 40 * i64::try_from(number % 5).unwrap();
+            arrival.labels.clear();
+        }
+        let sources: Vec<String> = aggregates.iter().map(Aggregate::source).collect();
+        let asked = Asked::new(Store::new(schema(Span::from_seconds(50))), &sources);
+        let known = play(&asked, &mut history);
+        asked.store.advance_watermark(common::seconds(150));
+        asked.store.evict();
+        for own in (0..known.len()).filter(|own| known[*own].event.at >= 150) {
+            let cells = asked.read(&known[own].event);
+            for (aggregate, cell) in aggregates.iter().zip(cells) {
+                aggregate.expect(&known, own, cell)?;
+            }
+        }
+    });
 }

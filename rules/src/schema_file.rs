@@ -6,7 +6,9 @@ use std::sync::Arc;
 use tollgate_source::{
     Diagnostic, Diagnostics, Fields, Located, Node, NodeKind, SourceFile, did_you_mean, parse,
 };
-use tollgate_types::{FieldType, Schema, SchemaBuilder, SchemaError, Span, builtin};
+use tollgate_types::{
+    EVENTS_MAX_LEAST, FieldType, Schema, SchemaBuilder, SchemaError, Span, builtin,
+};
 
 /// Reads the schema; `None`, with what is wrong noted, if there is any mistake.
 pub(crate) fn read(file: &Arc<SourceFile>, notes: &mut Diagnostics) -> Option<Schema> {
@@ -152,7 +154,7 @@ impl Reader<'_> {
     }
 
     fn entity(&mut self, name: &Located<String>, node: &Node) {
-        let known = ["key", "retain", "retention"];
+        let known = ["key", "retain", "retention", "resolution", "events_max"];
         let Some(fields) = Fields::of("an entity", node, self.file, &known, self.notes) else {
             return;
         };
@@ -162,6 +164,7 @@ impl Reader<'_> {
         let key = fields.texts("key", self.notes).unwrap_or_default();
         let retain = fields.texts("retain", self.notes).unwrap_or_default();
         let retention = self.retention(&fields);
+        let bounds = (self.resolution(&fields), self.events_max(&fields));
         let key = self.fields_named(key);
         let retain = self.fields_named(retain);
         let (Some(key), Some(retain), Some(retention)) = (key, retain, retention) else {
@@ -170,25 +173,50 @@ impl Reader<'_> {
         if key.is_empty() {
             return;
         }
-        if let Err(error) = self.builder.entity(&name.value, &key, &retain, retention) {
+        let declared = self
+            .builder
+            .entity(&name.value, &key, &retain, retention)
+            .and_then(|()| self.builder.bounded(bounds.0, bounds.1));
+        if let Err(error) = declared {
             self.note(name, &error);
         }
+    }
+
+    fn resolution(&mut self, fields: &Fields<'_>) -> Option<Span> {
+        let written = fields.text("resolution", self.notes)?;
+        self.span(&written, "1m or 1h")
+    }
+
+    fn events_max(&mut self, fields: &Fields<'_>) -> Option<usize> {
+        let written = fields.text("events_max", self.notes)?;
+        let digits = written.value.replace('_', "");
+        let count = digits.parse().ok();
+        if count.is_none() {
+            let message = format!("`{}` is not a number of events", written.value);
+            self.notes.push(
+                Diagnostic::error(self.file, written.span, message)
+                    .with_help("write a whole number, such as 10_000"),
+            );
+        }
+        count
     }
 
     fn retention(&mut self, fields: &Fields<'_>) -> Option<Span> {
         let help = "add `retention:` with how long events are kept, such as 42d";
         let written = fields.required_text("retention", help, self.notes)?;
-        match Span::parse(&written.value) {
-            Ok(span) => Some(span),
-            Err(_) => {
-                let message = format!("`{}` is not a length of time", written.value);
-                self.notes.push(
-                    Diagnostic::error(self.file, written.span, message)
-                        .with_help("write a number and a unit, such as 24h or 42d"),
-                );
-                None
-            }
+        self.span(&written, "24h or 42d")
+    }
+
+    fn span(&mut self, written: &Located<String>, such_as: &str) -> Option<Span> {
+        let span = Span::parse(&written.value).ok();
+        if span.is_none() {
+            let message = format!("`{}` is not a length of time", written.value);
+            self.notes.push(
+                Diagnostic::error(self.file, written.span.clone(), message)
+                    .with_help(format!("write a number and a unit, such as {such_as}")),
+            );
         }
+        span
     }
 
     /// The names if all are fields.
@@ -218,6 +246,13 @@ impl Reader<'_> {
                 "list each field once; fraud, declined and event_time are always retained"
                     .to_owned(),
             ),
+            SchemaError::Resolution { retention, .. } => Some(format!(
+                "write a length such as 1m or 1h, at most {retention}"
+            )),
+            SchemaError::StepsWithEventsMax { .. } => {
+                Some("leave `events_max` out; steps bound memory by time".to_owned())
+            }
+            SchemaError::EventsMax { .. } => Some(format!("write {EVENTS_MAX_LEAST} or more")),
             _ => None,
         };
         let diagnostic = Diagnostic::error(self.file, name.span.clone(), error.to_string());

@@ -1,8 +1,9 @@
 //! The only place that asks what time it is.
 
+use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use tollgate_types::EventTime;
+use tollgate_types::{EventTime, Span};
 
 /// The wall clock, in the form event times have.
 #[expect(clippy::disallowed_methods, reason = "this is the clock")]
@@ -11,6 +12,15 @@ pub(crate) fn wall_time() -> EventTime {
         .duration_since(UNIX_EPOCH)
         .unwrap_or(Duration::ZERO);
     EventTime::from_micros(i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX))
+}
+
+/// The wall clock as it was when the process began, and the time that has passed since: for waits that must neither end
+/// nor stretch when the wall clock is set. Only differences of it mean anything.
+pub(crate) fn steady_time() -> EventTime {
+    static BEGAN: OnceLock<(EventTime, Instant)> = OnceLock::new();
+    let (wall, began) = BEGAN.get_or_init(|| (wall_time(), instant()));
+    let passed = instant().saturating_duration_since(*began).as_micros();
+    wall.plus(Span::from_micros(i64::try_from(passed).unwrap_or(i64::MAX)))
 }
 
 /// The monotonic clock, for deadlines and latencies.

@@ -90,6 +90,11 @@ pub struct FeaturesConfig {
     pub in_flight_expires_s: u64,
     /// How often events beyond retention are let go.
     pub evict_every_s: u64,
+    /// Memory for histories, in MiB; beyond, the entities active least recently are let go. 0 takes half of what
+    /// the machine, or the container, has.
+    pub memory_mib_max: u64,
+    /// Events kept of one entity where the schema does not say; beyond, its oldest are let go.
+    pub events_per_entity_max: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -157,6 +162,8 @@ impl Default for FeaturesConfig {
             stale_after_s: 30,
             in_flight_expires_s: 600,
             evict_every_s: 60,
+            memory_mib_max: 0,
+            events_per_entity_max: 100_000,
         }
     }
 }
@@ -286,6 +293,18 @@ impl Config {
             self.features.evict_every_s,
             1..=86_400,
         );
+        range(
+            "features.events_per_entity_max",
+            count(self.features.events_per_entity_max),
+            256..=100_000_000,
+        );
+        if self.features.memory_mib_max != 0 {
+            range(
+                "features.memory_mib_max",
+                self.features.memory_mib_max,
+                64..=1 << 24,
+            );
+        }
         range("grpc.drain_ms", self.grpc.drain_ms, 0..=600_000);
         let partitions = u64::try_from(self.kafka.embedded_partitions).unwrap_or(0);
         range("kafka.embedded_partitions", partitions, 1..=1000);

@@ -11,10 +11,12 @@ use tollgate_features::Store;
 use crate::admin::{AdminServer, AdminState};
 use crate::audit::{AuditLog, DecisionIds, PublisherError, Publishing};
 use crate::clock;
-use crate::config::{Config, FeaturesConfig};
+use crate::config::Config;
 use crate::grpc::{GrpcServer, Scoring, ServerError};
+use crate::housekeeping;
 use crate::ingest::{Ingest, IngestError, IngestState, Parts};
 use crate::kafka::{EmbeddedBroker, EmbeddedBrokerError};
+use crate::memory;
 use crate::metrics::Metrics;
 use crate::policy::Policy;
 
@@ -81,7 +83,12 @@ impl Service {
         let bootstrap = broker
             .as_ref()
             .map_or(config.kafka.bootstrap.as_str(), EmbeddedBroker::bootstrap);
-        let store = Arc::new(Store::new(Arc::clone(&policy.logic().schema)));
+        let schema = Arc::clone(&policy.logic().schema);
+        let limits = memory::limits(&config.features);
+        metrics
+            .store_bytes_max
+            .set(i64::try_from(limits.bytes_max).unwrap_or(i64::MAX));
+        let store = Arc::new(Store::with_limits(schema, limits));
         let policy = Arc::new(ArcSwap::from_pointee(policy));
         let ingest_state = Arc::new(IngestState::default());
         let (audit_log, audit) = AuditLog::start(&config.kafka, bootstrap, metrics.clone())
@@ -115,7 +122,8 @@ impl Service {
         let address = config.admin.listen;
         let admin = AdminServer::start(address, admin_state).await;
         let admin = admin.map_err(|error| StartError::Admin { address, error })?;
-        let housekeeping = tokio::spawn(keep_house(store, metrics.clone(), config.features));
+        let housekeeping =
+            tokio::spawn(housekeeping::keep(store, metrics.clone(), config.features));
         let kafka = bootstrap.to_owned();
         let addresses = Addresses {
             grpc: grpc.address(),
@@ -166,29 +174,6 @@ impl Service {
         });
         if let Err(error) = ended.await {
             tracing::error!(%error, "ingest did not end as it should");
-        }
-    }
-}
-
-/// Expires scored transactions without echo, lets old events go, and sets the gauges of the store.
-async fn keep_house(store: Arc<Store>, metrics: Metrics, config: FeaturesConfig) {
-    let mut every = tokio::time::interval(Duration::from_secs(config.evict_every_s));
-    loop {
-        every.tick().await;
-        let (store, metrics) = (Arc::clone(&store), metrics.clone());
-        // Visits every entity: too long for a thread that serves requests.
-        let visit = tokio::task::spawn_blocking(move || {
-            let expired = store.expire_in_flight(clock::wall_time());
-            metrics.in_flight_expired.inc_by(expired as u64);
-            metrics.events_evicted.inc_by(store.evict() as u64);
-            let size = store.size();
-            let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
-            metrics.store_entities.set(gauge(size.entities));
-            metrics.store_transactions.set(gauge(size.transactions));
-            metrics.store_row_bytes.set(gauge(size.row_bytes));
-        });
-        if let Err(error) = visit.await {
-            tracing::error!(%error, "housekeeping failed");
         }
     }
 }

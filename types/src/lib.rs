@@ -22,8 +22,8 @@ pub use money::{Money, Rates, RatesError};
 pub use outcome::{Cause, Degradation, Outcome, Reason, ReasonCode, ReasonCodeError};
 pub use record::{Record, TypeMismatch};
 pub use schema::{
-    ColumnId, Entity, EntityId, Field, FieldId, FieldType, Retained, Schema, SchemaBuilder,
-    SchemaError, builtin,
+    ColumnId, EVENTS_MAX_LEAST, Entity, EntityId, Field, FieldId, FieldType, Retained, Schema,
+    SchemaBuilder, SchemaError, builtin,
 };
 pub use text::TextKey;
 pub use time::{EventTime, Span, SpanError};

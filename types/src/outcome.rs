@@ -80,18 +80,21 @@ pub enum Cause {
     DeadlineTooShort,
     /// No exchange rate is known for the currency, so amounts are missing.
     CurrencyWithoutRate,
+    /// A window reaches back to events that were let go because their entity had too many.
+    HistoryCutOff,
     /// The code of a decision failed; this is a bug.
     Internal,
 }
 
 impl Cause {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::ModelTimeout,
         Self::ModelFailed,
         Self::ModelQueueFull,
         Self::FeaturesLagging,
         Self::DeadlineTooShort,
         Self::CurrencyWithoutRate,
+        Self::HistoryCutOff,
         Self::Internal,
     ];
 
@@ -103,6 +106,7 @@ impl Cause {
             Self::FeaturesLagging => "features_lagging",
             Self::DeadlineTooShort => "deadline_too_short",
             Self::CurrencyWithoutRate => "currency_without_rate",
+            Self::HistoryCutOff => "history_cut_off",
             Self::Internal => "internal",
         }
     }

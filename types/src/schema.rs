@@ -60,6 +60,10 @@ pub struct Entity {
     pub columns: Vec<Retained>,
     /// How long events are kept; a window plus its delay may not reach further.
     pub retention: Span,
+    /// For very hot entities: events are merged into steps of this length, and windows move in such steps.
+    pub resolution: Option<Span>,
+    /// Most events kept of one entity; its oldest go beyond that. Where it is not set, the store has a limit of its own.
+    pub events_max: Option<usize>,
 }
 
 /// A column of a retained event.
@@ -202,10 +206,27 @@ pub enum SchemaError {
     ColumnTwice { entity: String, field: String },
     #[error("more than {0} fields, entities or columns")]
     TooMany(usize),
+    #[error(
+        "entity `{entity}` has a resolution of {resolution}, which must be between 1s and its retention, {retention}"
+    )]
+    Resolution {
+        entity: String,
+        resolution: Span,
+        retention: Span,
+    },
+    #[error("entity `{entity}` is kept in steps, which need no `events_max`")]
+    StepsWithEventsMax { entity: String },
+    #[error(
+        "entity `{entity}` keeps at most {events_max} events; it must be {EVENTS_MAX_LEAST} at least"
+    )]
+    EventsMax { entity: String, events_max: usize },
 }
 
 /// Most fields, entities, or columns of an entity: everything per transaction stays small and bounded.
 const DECLARED_MAX: usize = 256;
+
+/// Least number of events that an entity may be limited to: they are let go some hundred at a time.
+pub const EVENTS_MAX_LEAST: usize = 256;
 
 /// Names that expressions use for something else than an entity.
 const RESERVED: [&str; 4] = ["transaction", "lists", "model", "features"];
@@ -311,8 +332,42 @@ impl SchemaBuilder {
             key,
             columns,
             retention,
+            resolution: None,
+            events_max: None,
         });
         Ok(())
+    }
+
+    /// Bounds the memory of each entity of the kind that was added last.
+    pub fn bounded(
+        &mut self,
+        resolution: Option<Span>,
+        events_max: Option<usize>,
+    ) -> Result<(), SchemaError> {
+        let Some(last) = self.schema.entities.last_mut() else {
+            return Ok(());
+        };
+        let entity = last.name.clone();
+        let retention = last.retention;
+        match (resolution, events_max) {
+            (Some(resolution), _)
+                if resolution < Span::from_seconds(1) || resolution > retention =>
+            {
+                Err(SchemaError::Resolution {
+                    entity,
+                    resolution,
+                    retention,
+                })
+            }
+            (Some(_), Some(_)) => Err(SchemaError::StepsWithEventsMax { entity }),
+            (_, Some(events_max)) if events_max < EVENTS_MAX_LEAST => {
+                Err(SchemaError::EventsMax { entity, events_max })
+            }
+            _ => {
+                (last.resolution, last.events_max) = (resolution, events_max);
+                Ok(())
+            }
+        }
     }
 
     pub fn build(self) -> Schema {

@@ -1,7 +1,7 @@
 //! `cargo xtask handbook`: real data, through Kafka and gRPC and through `tollgate features`, against values nobody
 //! here computed.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
@@ -29,15 +29,7 @@ pub(crate) fn run(data: &Path) -> anyhow::Result<()> {
     let library = onnxruntime::ensure(&tools::root()?)?;
     let tollgate = tools::build()?;
     let folder = tools::root()?.join("target/handbook");
-    let policy = folder.join("policy");
-    let mut assemble = tollgate.beside("tollgate-loadtest");
-    assemble
-        .arg("handbook-policy")
-        .arg("--data")
-        .arg(&data)
-        .arg("--out")
-        .arg(&policy);
-    tools::run(&mut assemble)?;
+    let policy = write_policy(&tollgate, &data)?;
     for history in HISTORIES {
         compare_table(&tollgate, &data.join(history), &policy, &folder)?;
     }
@@ -81,4 +73,18 @@ fn compare_table(
         .arg("--data")
         .args(history.parent());
     tools::run(&mut compare).context("the handbook's features and the table's differ")
+}
+
+/// Writes the policy whose features are the handbook's, and returns its folder.
+pub(crate) fn write_policy(tollgate: &tools::Tollgate, data: &Path) -> anyhow::Result<PathBuf> {
+    let policy = tools::root()?.join("target/handbook/policy");
+    let mut assemble = tollgate.beside("tollgate-loadtest");
+    assemble
+        .arg("handbook-policy")
+        .arg("--data")
+        .arg(data)
+        .arg("--out")
+        .arg(&policy);
+    tools::run(&mut assemble)?;
+    Ok(policy)
 }

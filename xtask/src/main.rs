@@ -1,5 +1,6 @@
 //! `cargo xtask`: the verbs of this repository. `demo` and `test` are all a newcomer needs.
 
+mod bench;
 mod handbook;
 mod onnxruntime;
 mod suite;
@@ -38,6 +39,13 @@ enum Verb {
         #[arg(long, default_value = handbook::DATA)]
         data: PathBuf,
     },
+    /// Measure beside peers; writes target/reports/bench-<what>.json
+    Bench {
+        what: bench::What,
+        /// Further arguments for the bench, such as --quick
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Generate history, compute features, train the sample policy's model
     Train,
     /// Fetch ONNX Runtime's library to target/onnxruntime
@@ -62,6 +70,7 @@ fn run() -> anyhow::Result<()> {
         Verb::Test => suite::run(),
         Verb::Check => tidy::check(),
         Verb::Handbook { data } => handbook::run(&data),
+        Verb::Bench { what, arguments } => bench::run(what, &arguments),
         Verb::Train => train(),
         Verb::Onnxruntime => {
             println!("{}", onnxruntime::ensure(&root)?.display());

@@ -57,10 +57,15 @@ pub(crate) fn build() -> anyhow::Result<Tollgate> {
     ]);
     println!("building tollgate; the first time takes some minutes");
     run(&mut cargo)?;
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or("target".into(), PathBuf::from);
     Ok(Tollgate {
-        program: root()?.join(target).join("release/tollgate"),
+        program: release()?.join("tollgate"),
     })
+}
+
+/// Where cargo puts what is built in release.
+pub(crate) fn release() -> anyhow::Result<PathBuf> {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or("target".into(), PathBuf::from);
+    Ok(root()?.join(target).join("release"))
 }
 
 /// Runs a program to its end; its failure is an error that shows what was run.

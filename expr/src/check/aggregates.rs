@@ -69,6 +69,7 @@ impl Checker<'_> {
         let (window, delay) = window.zip(delay)?;
         self.expect_retained(&chain, window, delay)?;
         let (filter, (function, kind, field)) = filter.zip(function)?;
+        self.expect_steps_suffice(&chain, window, function)?;
         let aggregate = Aggregate {
             entity: chain.entity,
             window,

@@ -2,12 +2,12 @@
 
 use std::ops::Range;
 
-use tollgate_types::{EntityId, Span};
+use tollgate_types::{Entity, EntityId, Span};
 
 use super::aggregates::{ALIASES, FUNCTIONS};
 use super::{Checker, suggest};
-use crate::Problem;
 use crate::syntax::{Call, Syntax, SyntaxKind, Word};
+use crate::{Function, Problem};
 
 /// The parts of a chain, outermost last.
 pub(super) struct Chain<'s> {
@@ -194,6 +194,45 @@ impl Checker<'_> {
         let argument = chain.window.and_then(|window| window.arguments.first());
         let span = argument.map_or(0..0, |argument| argument.span.clone());
         let help = format!("use a shorter one, or raise `retention` of `{name}` in schema.yaml");
+        self.fail(Problem::error(span, message).with_help(help))
+    }
+
+    /// Of an entity whose events are merged into steps, what needs them one by one cannot be asked.
+    pub(super) fn expect_steps_suffice(
+        &mut self,
+        chain: &Chain<'_>,
+        window: Span,
+        function: Function,
+    ) -> Option<()> {
+        let entity = self.schema.entity_at(chain.entity);
+        let Some(step) = entity.resolution else {
+            return Some(());
+        };
+        let name = &entity.name;
+        let (span, message, help) = if let Some(filter) = chain.filter {
+            (
+                filter.name.span.clone(),
+                format!("`{name}` keeps steps of {step}, not single transactions to choose from"),
+                "leave `where` out; for shares write `rate(declined)` or `rate(fraud)`".to_owned(),
+            )
+        } else if window < step {
+            let argument = chain.window.and_then(|window| window.arguments.first());
+            (
+                argument.map_or(0..0, |argument| argument.span.clone()),
+                format!("the window of {window} is shorter than the steps of `{name}`: {step}"),
+                format!("write {step} or more, or lower `resolution` of `{name}` in schema.yaml"),
+            )
+        } else if let Function::Distinct(Entity::FRAUD | Entity::DECLINED)
+        | Function::Last(Entity::FRAUD | Entity::DECLINED) = function
+        {
+            (
+                chain.function.map_or(0..0, |call| call.name.span.clone()),
+                format!("steps of `{name}` know only how many were fraud or declined"),
+                "write `rate(fraud)` or `rate(declined)`".to_owned(),
+            )
+        } else {
+            return Some(());
+        };
         self.fail(Problem::error(span, message).with_help(help))
     }
 }

@@ -51,6 +51,18 @@ fn schema() -> Schema {
             Span::from_days(90),
         )
         .unwrap();
+    let retained = strings(&["amount", "card_id"]);
+    builder
+        .entity(
+            "ip",
+            &strings(&["ip_address"]),
+            &retained,
+            Span::from_days(8),
+        )
+        .unwrap();
+    builder
+        .bounded(Some(Span::from_seconds(600)), None)
+        .unwrap();
     builder.build()
 }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tollgate_expr::Frame;
-use tollgate_features::{Origin, Store};
+use tollgate_features::{Origin, Reading, Store};
 use tollgate_types::{Cause, Cell, Degradation, EventTime, Outcome, Reason, Record, Span, builtin};
 
 use crate::policy::Policy;
@@ -41,7 +41,7 @@ pub(crate) struct Decision {
 pub(crate) struct Context<'a> {
     pub(crate) policy: &'a Policy,
     pub(crate) store: &'a Store,
-    /// The wall clock at arrival.
+    /// Now, by the clock that expiries are counted on.
     pub(crate) now: EventTime,
     /// The answer is due then.
     pub(crate) deadline: Instant,
@@ -75,7 +75,10 @@ pub(crate) async fn decide(
         return ladder::request_only(context.policy, &frame, causes);
     }
 
-    let features = read_features(context, record, &mut frame);
+    let (features, reading) = read_features(context, record, &mut frame);
+    if reading.cut_off {
+        causes.push(Cause::HistoryCutOff);
+    }
     let mut matches = logic.rules.matches();
     logic.rules.match_without_score(&frame, &mut matches);
     let mut level = Degradation::Full;
@@ -116,17 +119,18 @@ pub(crate) async fn decide(
 }
 
 /// Reads every aggregate of the policy and computes its named features.
-fn read_features(context: &Context<'_>, record: &Record<'_>, frame: &mut Frame<'_>) -> Vec<Cell> {
+fn read_features(
+    context: &Context<'_>,
+    record: &Record<'_>,
+    frame: &mut Frame<'_>,
+) -> (Vec<Cell>, Reading) {
     let layout = &context.policy.logic().layout;
-    context
-        .store
-        .read(context.policy.read_plan(), record, frame);
+    let plan = context.policy.read_plan();
+    let reading = context.store.read(plan, record, frame);
     frame.evaluate_features(layout);
-    layout
-        .features
-        .iter()
-        .map(|feature| frame.cell(feature.slot))
-        .collect()
+    let features = layout.features.iter();
+    let features = features.map(|feature| frame.cell(feature.slot)).collect();
+    (features, reading)
 }
 
 pub(crate) use ladder::static_answer;

@@ -82,7 +82,7 @@ impl Scoring {
         let context = Context {
             policy,
             store: &self.store,
-            now: timing.arrived_at,
+            now: clock::steady_time(),
             deadline: timing.deadline,
             behind: self.ingest.behind(timing.arrived_at),
             stale_after: seconds(self.features.stale_after_s),

@@ -160,8 +160,11 @@ impl Reader {
         let record = convert::record(&transaction, logic)?;
         let result = match self.parts.store.apply(&record, Origin::Log { authorized }) {
             Applied::New => "new",
+            Applied::Late => "late",
             Applied::Confirmed => "confirmed",
+            Applied::Corrected => "corrected",
             Applied::Duplicate => "duplicate",
+            Applied::Conflicting => "conflicting",
             Applied::TooOld => "too_old",
         };
         Ok((result, Some(transaction.event_time)))
@@ -174,6 +177,8 @@ impl Reader {
         let label = decode::label(message.payload(), clock::wall_time())?;
         let result = match self.parts.store.label(&label) {
             Labelled::Known => "label",
+            Labelled::Again => "label_again",
+            Labelled::Changed => "label_changed",
             Labelled::Pending => "label_pending",
             Labelled::Dropped => "label_dropped",
         };

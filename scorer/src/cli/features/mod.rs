@@ -97,7 +97,13 @@ impl Features {
             Some(columns) => Outcomes::of_columns(&history, columns, self.labels_within),
             None => Outcomes::of_lines(&history, self.labels_within, threads)?,
         };
-        let engine = Engine::new(&logic, outcomes, tables.forms(), threads);
+        let engine = Engine::new(
+            &logic,
+            outcomes,
+            tables.forms(),
+            threads,
+            config.features.events_per_entity_max,
+        );
         let understanding = Understanding {
             logic: &logic,
             history: &history,
@@ -200,6 +206,11 @@ fn report(found: &Found, bad: &BadRows) {
         (
             found.too_old,
             "are older than what is retained; their features may miss events",
+        ),
+        (
+            found.cut_off,
+            "have a window that reaches back to events of a card or other entity that had too many; \
+             see features.events_per_entity_max",
         ),
     ];
     for (count, what) in notes {

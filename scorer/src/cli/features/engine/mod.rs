@@ -4,8 +4,10 @@
 //! rows before them are applied: a read is as of the row's own place among the events, so what comes after it in
 //! time does not count, whether it was applied already or not. What may not be done so is done row by row.
 
+use std::sync::Arc;
+
 use tollgate_expr::Frame;
-use tollgate_features::{Applied, Origin, ReadPlan, Store};
+use tollgate_features::{Applied, Limits, Origin, ReadPlan, Store};
 use tollgate_rules::Logic;
 use tollgate_types::{EventTime, Record, Schema, Span};
 
@@ -49,17 +51,21 @@ pub(super) struct Found {
     pub(super) repeated: u64,
     /// Rows older than everything that is retained.
     pub(super) too_old: u64,
+    /// Rows with a window that reaches back to events of an entity that had too many.
+    pub(super) cut_off: u64,
 }
 
-/// Whether an entity's events are merged as they are applied, so that a row must be read before the next one is
-/// applied.
-fn needs_row_by_row(_schema: &Schema) -> bool {
-    false
+/// Whether what is kept of an entity depends on what was applied, not only on the events before a row: events are
+/// merged where it moves in steps, and let go where their number is bounded. Then a row must be read before the
+/// next one is applied.
+fn needs_row_by_row(schema: &Schema) -> bool {
+    let mut entities = schema.entities().iter();
+    entities.any(|entity| entity.resolution.is_some() || entity.events_max.is_some())
 }
 
 /// Whether a transaction was there before, so that nothing of this row counts.
 fn is_repeat(applied: Applied) -> bool {
-    applied == Applied::Duplicate
+    matches!(applied, Applied::Duplicate | Applied::Conflicting)
 }
 
 impl<'e> Engine<'e> {
@@ -68,15 +74,21 @@ impl<'e> Engine<'e> {
         outcomes: Outcomes<'e>,
         forms: Forms,
         threads: usize,
+        events_per_entity_max: usize,
     ) -> Self {
         let segment_rows_min = if needs_row_by_row(&logic.schema) {
             usize::MAX
         } else {
             SEGMENT_ROWS_MIN
         };
+        // Whatever the limit of the service: a table that forgot somebody would be wrong.
+        let limits = Limits {
+            events_per_entity_max,
+            ..Limits::default()
+        };
         Self {
             logic,
-            store: Store::new(std::sync::Arc::clone(&logic.schema)),
+            store: Store::with_limits(Arc::clone(&logic.schema), limits),
             plan: ReadPlan::new(&logic.schema, &logic.layout),
             outcomes,
             forms,
@@ -121,7 +133,8 @@ impl<'e> Engine<'e> {
             let applied = self.apply(row, &record);
             self.found.count(applied);
             if !is_repeat(applied) {
-                self.read(row, &record, &mut values, &mut table);
+                let cut_off = self.read(row, &record, &mut values, &mut table);
+                self.found.cut_off += u64::from(cut_off);
             }
         }
         for (_, label) in labels {
@@ -163,21 +176,21 @@ impl<'e> Engine<'e> {
                 Ok::<_, FieldError>((records, applied))
             })?;
             let mut table = Block::new(self.forms, rows.len());
-            let mut values = Vec::new();
-            for ((row, record), applied) in rows.iter().zip(&records).zip(&applied) {
-                if !is_repeat(*applied) {
-                    self.read(row, record, &mut values, &mut table);
+            let (mut values, mut found) = (Vec::new(), Found::default());
+            for ((row, record), applied) in rows.iter().zip(&records).zip(applied) {
+                found.count(applied);
+                if !is_repeat(applied) {
+                    let cut_off = self.read(row, record, &mut values, &mut table);
+                    found.cut_off += u64::from(cut_off);
                 }
             }
-            Ok::<_, FieldError>((table, applied))
+            Ok::<_, FieldError>((table, found))
         });
         let mut tables = Vec::with_capacity(done.len());
         for block in done {
-            let (table, applied) = block?;
+            let (table, found) = block?;
             tables.push(table);
-            for applied in applied {
-                self.found.count(applied);
-            }
+            self.found.add(found);
         }
         Ok(tables)
     }
@@ -194,18 +207,18 @@ impl<'e> Engine<'e> {
         applied
     }
 
-    /// Reads what a decision would have read, and adds it to the table.
+    /// Reads what a decision would have read, and adds it to the table. True if a window was cut off.
     fn read(
         &self,
         row: &Row,
         record: &Record<'_>,
         values: &mut Vec<Option<f64>>,
         table: &mut Block,
-    ) {
+    ) -> bool {
         let layout = &self.logic.layout;
         let mut frame = Frame::new(layout, record);
         self.logic.fill_lookups(record, &mut frame);
-        self.store.read(&self.plan, record, &mut frame);
+        let reading = self.store.read(&self.plan, record, &mut frame);
         frame.evaluate_features(layout);
         values.clear();
         values.extend(
@@ -215,6 +228,7 @@ impl<'e> Engine<'e> {
                 .map(|feature| feature_number(feature.kind, frame.cell(feature.slot))),
         );
         table.push(&row.transaction, values, self.outcomes.of(row));
+        reading.cut_off
     }
 
     /// Moves the watermark to the latest event, and lets go of what no later row can reach.
@@ -235,6 +249,14 @@ impl<'e> Engine<'e> {
 }
 
 impl Found {
+    fn add(&mut self, other: Self) {
+        self.rows += other.rows;
+        self.out_of_order += other.out_of_order;
+        self.repeated += other.repeated;
+        self.too_old += other.too_old;
+        self.cut_off += other.cut_off;
+    }
+
     fn count(&mut self, applied: Applied) {
         if is_repeat(applied) {
             self.repeated += 1;

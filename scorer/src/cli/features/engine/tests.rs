@@ -150,7 +150,7 @@ fn reference(logic: &Logic, parts: &[Part]) -> Vec<String> {
                 store.label(label);
             }
             let mut frame = Frame::new(&logic.layout, &record);
-            store.read(&plan, &record, &mut frame);
+            let _ = store.read(&plan, &record, &mut frame);
             frame.evaluate_features(&logic.layout);
             let transaction = &row.transaction;
             let mut line = format!(
@@ -211,7 +211,7 @@ fn table(
     let tables = Tables::create(&[out], &names).unwrap();
     let mut outcomes = Outcomes::of_rows(Span::from_days(1));
     outcomes.relabelled = relabelled(parts);
-    let mut engine = Engine::new(logic, outcomes, tables.forms(), threads);
+    let mut engine = Engine::new(logic, outcomes, tables.forms(), threads, 100_000);
     engine.segment_rows_min = segment_rows_min;
     let mut text = String::new();
     for part in parts {

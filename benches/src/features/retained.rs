@@ -1,0 +1,57 @@
+//! Bytes of memory per retained event and per card, as the kernel counts them for this process.
+
+use anyhow::Context;
+
+use super::population::Columns;
+use super::resident::Resident;
+use super::sizes::Sizes;
+use crate::memory::resident_bytes;
+use crate::report::{Goal, Row};
+use crate::timing::float;
+
+/// What a retained event may take.
+const EVENT_BYTES: f64 = 32.0;
+/// What a card may take beyond its events.
+const CARD_BYTES: f64 = 128.0;
+
+/// Events per card at the first of the two points between which the bytes of one more event are taken.
+const EVENTS_FEW: u32 = 10;
+
+/// A population filled under the eye of the kernel.
+#[derive(Debug)]
+pub(crate) struct Measured {
+    pub(crate) resident: Resident,
+    pub(crate) rows: Vec<Row>,
+    /// Bytes of all of it.
+    pub(crate) bytes: u64,
+}
+
+/// Fills a population, which must be the first thing its process does, and says what it took.
+pub(crate) fn measure(columns: Columns, sizes: &Sizes) -> anyhow::Result<Measured> {
+    let (cards, events) = (sizes.cards, sizes.events);
+    let mut resident = Resident::new(columns, cards, events)?;
+    let empty = resident_bytes()?;
+    let since = |empty: u64| anyhow::Ok(resident_bytes()?.saturating_sub(empty));
+    resident.fill(EVENTS_FEW)?;
+    let few = since(empty)?;
+    resident.fill(events)?;
+    let bytes = since(empty).context("resident memory")?;
+
+    let (cards, events) = (f64::from(cards), f64::from(events));
+    let per_card = float(bytes) / cards;
+    let slope = (float(bytes) - float(few)) / cards / (events - f64::from(EVENTS_FEW));
+    let beyond = per_card - slope * events;
+    let allowed = EVENT_BYTES + CARD_BYTES / events;
+    let id = |what: &str| sizes.id(&format!("memory.{}.{what}", columns.name()));
+    let rows = vec![
+        // The promise as a whole: 32 bytes an event and 128 a card, divided by the events.
+        Row::new(id("per_event_with_card"), "bytes", per_card / events).goal(Goal::AtMost(allowed)),
+        Row::new(id("per_event"), "bytes", slope).goal(Goal::AtMost(EVENT_BYTES)),
+        Row::new(id("per_card"), "bytes", beyond).goal(Goal::AtMost(CARD_BYTES)),
+    ];
+    Ok(Measured {
+        resident,
+        rows,
+        bytes,
+    })
+}

@@ -1,0 +1,180 @@
+//! Every entity's history, shared by ingest, which applies events, and by decisions, which read them.
+//!
+//! Locks, in the order in which they are taken: the ledger's part of the transaction, held while its rows are written,
+//! so that an event is applied at most once (FS-2) and a label never slips between; then one entity at a time. A read
+//! takes the lock of one entity at a time and no other (but for entities kept in steps, which ask the ledger first). Nothing
+//! blocks while a lock is held.
+
+mod apply;
+mod evict;
+mod kind;
+mod outcome;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+use tollgate_expr::Frame;
+use tollgate_types::{EventTime, Record, Schema, Span, TransactionKey};
+
+use crate::EntityKey;
+use crate::history::History;
+use crate::kept::Kept;
+use crate::ledger::Ledger;
+use crate::plan::{Group, ReadPlan};
+use crate::read::{self, Scene};
+use crate::slots::SlotId;
+use kind::EntityKind;
+pub use outcome::{Applied, Labelled, Limits, Origin, Reading, StoreSize};
+
+/// Event times beyond these, some nine thousand years from 1970, are no times.
+const TIME_MIN: EventTime = EventTime::from_micros(-(1 << 58));
+const TIME_MAX: EventTime = EventTime::from_micros(1 << 58);
+
+/// The in-memory event store.
+#[derive(Debug)]
+pub struct Store {
+    schema: Arc<Schema>,
+    limits: Limits,
+    /// One per entity of the schema, in its order, and perhaps one of our own behind them.
+    kinds: Vec<EntityKind>,
+    /// The kind whose rows the ledger points to.
+    card: usize,
+    ledger: Ledger,
+    /// Scored transactions in the order in which their wait for the echo ends.
+    in_flight: Mutex<VecDeque<(EventTime, TransactionKey)>>,
+    watermark: AtomicI64,
+    /// Bytes of histories and of the ledger's tables.
+    bytes: AtomicUsize,
+    /// Where the search for what to let go goes on.
+    hand: AtomicUsize,
+    counts: Counts,
+    /// What an entity that was never seen has.
+    nothing: History,
+}
+
+/// What happened since the store began.
+#[derive(Debug, Default)]
+struct Counts {
+    cut_off: AtomicUsize,
+    pushed_out: AtomicUsize,
+}
+
+impl Store {
+    /// A store without a limit on memory.
+    pub fn new(schema: Arc<Schema>) -> Self {
+        Self::with_limits(schema, Limits::default())
+    }
+
+    pub fn with_limits(schema: Arc<Schema>, limits: Limits) -> Self {
+        let (kinds, card) = kind::all(&schema);
+        Self {
+            kinds,
+            card,
+            limits,
+            ledger: Ledger::new(),
+            in_flight: Mutex::default(),
+            watermark: AtomicI64::new(i64::MIN),
+            bytes: AtomicUsize::new(0),
+            hand: AtomicUsize::new(0),
+            counts: Counts::default(),
+            nothing: History::default(),
+            schema,
+        }
+    }
+
+    pub fn schema(&self) -> &Arc<Schema> {
+        &self.schema
+    }
+
+    /// The event time up to which the log has been applied; [`EventTime::MIN`] at first.
+    pub fn watermark(&self) -> EventTime {
+        EventTime::from_micros(self.watermark.load(Ordering::Relaxed))
+    }
+
+    /// Moves the watermark forward; it never goes back. Only whoever reads the log can say how far it has been read: an
+    /// event by itself never moves it, however far ahead its time is.
+    pub fn advance_watermark(&self, to: EventTime) {
+        self.watermark.fetch_max(to.micros(), Ordering::Relaxed);
+    }
+
+    /// Fills the slots of a plan's aggregates, as of the transaction's own place among the events: those
+    /// after it, and those that tie with it but come later, do not count.
+    pub fn read(&self, plan: &ReadPlan, record: &Record<'_>, frame: &mut Frame<'_>) -> Reading {
+        let mut reading = Reading::default();
+        for group in &plan.groups {
+            self.read_group(group, record, frame, &mut reading);
+        }
+        reading
+    }
+
+    fn read_group(
+        &self,
+        group: &Group,
+        record: &Record<'_>,
+        frame: &mut Frame<'_>,
+        reading: &mut Reading,
+    ) {
+        let kind = &self.kinds[usize::from(group.entity.0)];
+        // Where a transaction has no such entity (no terminal, say), every aggregate over it is missing.
+        let Some(key) = EntityKey::of(&kind.entity, record) else {
+            return;
+        };
+        // Asked before the entity is locked: the ledger comes first in the order of locks.
+        let is_merged = kind.step().is_some() && self.is_confirmed(record.key());
+        let tenant = kind.slots.read(key);
+        let scene = |history| Scene {
+            history,
+            shape: &kind.shape,
+            entity: &kind.entity,
+            record,
+        };
+        match tenant.as_ref().map(|tenant| &tenant.kept) {
+            Some(Kept::Rows(history)) => {
+                reading.cut_off |= read::is_cut_off(group, history, record.event_time());
+                read::fill(group, &scene(history), kind.ties, frame);
+            }
+            Some(Kept::Steps(steps)) => {
+                let step = kind.step().unwrap_or(Span::ZERO);
+                read::fill_stepped(group, steps, step, is_merged, &scene(&self.nothing), frame);
+            }
+            None => read::fill(group, &scene(&self.nothing), kind.ties, frame),
+        }
+    }
+
+    /// Counts what is held. Visits every part of the ledger.
+    pub fn size(&self) -> StoreSize {
+        StoreSize {
+            entities: self.kinds.iter().map(|kind| kind.slots.len()).sum(),
+            transactions: self.ledger.len(),
+            pending_labels: self.ledger.waiting(),
+            in_flight: self.in_flight.lock().len(),
+            bytes: self.bytes(),
+            events_cut_off: self.counts.cut_off.load(Ordering::Relaxed),
+            entities_pushed_out: self.counts.pushed_out.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Bytes that the events of one kind of entity take; `None` if the schema has no such kind. Visits all of them.
+    pub fn size_of(&self, entity: &str) -> Option<usize> {
+        let kind = self.kinds.iter().find(|kind| kind.entity.name == entity)?;
+        let slots = (0..kind.slots.end()).filter_map(|at| kind.slots.read_at(SlotId(at)));
+        Some(slots.map(|tenant| tenant.kept.bytes()).sum())
+    }
+
+    /// Bytes of memory, as far as they grow with what is held.
+    fn bytes(&self) -> usize {
+        let slots: usize = self.kinds.iter().map(|kind| kind.slots.bytes()).sum();
+        slots + self.ledger.waiting_bytes() + self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Takes note that something of `before` bytes now has `after`.
+    fn resized(&self, before: usize, after: usize) {
+        match after.checked_sub(before) {
+            Some(0) => {}
+            Some(more) => _ = self.bytes.fetch_add(more, Ordering::Relaxed),
+            None => _ = self.bytes.fetch_sub(before - after, Ordering::Relaxed),
+        }
+    }
+}
