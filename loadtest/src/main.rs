@@ -25,6 +25,8 @@ enum Command {
     Handbook(handbook::Args),
     /// Writes the policy that the handbook's data set is scored by, its models included.
     HandbookPolicy(handbook::policy::Args),
+    /// Compares a feature table of the handbook's data set with the expected values.
+    HandbookTable(handbook::table::Args),
 }
 
 fn main() -> ExitCode {
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
         Command::Load(args) => load::run(&args),
         Command::Handbook(args) => handbook::run(&args),
         Command::HandbookPolicy(args) => handbook::policy::run(&args),
+        Command::HandbookTable(args) => handbook::table::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

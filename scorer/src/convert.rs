@@ -204,7 +204,7 @@ fn ip_address(address: &str) -> Result<Option<String>, FieldError> {
 
 /// A text that may be absent. It is kept as a key only, and no error repeats it, so that a card number which a
 /// sender puts here by mistake goes nowhere; refusing what looks like one would turn honest ids away.
-fn text(field: &str, text: String) -> Result<Option<String>, FieldError> {
+pub(crate) fn text(field: &str, text: String) -> Result<Option<String>, FieldError> {
     if text.is_empty() {
         return Ok(None);
     }

@@ -1,4 +1,5 @@
-//! `cargo xtask handbook`: real data, through Kafka and gRPC, against values nobody here computed.
+//! `cargo xtask handbook`: real data, through Kafka and gRPC and through `tollgate features`, against values nobody
+//! here computed.
 
 use std::path::{Path, PathBuf};
 
@@ -8,6 +9,12 @@ use crate::{onnxruntime, tools};
 
 /// Where the data set lies beside a checkout that has it.
 pub(crate) const DATA: &str = "../shared/data/handbook";
+
+/// The same history in two formats.
+const HISTORIES: [&str; 2] = ["transactions.parquet", "transactions.csv.zst"];
+
+/// How the data set's columns are to be read.
+const COLUMNS: &str = "loadtest/handbook/columns.yaml";
 
 const REPORT: &str = "target/reports/handbook.json";
 
@@ -23,6 +30,9 @@ pub(crate) fn run(data: &Path) -> anyhow::Result<()> {
     let tollgate = tools::build()?;
     let folder = tools::root()?.join("target/handbook");
     let policy = write_policy(&tollgate, &data)?;
+    for history in HISTORIES {
+        compare_table(&tollgate, &data.join(history), &policy, &folder)?;
+    }
     let serving = tools::serve(&tollgate, &policy, &library, &folder)?;
     let mut replay = tollgate.beside("tollgate-loadtest");
     replay
@@ -34,6 +44,35 @@ pub(crate) fn run(data: &Path) -> anyhow::Result<()> {
         .args(["--kafka", &serving.addresses.kafka])
         .args(["--report", REPORT]);
     tools::run(&mut replay).context("the handbook's values and ours differ")
+}
+
+/// Computes the feature table of a history and compares it.
+fn compare_table(
+    tollgate: &tools::Tollgate,
+    history: &Path,
+    policy: &Path,
+    folder: &Path,
+) -> anyhow::Result<()> {
+    let table = folder.join("features.csv");
+    let mut features = tollgate.command();
+    features
+        .arg("features")
+        .arg("--policy")
+        .arg(policy)
+        .arg("--history")
+        .arg(history)
+        .args(["--columns", COLUMNS])
+        .arg("--out")
+        .arg(&table);
+    tools::run(&mut features)?;
+    let mut compare = tollgate.beside("tollgate-loadtest");
+    compare
+        .arg("handbook-table")
+        .arg("--table")
+        .arg(&table)
+        .arg("--data")
+        .args(history.parent());
+    tools::run(&mut compare).context("the handbook's features and the table's differ")
 }
 
 /// Writes the policy whose features are the handbook's, and returns its folder.

@@ -52,20 +52,29 @@ impl Comparison {
         }
     }
 
-    /// Counts and risks are equal, averages within tolerance, the champion's score within tolerance.
+    /// Features as in [`Self::features`], the champion's score within tolerance.
     pub(super) fn values(&mut self, id: &str, expected: &Expected, response: &v1::ScoreResponse) {
+        self.features(id, expected, |name| response.features.get(name).copied());
+        let score = response.has_score.then_some(response.score);
+        let name = MODELS[CHAMPION];
+        self.value(id, name, SCORE_TOLERANCE, expected.scores[CHAMPION], score);
+    }
+
+    /// Counts and risks are equal, averages within tolerance.
+    pub(super) fn features(
+        &mut self,
+        id: &str,
+        expected: &Expected,
+        found: impl Fn(&str) -> Option<f64>,
+    ) {
         for (name, value) in FEATURES.into_iter().zip(expected.features) {
             let tolerance = if name.contains("avg") {
                 AVERAGE_TOLERANCE
             } else {
                 0.0
             };
-            let found = response.features.get(name).copied();
-            self.value(id, name, tolerance, value, found);
+            self.value(id, name, tolerance, value, found(name));
         }
-        let score = response.has_score.then_some(response.score);
-        let name = MODELS[CHAMPION];
-        self.value(id, name, SCORE_TOLERANCE, expected.scores[CHAMPION], score);
     }
 
     /// The other models' scores, from the record of the decision.

@@ -9,6 +9,7 @@ mod data;
 mod messages;
 pub mod policy;
 mod replay;
+pub mod table;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,0 +1,604 @@
+//! `tollgate features`: one history in every format gives one table, and what cannot be read is named.
+
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on should stop; its numbers are small and exact"
+)]
+
+mod common;
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::Arc;
+
+use common::{POLICY, write_policy};
+use parquet::data_type::{BoolType, ByteArrayType, DataType, DoubleType, Int64Type};
+use parquet::file::properties::WriterProperties;
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
+use parquet::record::Field;
+use parquet::schema::parser::parse_message_type;
+
+/// 2026-01-01T00:00:00Z.
+const BEGIN_S: i64 = 1_767_225_600;
+const ROWS: i64 = 700;
+
+/// One transaction of the history that all formats hold.
+struct Row {
+    id: i64,
+    second: i64,
+    amount_minor: i64,
+    currency: &'static str,
+    terminal: Option<i64>,
+    product: Option<&'static str>,
+    authorized: bool,
+    fraud: Option<bool>,
+}
+
+impl Row {
+    fn known_at(&self) -> i64 {
+        self.second + 3_600 * (1 + self.id % 50)
+    }
+
+    fn card(&self) -> String {
+        format!("card-{}", self.id % 7)
+    }
+
+    /// With what CSV puts into quotes.
+    fn merchant(&self) -> String {
+        format!("merchant \"{}\", Paris", self.id % 3)
+    }
+
+    fn terminal(&self) -> String {
+        self.terminal
+            .map_or_else(String::new, |terminal| format!("terminal-{terminal}"))
+    }
+
+    /// In major units, as people write it.
+    fn amount(&self) -> String {
+        match self.currency {
+            "JPY" => self.amount_minor.to_string(),
+            _ => format!("{}.{:02}", self.amount_minor / 100, self.amount_minor % 100),
+        }
+    }
+}
+
+/// Rows in order of time, many of which tie, but for every 97th, which is late.
+fn rows() -> Vec<Row> {
+    let row = |id: i64| Row {
+        id,
+        second: BEGIN_S + id / 3 * 600 - if id % 97 == 96 { 90_000 } else { 0 },
+        amount_minor: id * 7_919 % 100_000,
+        currency: ["EUR", "USD", "JPY", "EUR"][usize::try_from(id % 4).unwrap()],
+        terminal: (id % 5 != 0).then_some(id % 4),
+        product: [None, Some("flight"), Some("hotel")][usize::try_from(id % 3).unwrap()],
+        authorized: id % 11 != 0,
+        fraud: [None, Some(true), Some(false), Some(false)][usize::try_from(id % 4).unwrap()],
+    };
+    (0..ROWS).map(row).collect()
+}
+
+fn time(second: i64) -> String {
+    tollgate_types::EventTime::from_unix(second, 0)
+        .unwrap()
+        .to_string()
+}
+
+fn csv(rows: &[Row]) -> String {
+    let mut text =
+        "note,transaction_id,event_time,card_id,amount,currency,merchant_id,terminal_id,product,\
+                    authorized,fraud,fraud_known_at\n"
+            .to_owned();
+    for row in rows {
+        let flag = |flag: Option<bool>| flag.map_or("", |flag| if flag { "1" } else { "0" });
+        writeln!(
+            text,
+            "\"over\ntwo lines\",t{},{},{},{},{},\"{}\",{},{},{},{},{}",
+            row.id,
+            time(row.second).replace('T', " ").replace('Z', ""),
+            row.card(),
+            row.amount(),
+            row.currency,
+            row.merchant().replace('"', "\"\""),
+            row.terminal(),
+            row.product.unwrap_or_default(),
+            row.authorized,
+            flag(row.fraud),
+            time(row.known_at()),
+        )
+        .unwrap();
+    }
+    text
+}
+
+fn jsonl(rows: &[Row]) -> String {
+    let mut text = String::new();
+    for row in rows {
+        let mut transaction = serde_json::json!({
+            "transactionId": format!("t{}", row.id), "eventTime": time(row.second), "cardId": row.card(),
+            "amountMinor": row.amount_minor.to_string(), "currency": row.currency,
+            "merchantId": row.merchant(), "terminalId": row.terminal(), "attributes": {},
+        });
+        if let Some(product) = row.product {
+            transaction["attributes"]["product"] = serde_json::json!({ "text": product });
+        }
+        let event = serde_json::json!({"transaction": transaction, "authorized": row.authorized});
+        writeln!(text, "{}", serde_json::json!({ "transaction": event })).unwrap();
+        if let Some(fraud) = row.fraud {
+            let id = format!("t{}", row.id);
+            let label = serde_json::json!({"transactionId": id, "fraud": fraud, "knownAt": time(row.known_at())});
+            writeln!(text, "{}", serde_json::json!({ "label": label })).unwrap();
+        }
+    }
+    text
+}
+
+const PARQUET: &str = "message history {
+    required binary transaction_id (utf8);
+    required int64 event_time (timestamp(millis, false));
+    required binary card_id (utf8);
+    required double amount;
+    required binary currency (utf8);
+    required binary merchant_id (utf8);
+    optional binary terminal_id (utf8);
+    optional binary product (utf8);
+    required boolean authorized;
+    optional boolean fraud;
+    required int64 fraud_known_at;
+}";
+
+/// In row groups of 100, so that parts of the history begin and end inside of them.
+fn write_parquet(rows: &[Row], path: &Path) {
+    let schema = Arc::new(parse_message_type(PARQUET).unwrap());
+    let properties = Arc::new(WriterProperties::builder().build());
+    let file = std::fs::File::create(path).unwrap();
+    let mut file = SerializedFileWriter::new(file, schema, properties).unwrap();
+    for rows in rows.chunks(100) {
+        let mut group = file.next_row_group().unwrap();
+        write_group(rows, &mut group);
+        group.close().unwrap();
+    }
+    file.close().unwrap();
+}
+
+fn write_group(rows: &[Row], group: &mut SerializedRowGroupWriter<'_, std::fs::File>) {
+    type Texts = ByteArrayType;
+    let texts = |of: &dyn Fn(&Row) -> String| -> Vec<_> {
+        rows.iter().map(|row| of(row).as_str().into()).collect()
+    };
+    let there = |of: &dyn Fn(&Row) -> bool| -> Vec<i16> {
+        rows.iter().map(|row| i16::from(of(row))).collect()
+    };
+    column::<Texts>(group, texts(&|row| format!("t{}", row.id)), None);
+    column::<Int64Type>(group, rows.iter().map(|row| row.second * 1_000), None);
+    column::<Texts>(group, texts(&Row::card), None);
+    let amounts = rows.iter().map(|row| row.amount().parse().unwrap());
+    column::<DoubleType>(group, amounts, None);
+    column::<Texts>(group, texts(&|row| row.currency.to_owned()), None);
+    column::<Texts>(group, texts(&Row::merchant), None);
+    let terminals = rows.iter().filter(|row| row.terminal.is_some());
+    let terminals = terminals.map(|row| row.terminal().as_str().into());
+    column::<Texts>(
+        group,
+        terminals,
+        Some(&there(&|row| row.terminal.is_some())),
+    );
+    let products = rows.iter().filter_map(|row| row.product).map(Into::into);
+    column::<Texts>(group, products, Some(&there(&|row| row.product.is_some())));
+    column::<BoolType>(group, rows.iter().map(|row| row.authorized), None);
+    let labels = rows.iter().filter_map(|row| row.fraud);
+    column::<BoolType>(group, labels, Some(&there(&|row| row.fraud.is_some())));
+    column::<Int64Type>(group, rows.iter().map(Row::known_at), None);
+}
+
+fn column<T: DataType>(
+    group: &mut SerializedRowGroupWriter<'_, std::fs::File>,
+    values: impl IntoIterator<Item = T::T>,
+    levels: Option<&[i16]>,
+) {
+    let values: Vec<T::T> = values.into_iter().collect();
+    let mut column = group.next_column().unwrap().unwrap();
+    column
+        .typed::<T>()
+        .write_batch(&values, levels, None)
+        .unwrap();
+    column.close().unwrap();
+}
+
+/// A policy, and a folder to run the command in.
+struct Place {
+    policy: tempfile::TempDir,
+    folder: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self {
+            policy: write_policy(&POLICY),
+            folder: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn write(&self, name: &str, bytes: impl AsRef<[u8]>) {
+        std::fs::write(self.path(name), bytes).unwrap();
+    }
+
+    fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.path(name)).unwrap()
+    }
+
+    /// `tollgate features --history <history> --out <table> <arguments>`, in this folder.
+    fn features(&self, history: &str, table: &str, arguments: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_tollgate"))
+            .current_dir(self.folder.path())
+            .args(["features", "--history", history, "--out", table])
+            .args(arguments)
+            .arg("--policy")
+            .arg(self.policy.path())
+            .output()
+            .unwrap()
+    }
+
+    fn succeed(&self, history: &str, table: &str, arguments: &[&str]) -> String {
+        let output = self.features(history, table, arguments);
+        let text = text(&output);
+        assert!(output.status.success(), "{text}");
+        text
+    }
+
+    /// What is said when it fails, which leaves no table.
+    #[track_caller]
+    fn fail(&self, history: &str, arguments: &[&str]) -> String {
+        let output = self.features(history, "none.csv", arguments);
+        let text = text(&output);
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        assert!(!self.path("none.csv").exists() && !self.path("none.csv.part").exists());
+        text
+    }
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+#[test]
+fn one_history_gives_one_table_in_whatever_format() {
+    let place = Place::new();
+    let rows = rows();
+    let csv = csv(&rows);
+    place.write("history.csv", &csv);
+    place.write(
+        "history.csv.zst",
+        zstd::encode_all(csv.as_bytes(), 1).unwrap(),
+    );
+    place.write(
+        "packed.data.zst",
+        zstd::encode_all(jsonl(&rows).as_bytes(), 1).unwrap(),
+    );
+    place.write("history.jsonl", jsonl(&rows));
+    write_parquet(&rows, &place.path("history.parquet"));
+    place.write("unit.yaml", "event_time_unit: s\n");
+
+    let within = ["--labels-within", "1d"];
+    let said = place.succeed("history.csv", "expected.csv", &within);
+    assert!(said.contains("columns not used: note"), "{said}");
+    assert!(
+        said.contains("7 rows are earlier than a row before them"),
+        "{said}"
+    );
+    let expected = place.read("expected.csv");
+    assert_eq!(expected.lines().count(), 701);
+    let last_cells: Vec<&str> = expected
+        .lines()
+        .filter_map(|line| line.rsplit(',').next())
+        .collect();
+    for cell in ["0", "1", ""] {
+        assert!(
+            last_cells.contains(&cell),
+            "no row whose outcome is {cell:?}"
+        );
+    }
+    for (history, more) in [
+        ("history.csv", vec!["--threads", "1"]),
+        ("history.csv.zst", vec![]),
+        ("history.jsonl", vec![]),
+        ("packed.data.zst", vec!["--format", "jsonl"]),
+        ("history.parquet", vec!["--columns", "unit.yaml"]),
+    ] {
+        place.succeed(history, "table.csv", &[&within[..], &more].concat());
+        assert!(
+            place.read("table.csv") == expected,
+            "{history} gives another table"
+        );
+    }
+}
+
+#[test]
+fn tables_are_written_in_every_form_at_once() {
+    let place = Place::new();
+    place.write("history.csv", csv(&rows()));
+    let outs = ["--out", "table.csv.zst", "--out", "table.parquet"];
+    place.succeed("history.csv", "table.csv", &outs);
+    let expected = place.read("table.csv");
+    let packed = std::fs::read(place.path("table.csv.zst")).unwrap();
+    assert_eq!(zstd::decode_all(&packed[..]).unwrap(), expected.as_bytes());
+    let file = std::fs::File::open(place.path("table.parquet")).unwrap();
+    let file = SerializedFileReader::new(file).unwrap();
+    let rows = file.get_row_iter(None).unwrap();
+    let lines: Vec<String> = rows.map(|row| line_of(&row.unwrap())).collect();
+    assert_eq!(lines, expected.lines().skip(1).collect::<Vec<_>>());
+    let names = file.metadata().file_metadata().schema_descr().columns();
+    let names: Vec<&str> = names.iter().map(|column| column.name()).collect();
+    assert_eq!(names.join(","), expected.lines().next().unwrap());
+    for table in ["table.csv", "table.csv.zst", "table.parquet"] {
+        assert!(
+            place
+                .read(&format!("{table}.definitions.json"))
+                .contains("card_sum")
+        );
+    }
+}
+
+/// A row of a Parquet table as CSV has it.
+fn line_of(row: &parquet::record::Row) -> String {
+    let cell = |field: &Field| match field {
+        Field::Null => String::new(),
+        Field::Str(text) => text.clone(),
+        Field::Double(number) => number.to_string(),
+        Field::Byte(number) => number.to_string(),
+        Field::TimestampMicros(micros) => {
+            tollgate_types::EventTime::from_micros(*micros).to_string()
+        }
+        other => panic!("{other:?} in a feature table"),
+    };
+    let cells: Vec<String> = row
+        .get_column_iter()
+        .map(|(_, field)| cell(field))
+        .collect();
+    cells.join(",")
+}
+
+const HEADER: &str = "transaction_id,event_time,card_id,amount,currency,merchant_id\n";
+
+fn good(id: &str) -> String {
+    format!("{id},2026-01-01 10:00:00,card-1,10.00,EUR,m1\n")
+}
+
+#[test]
+fn a_bad_row_ends_the_run_with_its_place_and_what_to_write() {
+    for (row, expected) in [
+        (
+            "t2,2026-01-01,card-1,ten,EUR,m1",
+            ":3: column amount is not an amount; expected digits with a point",
+        ),
+        (
+            "t2,2026-01-01,card-1,1.005,EUR,m1",
+            ":3: column amount has more decimals than its currency, which has 2",
+        ),
+        (
+            "t2,2026-01-01,card-1,-1,EUR,m1",
+            ":3: column amount is negative",
+        ),
+        (
+            "t2,yesterday,card-1,1,EUR,m1",
+            ":3: column event_time is not a time; expected 2026-",
+        ),
+        (
+            "t2,1767225600,card-1,1,EUR,m1",
+            ":3: column event_time is a whole number; write `event_time_unit: s`",
+        ),
+        (
+            "t2,2999-01-01 00:00:00,card-1,1,EUR,m1",
+            ":3: column event_time is more than 5m ahead of the clock",
+        ),
+        (
+            ",2026-01-01,card-1,1,EUR,m1",
+            ":3: column transaction_id is empty",
+        ),
+        (
+            "t2,2026-01-01,4111111111111111,1,EUR,m1",
+            ":3: column card_id is a card number; expected a token",
+        ),
+        (
+            "t2,2026-01-01,card-1,1,EURO,m1",
+            ":3: column currency is not an ISO 4217 currency code",
+        ),
+        (
+            "t2,2026-01-01,card-1,1,EUR,",
+            ":3: column merchant_id is empty",
+        ),
+        ("t2,2026-01-01,card-1,1,EUR", ":3: has 5 cells; expected 6"),
+    ] {
+        let place = Place::new();
+        place.write(
+            "history.csv",
+            format!("{HEADER}{}{row}\n{}", good("t1"), good("t3")),
+        );
+        let said = place.fail("history.csv", &[]);
+        assert!(
+            said.contains(&format!("error: history.csv{expected}")),
+            "{row}: {said}"
+        );
+        assert!(said.contains("--skip-bad-rows"), "{said}");
+        assert!(!said.contains("4111"), "{said}");
+
+        let said = place.succeed("history.csv", "table.csv", &["--skip-bad-rows", "1"]);
+        assert!(
+            said.contains(&format!("1 bad row was left out:\n  history.csv{expected}")),
+            "{said}"
+        );
+        let ids: Vec<String> = place
+            .read("table.csv")
+            .lines()
+            .map(|line| line[..2].to_owned())
+            .collect();
+        assert_eq!(ids, ["tr", "t1", "t3"], "{row}");
+    }
+}
+
+#[test]
+fn bad_lines_of_json_and_bad_attributes_are_named() {
+    let place = Place::new();
+    place.write("history.jsonl", "{\"transaction\": {}}\n");
+    let said = place.fail("history.jsonl", &[]);
+    assert!(
+        said.contains("history.jsonl:1: transaction: is missing"),
+        "{said}"
+    );
+    place.write("history.jsonl", "{\"label\": {}}\nnonsense\n");
+    let said = place.fail("history.jsonl", &["--skip-bad-rows", "1"]);
+    assert!(said.contains("more than 1 bad rows"), "{said}");
+    assert!(
+        said.contains("history.jsonl:2: expected {\"transaction\": …}"),
+        "{said}"
+    );
+
+    let header = HEADER.replace('\n', ",product,passengers\n");
+    for (cells, expected) in [
+        ("boat,1", ":2: column product must be one of flight, hotel"),
+        ("hotel,two", ":2: column passengers is not a number"),
+        ("hotel,NaN", ":2: column passengers must be a finite number"),
+    ] {
+        place.write(
+            "history.csv",
+            format!("{header}{},{cells}\n", good("t1").trim_end()),
+        );
+        let said = place.fail("history.csv", &[]);
+        assert!(said.contains(expected), "{said}");
+    }
+}
+
+#[test]
+fn a_transaction_again_and_the_end_of_the_history_are_noticed() {
+    let place = Place::new();
+    let later = "t3,2026-03-01 10:00:00,card-1,10.00,EUR,m1\n";
+    place.write(
+        "history.csv",
+        [HEADER, &good("t1"), &good("t1"), &good("t2"), later].concat(),
+    );
+    let said = place.succeed("history.csv", "table.csv", &[]);
+    assert!(said.contains("1 rows repeat a transaction"), "{said}");
+    // Nothing says which were fraud, but the first two are old enough to be settled.
+    let table = place.read("table.csv");
+    let rows: Vec<&str> = table.lines().skip(1).collect();
+    assert_eq!(rows.len(), 3);
+    for (row, end) in rows.iter().zip([",1,10,0,,0", ",2,20,0,,0", ",1,10,0,,"]) {
+        assert!(row.ends_with(end), "{table}");
+    }
+}
+
+#[test]
+fn columns_can_be_called_anything_and_constants_fill_what_is_missing() {
+    let place = Place::new();
+    place.write(
+        "history.csv",
+        "ID,WHEN,CUSTOMER,EUROS,BAD\n7,1767261600,596,57.16,1\n8,1767261601,596,1.5,0\n",
+    );
+    place.write(
+        "columns.yaml",
+        "columns: {transaction_id: ID, event_time: WHEN, card_id: CUSTOMER, amount: EUROS, fraud: BAD}\n\
+         constants: {currency: EUR, merchant_id: none, terminal_id: x}\n\
+         prefixes: {card_id: card-}\nfraud_known_after: 1s\nevent_time_unit: s\n",
+    );
+    place.succeed("history.csv", "table.csv", &["--columns", "columns.yaml"]);
+    assert_eq!(
+        place.read("table.csv").lines().skip(1).collect::<Vec<_>>(),
+        [
+            "7,2026-01-01T10:00:00Z,card-596,57.16,1,57.16,0,0,1",
+            "8,2026-01-01T10:00:01Z,card-596,1.5,2,58.66,0,0.5,0"
+        ]
+    );
+}
+
+#[test]
+fn mistakes_in_a_mapping_are_shown_all_at_once_with_a_caret() {
+    let place = Place::new();
+    place.write("history.csv", format!("{HEADER}{}", good("t1")));
+    place.write(
+        "columns.yaml",
+        "columns:\n  card: x\n  amount: amount\n  amount_minor: cents\nconstants:\n  channel: shop\n  \
+         passengers: 2\n  amont: 3\nprefixes: {currency: E}\nfraud_known_after: 7\nevent_time_unit: sec\ncolums: {}\n",
+    );
+    let said = place.fail("history.csv", &["--columns", "columns.yaml"]);
+    for expected in [
+        "a transaction has no field `card`\n --> columns.yaml:2:3",
+        "an amount has one column, in major or in minor units\n --> columns.yaml:4:17",
+        "this constant is unknown; expected CARD_PRESENT, ECOMMERCE",
+        "\n --> columns.yaml:6:12",
+        "did you mean `amount`?",
+        "`currency` is no free text and cannot have a prefix",
+        "`7` is not a length of time",
+        "`sec` is not a unit of time",
+        "a column mapping has no key `colums`",
+        "did you mean `columns`?",
+        "^",
+    ] {
+        assert!(said.contains(expected), "{expected}: {said}");
+    }
+
+    place.write("columns.yaml", "columns: {card_id: card_idd}\n");
+    let said = place.fail("history.csv", &["--columns", "columns.yaml"]);
+    assert!(
+        said.contains("the history has no column `card_idd`\n --> columns.yaml:1:20"),
+        "{said}"
+    );
+    assert!(said.contains("did you mean `card_id`?"), "{said}");
+}
+
+#[test]
+fn what_the_command_cannot_start_with_is_said_at_once() {
+    let place = Place::new();
+    place.write("history.csv", HEADER.replace("card_id", "cardid"));
+    let said = place.fail("history.csv", &[]);
+    assert!(
+        said.contains("has no column `card_id` (is it `cardid`?); say with --columns"),
+        "{said}"
+    );
+
+    place.write("history.csv", HEADER.replace('\n', ",fraud\n"));
+    let said = place.fail("history.csv", &[]);
+    assert!(said.contains("`fraud_known_after: 7d`"), "{said}");
+
+    place.write("history.csv", HEADER);
+    let said = place.fail("history.csv", &[]);
+    assert!(said.contains("the history has no transactions"), "{said}");
+    place.write("history.csv", "");
+    assert!(
+        place
+            .fail("history.csv", &[])
+            .contains("the file is empty; expected a first line")
+    );
+
+    place.write("history.csv", format!("{HEADER}{}", good("t1")));
+    place.write("history.parquet", HEADER);
+    assert!(
+        place
+            .fail("history.parquet", &[])
+            .contains("the file is not Parquet")
+    );
+    assert!(
+        place
+            .fail("history.txt", &[])
+            .contains("add --format jsonl, csv or parquet")
+    );
+    assert!(place.fail("history.parquet.zst", &[]).contains("unpack it"));
+    assert!(
+        place
+            .fail("history.csv", &["--out", "table.xlsx"])
+            .contains("end it in .csv, .csv.zst or .parquet")
+    );
+    assert!(
+        place
+            .fail("history.csv", &["--out", "none.csv"])
+            .contains("given twice")
+    );
+    place.write("history.jsonl", "");
+    let said = place.fail("history.jsonl", &["--columns", "columns.yaml"]);
+    assert!(said.contains("JSON lines have no columns to map"), "{said}");
+}
