@@ -1,13 +1,15 @@
 //! Which rows may be applied together before any of them is read.
 //!
 //! Read one by one, a row sees what stands before it in the file. Applied together, it also sees what stands
-//! behind it, if that comes before it in time. So a segment ends before a row that is earlier than one before it,
-//! before a transaction id that it has already (only the first counts), and before a label that a row of it
-//! would see too early. In a file in order of time, such ends are rare; the result is the same in any file.
+//! behind it, if that comes before it in time. So a segment ends before a row that is earlier than one before it;
+//! before one that ties with another of, say, the same terminal, where the store may put it first; before a
+//! transaction that it has already (only the first counts); and before a label that a row of it would see too
+//! early. In a file in order of time, such ends are rare; the result is the same in any file.
 
 use std::collections::HashSet;
 use std::ops::Range;
 
+use tollgate_features::EntityKey;
 use tollgate_types::{EventTime, Label, TransactionKey};
 
 use super::parallel::BLOCK_ROWS;
@@ -20,13 +22,16 @@ pub(super) struct Segment {
     pub(super) labels: Range<usize>,
 }
 
-/// Cuts rows into segments. `labels` come with the number of rows before them.
+/// Cuts rows into segments. `labels` come with the number of rows before them. `entities` says which entities a row
+/// is about whose ties are not in the order of arrival; it is only asked about rows that tie.
 pub(super) fn segments(
     rows: &[Row],
     labels: &[(usize, Label)],
     relabelled: &HashSet<TransactionKey>,
+    entities: impl Fn(&Row) -> Vec<Tied>,
 ) -> Vec<Segment> {
     let mut cut = Cut::default();
+    let mut ties = Ties::default();
     let mut next_label = 0;
     for at in 0..=rows.len() {
         while let Some((_, label)) = labels.get(next_label).filter(|(before, _)| *before <= at) {
@@ -40,7 +45,8 @@ pub(super) fn segments(
             break;
         };
         let event_time = row.transaction.event_time;
-        if event_time < cut.latest || cut.keys.contains(&row.key) {
+        let meets = at > 0 && ties.meets(&rows[at - 1], row, &entities);
+        if event_time < cut.latest || cut.keys.contains(&row.key) || meets {
             cut.end(at, next_label);
         }
         cut.latest = event_time;
@@ -50,6 +56,32 @@ pub(super) fn segments(
         cut.push(rows.len(), labels.len());
     }
     cut.segments
+}
+
+/// An entity, by its place in the schema and its key.
+pub(super) type Tied = (usize, EntityKey);
+
+/// The entities of rows that tie in event time.
+#[derive(Default)]
+struct Ties {
+    entities: HashSet<Tied>,
+}
+
+impl Ties {
+    /// Whether a row ties with rows right before it, and is about the same entity as one of them.
+    fn meets(&mut self, before: &Row, row: &Row, entities: impl Fn(&Row) -> Vec<Tied>) -> bool {
+        if before.transaction.event_time != row.transaction.event_time {
+            self.entities.clear();
+            return false;
+        }
+        if self.entities.is_empty() {
+            self.entities.extend(entities(before));
+        }
+        let own = entities(row);
+        let apart = self.entities.len() + own.len();
+        self.entities.extend(own);
+        self.entities.len() < apart
+    }
 }
 
 /// The segment that is being cut, and those before it.
@@ -112,7 +144,11 @@ pub(super) fn blocks_of(all: &[Row], rows: Range<usize>) -> Vec<Range<usize>> {
 
 #[cfg(test)]
 mod tests {
-    use tollgate_types::{CardId, Currency, Money, Transaction, TransactionId};
+    use std::collections::BTreeMap;
+
+    use tollgate_types::{
+        CardId, Currency, Money, Rates, Record, SchemaBuilder, Span, Transaction, TransactionId,
+    };
 
     use super::*;
 
@@ -156,7 +192,7 @@ mod tests {
             .iter()
             .map(|id| TransactionId::parse(id).unwrap());
         let relabelled = relabelled.map(|id| TransactionKey::of(&id)).collect();
-        let segments = segments(&rows, labels, &relabelled).into_iter();
+        let segments = segments(&rows, labels, &relabelled, |_| Vec::new()).into_iter();
         segments
             .map(|segment| (segment.rows, segment.labels))
             .collect()
@@ -183,6 +219,42 @@ mod tests {
             cut(&rows, &[], &[]),
             [(0..2, 0..0), (2..5, 0..0), (5..6, 0..0)]
         );
+    }
+
+    #[test]
+    fn a_row_that_ties_with_one_of_the_same_entity_begins_a_segment() {
+        // The first letter of an id stands for its terminal.
+        let ids = [
+            ("a1", 1),
+            ("a2", 2),
+            ("b1", 2),
+            ("b2", 2),
+            ("a3", 2),
+            ("c1", 2),
+        ];
+        let rows: Vec<Row> = ids.iter().map(|(id, seconds)| row(id, *seconds)).collect();
+        let mut builder = SchemaBuilder::default();
+        builder
+            .entity(
+                "merchant",
+                &["merchant_id".to_owned()],
+                &[],
+                Span::from_days(1),
+            )
+            .unwrap();
+        let schema = builder.build();
+        let rates = Rates::new(Currency::parse("EUR").unwrap(), BTreeMap::new()).unwrap();
+        let entities = |row: &Row| {
+            let mut transaction = row.transaction.clone();
+            transaction.merchant_id = transaction.id.as_str()[..1].to_owned();
+            let record = Record::new(&transaction, &schema, &rates).unwrap();
+            let key = EntityKey::of(schema.entity("merchant").unwrap().1, &record);
+            vec![(0, key.unwrap())]
+        };
+        let segments = segments(&rows, &[], &HashSet::new(), entities);
+        let segments: Vec<Range<usize>> =
+            segments.into_iter().map(|segment| segment.rows).collect();
+        assert_eq!(segments, [0..3, 3..4, 4..6]);
     }
 
     #[test]

@@ -7,14 +7,14 @@
 use std::sync::Arc;
 
 use tollgate_expr::Frame;
-use tollgate_features::{Applied, Limits, Origin, ReadPlan, Store};
+use tollgate_features::{Applied, EntityKey, Limits, Origin, ReadPlan, Store};
 use tollgate_rules::Logic;
-use tollgate_types::{EventTime, Record, Schema, Span};
+use tollgate_types::{EventTime, Record, Schema, Span, builtin};
 
 use super::outcomes::Outcomes;
 use super::parallel::{FirstHalves, in_order};
 use super::row::Row;
-use super::segments::{Segment, blocks_of, segments};
+use super::segments::{Segment, Tied, blocks_of, segments};
 use super::table::{Block, Forms};
 use super::understand::Part;
 use crate::convert::{self, FieldError};
@@ -108,7 +108,9 @@ impl<'e> Engine<'e> {
     pub(super) fn part(&mut self, part: &Part) -> anyhow::Result<Vec<Block>> {
         self.outcomes.settle(&part.rows)?;
         let mut table = Vec::new();
-        for segment in segments(&part.rows, &part.labels, &self.outcomes.relabelled) {
+        let relabelled = &self.outcomes.relabelled;
+        let entities = |row: &Row| self.entities_shared_by_cards(row);
+        for segment in segments(&part.rows, &part.labels, relabelled, entities) {
             if segment.rows.len() < self.segment_rows_min {
                 table.push(self.row_by_row(&segment, part)?);
             } else {
@@ -117,6 +119,18 @@ impl<'e> Engine<'e> {
         }
         self.advance(&part.rows);
         Ok(table)
+    }
+
+    /// The entities of a row whose events are those of many cards: what ties there has an order of its own.
+    fn entities_shared_by_cards(&self, row: &Row) -> Vec<Tied> {
+        let Ok(record) = convert::record(&row.transaction, self.logic) else {
+            return Vec::new();
+        };
+        let entities = self.logic.schema.entities().iter().enumerate();
+        let shared = entities.filter(|(_, entity)| !entity.key.contains(&builtin::CARD_ID));
+        shared
+            .filter_map(|(at, entity)| Some((at, EntityKey::of(entity, &record)?)))
+            .collect()
     }
 
     /// Applies and reads one row after the other, as a service does that has nothing else to do.
