@@ -64,7 +64,7 @@ fn features(criterion: &mut Criterion) {
             |transaction| {
                 let record = Record::new(transaction, &schema, &rates).unwrap();
                 let mut frame = Frame::new(&layout, &record);
-                store.read(&plan, &record, &mut frame);
+                let _ = store.read(&plan, &record, &mut frame);
                 black_box(frame.cell(layout.score))
             },
             BatchSize::SmallInput,

@@ -67,7 +67,7 @@ impl Question {
         let transaction = writer.write(card, &resident.latest(card))?;
         let record = resident.record(transaction)?;
         let mut frame = Frame::new(&self.layout, &record);
-        resident.store.read(&self.plan, &record, &mut frame);
+        let _ = resident.store.read(&self.plan, &record, &mut frame);
         frame.evaluate_features(&self.layout);
         let features = self.layout.features.iter();
         Ok(features

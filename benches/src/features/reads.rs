@@ -65,7 +65,7 @@ pub(crate) fn round(
             .collect();
         for (record, frame) in records.iter().zip(&mut frames) {
             nanos.push(timed(|| {
-                resident
+                let _ = resident
                     .store
                     .read(&question.plan, black_box(record), frame);
             }));
