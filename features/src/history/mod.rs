@@ -151,14 +151,19 @@ impl History {
                 row: in_open,
             };
         }
-        let begun = self.closed().map_or(0, |closed| {
-            closed.partition_point(|closed| closed.first <= time)
-        });
-        let block = begun.saturating_sub(1);
+        let block = self.block_at(time);
         Place {
             block,
             row: self.block(block).up_to(shape, time),
         }
+    }
+
+    /// The block that has the last row at or before `time`, by what is known without looking into any.
+    pub(crate) fn block_at(&self, time: EventTime) -> usize {
+        let begun = self.closed().map_or(0, |closed| {
+            closed.partition_point(|closed| closed.first <= time)
+        });
+        begun.saturating_sub(1)
     }
 
     /// The gap before the event itself if it is here, otherwise where it would go.

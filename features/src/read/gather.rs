@@ -120,24 +120,42 @@ impl Gather {
         to: Place,
     ) {
         if lane.filter.is_some() {
-            opener.for_each(from, to, |_, opened, range| {
-                let picked = scene.pick(lane.filter.as_ref(), opened, range);
-                self.rows += picked.rows().len();
-                self.note_rows(opened, &picked.rows());
-                self.add_columns(lane, scene, opened, &picked.rows(), |_| true);
-            });
+            opener.for_each(
+                from,
+                to,
+                |_| true,
+                |_, opened, range| {
+                    let picked = scene.pick(lane.filter.as_ref(), opened, range);
+                    self.rows += picked.rows().len();
+                    self.note_rows(opened, &picked.rows());
+                    self.add_columns(lane, scene, opened, &picked.rows(), |_| true);
+                },
+            );
             return;
         }
         self.rows += scene.history.before(to) - scene.history.before(from);
-        // Blocks that lie between these whole are not visited for what their totals say.
+        // Blocks that lie between these whole need not be looked at for what their totals say.
         let whole = from.block + 1..to.block;
-        opener.for_each(from, to, |at, opened, range| {
-            let rows = Rows::Range(range);
-            self.note_rows(opened, &rows);
-            self.add_columns(lane, scene, opened, &rows, |gathered| {
-                !whole.contains(&at) || !gathered.is_in_totals()
-            });
-        });
+        let in_totals = lane.columns.iter().all(Gathered::is_in_totals);
+        opener.for_each(
+            from,
+            to,
+            |at| {
+                // Where there are no rows at an end, the next block says when the first or the last event happened.
+                let is_oldest =
+                    at == whole.start && from.row == scene.history.block(from.block).rows();
+                let is_newest = at + 1 == whole.end && to.row == 0;
+                is_oldest || is_newest || !in_totals || !whole.contains(&at)
+            },
+            |at, opened, range| {
+                let rows = Rows::Range(range);
+                self.note_rows(opened, &rows);
+                let is_whole = whole.contains(&at);
+                self.add_columns(lane, scene, opened, &rows, |gathered| {
+                    !is_whole || !gathered.is_in_totals()
+                });
+            },
+        );
         if !whole.is_empty() {
             self.add_totals(lane, scene, whole);
         }

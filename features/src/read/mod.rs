@@ -51,6 +51,13 @@ impl Walk {
     /// Walks from `end` back through each window in turn.
     fn fill(&self, scene: &Scene<'_>, end: Place, frame: &mut Frame<'_>) {
         let window_end = scene.record.event_time().minus(self.delay);
+        // Of a long history, the blocks in which windows begin; they come in all at once.
+        if scene.history.blocks() > 1 {
+            for window in &self.windows {
+                let block = scene.history.block_at(window_end.minus(*window));
+                scene.history.block(block).touch();
+            }
+        }
         let starts = self.windows.iter().map(|window| {
             scene
                 .history
@@ -92,14 +99,19 @@ fn in_order(
 ) -> Cell {
     let mut values: Vec<f64> = Vec::new();
     // Blocks come newest first, rows oldest first: turned round block by block, then as a whole.
-    Opener::new(scene).for_each(from, to, |_, opened, range| {
-        let picked = scene.pick(lane.filter.as_ref(), opened, range);
-        if let Source::Stored(at, _) = column.source {
-            let first = values.len();
-            opened.views[at].for_each(&picked.rows(), |bits| values.push(f64::from_bits(bits)));
-            values[first..].reverse();
-        }
-    });
+    Opener::new(scene).for_each(
+        from,
+        to,
+        |_| true,
+        |_, opened, range| {
+            let picked = scene.pick(lane.filter.as_ref(), opened, range);
+            if let Source::Stored(at, _) = column.source {
+                let first = values.len();
+                opened.views[at].for_each(&picked.rows(), |bits| values.push(f64::from_bits(bits)));
+                values[first..].reverse();
+            }
+        },
+    );
     values.reverse();
     if walk.delay == Span::ZERO && scene.own_passes(lane.filter.as_ref()) {
         values.extend(scene.own_cell(column.source).as_number());

@@ -42,14 +42,15 @@ impl<'a> Opener<'a> {
         &self.last.insert(opened).1
     }
 
-    /// Calls with each block between two places and the rows of it that lie between them, newest block first.
+    /// Calls with each wanted block between two places and the rows of it that lie between them, newest block first.
     pub(crate) fn for_each(
         &mut self,
         from: Place,
         to: Place,
+        wanted: impl Fn(usize) -> bool,
         mut with: impl FnMut(usize, &Opened<'a>, Range<usize>),
     ) {
-        for at in (from.block..=to.block).rev() {
+        for at in (from.block..=to.block).rev().filter(|at| wanted(*at)) {
             let first = if at == from.block { from.row } else { 0 };
             let end = if at == to.block {
                 to.row

@@ -199,7 +199,9 @@ impl Store {
                 .events_max
                 .unwrap_or(self.limits.events_per_entity_max);
             let cut = history.cut_off(&kind.shape, rows_max, &mut note);
-            self.counts.cut_off.fetch_add(cut, Ordering::Relaxed);
+            if cut > 0 {
+                self.counts.cut_off.fetch_add(cut, Ordering::Relaxed);
+            }
         }
         self.resized(before, tenant.kept.bytes());
         Some(slot)

@@ -46,13 +46,18 @@ pub struct Store {
     in_flight: Mutex<VecDeque<(EventTime, TransactionKey)>>,
     watermark: AtomicI64,
     /// Bytes of histories and of the ledger's tables.
-    bytes: AtomicUsize,
+    bytes: Alone<AtomicUsize>,
     /// Where the search for what to let go goes on.
     hand: AtomicUsize,
     counts: Counts,
     /// What an entity that was never seen has.
     nothing: History,
 }
+
+/// A value on cache lines of its own: what every thread writes must not slow down reading what lies beside it.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Alone<T>(T);
 
 /// What happened since the store began.
 #[derive(Debug, Default)]
@@ -76,7 +81,7 @@ impl Store {
             ledger: Ledger::new(),
             in_flight: Mutex::default(),
             watermark: AtomicI64::new(i64::MIN),
-            bytes: AtomicUsize::new(0),
+            bytes: Alone::default(),
             hand: AtomicUsize::new(0),
             counts: Counts::default(),
             nothing: History::default(),
@@ -166,15 +171,15 @@ impl Store {
     /// Bytes of memory, as far as they grow with what is held.
     fn bytes(&self) -> usize {
         let slots: usize = self.kinds.iter().map(|kind| kind.slots.bytes()).sum();
-        slots + self.ledger.waiting_bytes() + self.bytes.load(Ordering::Relaxed)
+        slots + self.ledger.waiting_bytes() + self.bytes.0.load(Ordering::Relaxed)
     }
 
     /// Takes note that something of `before` bytes now has `after`.
     fn resized(&self, before: usize, after: usize) {
         match after.checked_sub(before) {
             Some(0) => {}
-            Some(more) => _ = self.bytes.fetch_add(more, Ordering::Relaxed),
-            None => _ = self.bytes.fetch_sub(before - after, Ordering::Relaxed),
+            Some(more) => _ = self.bytes.0.fetch_add(more, Ordering::Relaxed),
+            None => _ = self.bytes.0.fetch_sub(before - after, Ordering::Relaxed),
         }
     }
 }
