@@ -37,10 +37,11 @@ const MAY_DEPEND_ON: [(&str, &[&str]); 11] = [
 ];
 
 /// Libraries that only the named packages may use.
-const ONLY_IN: [(&str, &[&str]); 4] = [
+const ONLY_IN: [(&str, &[&str]); 5] = [
     ("rdkafka", &["scorer", "loadtest"]),
     ("tonic", &["scorer", "proto", "loadtest"]),
     ("ort", &["models"]),
+    ("parquet", &["scorer"]),
     ("tokio", &["scorer", "models", "loadtest"]),
 ];
 

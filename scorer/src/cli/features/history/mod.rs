@@ -3,7 +3,7 @@
 //! One thread reads; what it reads is not understood yet, because that costs more than reading and is done by all
 //! threads. A file is never in memory as a whole.
 
-mod cells;
+mod csv;
 mod lines;
 mod parquet;
 
@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, bail};
 
-use self::cells::{CsvReader, CsvRows};
+use self::csv::{CsvReader, CsvRows};
 use self::lines::LineReader;
 use self::parquet::{ParquetReader, ParquetRows};
 use super::columns::Columns;

@@ -395,3 +395,6 @@ fn big_endian(bytes: &[u8]) -> Option<i128> {
             .fold(sign, |number, byte| number << 8 | i128::from(*byte)),
     )
 }
+
+#[cfg(test)]
+mod tests;
