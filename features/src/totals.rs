@@ -35,6 +35,27 @@ impl Totals {
         }
     }
 
+    /// Whether totals differ with these flags of a row and with those.
+    pub(crate) fn tells_apart(one: Flags, other: Flags) -> bool {
+        Self::counts(one) != Self::counts(other)
+    }
+
+    /// Takes note that a row's flags changed.
+    pub(crate) fn recount(&mut self, before: Flags, after: Flags) {
+        let (before, after) = (Self::counts(before), Self::counts(after));
+        self.declined = self.declined + after.0 - before.0;
+        self.suspect = self.suspect + after.1 - before.1;
+    }
+
+    /// What a row counts for: declined, suspect.
+    fn counts(flags: Flags) -> (usize, usize) {
+        let is_suspect = flags.has(Flags::FRAUD) || flags.has(Flags::RELABELLED);
+        (
+            usize::from(flags.has(Flags::DECLINED)),
+            usize::from(is_suspect),
+        )
+    }
+
     /// The sums of a column that holds numbers.
     pub(crate) fn sums(&self, shape: &Shape, column: usize) -> Sums {
         let before = (0..column)

@@ -68,14 +68,9 @@ impl History {
         flags: Flags,
         (known_at, fraud): (EventTime, bool),
     ) {
-        self.change(shape, place.block, |block| {
-            block.set(
-                shape,
-                place.row,
-                Shape::KNOWN_AT,
-                Some(known_at.micros().cast_unsigned()),
-            );
-            block.set_flags(shape, place.row, flags.with(Flags::FRAUD, fraud));
+        let known_at = Some(known_at.micros().cast_unsigned());
+        self.mark(shape, place, flags.with(Flags::FRAUD, fraud), |block| {
+            block.set(shape, place.row, Shape::KNOWN_AT, known_at);
         });
     }
 

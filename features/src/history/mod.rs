@@ -371,9 +371,32 @@ impl History {
     }
 
     pub(crate) fn set_flags(&mut self, shape: &Shape, place: Place, flags: Flags) {
-        self.change(shape, place.block, |block| {
-            block.set_flags(shape, place.row, flags)
-        });
+        self.mark(shape, place, flags, |_| {});
+    }
+
+    /// Sets a row's flags, and changes of it what no totals depend on: labels are many, so nothing is added up anew.
+    fn mark(&mut self, shape: &Shape, place: Place, flags: Flags, change: impl FnOnce(&mut Block)) {
+        let at = place.block;
+        let mut set = |block: &mut Block| {
+            let before = block.flags_of(shape, place.row);
+            block.set_flags(shape, place.row, flags);
+            before
+        };
+        let Some(older) = self.older.as_mut().filter(|older| at < older.closed.len()) else {
+            set(&mut self.open);
+            change(&mut self.open);
+            return;
+        };
+        let block = &mut older.closed[at].block;
+        let (bytes, before) = (block.bytes(), set(block));
+        change(block);
+        older.bytes = older.bytes + block.bytes() - bytes;
+        if Totals::tells_apart(before, flags) {
+            for later in older.closed.range_mut(at + 1..) {
+                later.before.recount(before, flags);
+            }
+            older.totals.recount(before, flags);
+        }
     }
 
     fn closed(&self) -> Option<&VecDeque<Closed>> {

@@ -144,10 +144,17 @@ impl Store {
             return;
         };
         self.resized(0, shard.insert(record.key(), card));
-        for label in self.ledger.take_waiting(shard, record.key()) {
+        let waiting = self.ledger.take_waiting(shard, record.key());
+        self.label_all(shard, record, waiting);
+    }
+
+    /// Attaches labels, oldest arrival first, to an event that was just inserted.
+    fn label_all(&self, shard: &Shard, record: &Record<'_>, labels: Vec<Verdict>) {
+        for label in labels {
             // Each changes the row, so each looks at it anew.
-            let found = self.find(shard, record.key(), Some(record.event_time()));
-            let _ = found.map(|found| self.label_rows(&found, label));
+            if let Some(found) = self.find(shard, record.key(), Some(record.event_time())) {
+                self.label_rows(&found, label);
+            }
         }
     }
 
@@ -225,10 +232,7 @@ impl Store {
                 let labels = self.labels_of(found);
                 self.remove_rows(shard, found);
                 self.insert(shard, record, origin, gone);
-                for label in labels {
-                    let found = self.find(shard, record.key(), Some(record.event_time()));
-                    let _ = found.map(|found| self.label_rows(&found, label));
-                }
+                self.label_all(shard, record, labels);
                 if is_same {
                     Applied::Confirmed
                 } else {
