@@ -255,6 +255,19 @@ impl History {
         Some(Place { block, row })
     }
 
+    /// When a row happened, its flags, and the links it has.
+    pub(crate) fn links_of<'h>(
+        &'h self,
+        shape: &'h Shape,
+        place: Place,
+    ) -> (EventTime, Flags, impl Iterator<Item = Option<u64>> + 'h) {
+        let block = self.block(place.block);
+        let links = block.views(shape).skip(shape.links().start);
+        let links = links.map(move |view| view.get(place.row));
+        let flags = block.flags_of(shape, place.row);
+        (block.time(shape, place.row), flags, links)
+    }
+
     pub(crate) fn row(&self, shape: &Shape, place: Place) -> Row {
         self.block(place.block).row(shape, place.row)
     }
@@ -377,7 +390,7 @@ impl History {
     /// Sets a row's flags, and changes of it what no totals depend on: labels are many, so nothing is added up anew.
     fn mark(&mut self, shape: &Shape, place: Place, flags: Flags, change: impl FnOnce(&mut Block)) {
         let at = place.block;
-        let mut set = |block: &mut Block| {
+        let set = |block: &mut Block| {
             let before = block.flags_of(shape, place.row);
             block.set_flags(shape, place.row, flags);
             before

@@ -17,10 +17,19 @@ use crate::slots::SlotId;
 /// What a transaction in flight takes in the queue of those that will expire.
 const IN_FLIGHT_BYTES: usize = size_of::<(EventTime, TransactionKey)>();
 
-/// A retained transaction: its row under its card, and where that is.
+/// A retained transaction, as its row under its card has it.
 struct Found {
     card: SlotId,
-    row: Row,
+    key: TransactionKey,
+    time: EventTime,
+    flags: Flags,
+    /// Its other histories, in the order of the links.
+    links: Vec<Option<SlotId>>,
+}
+
+/// A link as a row has it.
+fn slot_id(link: Option<u64>) -> Option<SlotId> {
+    link.and_then(|slot| u32::try_from(slot).ok()).map(SlotId)
 }
 
 /// Keys of rows that went, to be struck from the ledger once no lock is held.
@@ -81,7 +90,7 @@ impl Store {
         while let Some(key) = self.next_expired(now) {
             let mut shard = self.ledger.lock(key);
             if let Some(found) = self.find(&shard, key, None)
-                && found.row.flags.has(Flags::IN_FLIGHT)
+                && found.flags.has(Flags::IN_FLIGHT)
             {
                 self.remove_rows(&mut shard, &found);
                 expired += 1;
@@ -106,7 +115,7 @@ impl Store {
     pub(super) fn is_confirmed(&self, key: TransactionKey) -> bool {
         let shard = self.ledger.lock(key);
         self.find(&shard, key, None)
-            .is_some_and(|found| !found.row.flags.has(Flags::IN_FLIGHT))
+            .is_some_and(|found| !found.flags.has(Flags::IN_FLIGHT))
     }
 
     fn card(&self) -> &EntityKind {
@@ -121,9 +130,13 @@ impl Store {
             let history = tenant.kept.rows()?;
             let by_time = time.and_then(|time| history.find(shape, time, key));
             let place = by_time.or_else(|| history.find_key(shape, key))?;
+            let (time, flags, links) = history.links_of(shape, place);
             Some(Found {
                 card,
-                row: history.row(shape, place),
+                key,
+                time,
+                flags,
+                links: links.map(slot_id).collect(),
             })
         })
     }
@@ -225,7 +238,7 @@ impl Store {
     ) -> Applied {
         let is_same = self.is_same(found, record);
         match origin {
-            Origin::Log { authorized } if found.row.flags.has(Flags::IN_FLIGHT) => {
+            Origin::Log { authorized } if found.flags.has(Flags::IN_FLIGHT) => {
                 if is_same && self.confirm_rows(found, authorized) {
                     return Applied::Confirmed;
                 }
@@ -247,21 +260,28 @@ impl Store {
     /// Whether what is retained of a transaction is what is said of it now.
     fn is_same(&self, found: &Found, record: &Record<'_>) -> bool {
         let kind = self.card();
-        let own = kind.row(record, found.row.flags);
-        let listed = Shape::KNOWN_AT + 1..kind.shape.links().start;
-        let tenant = kind.slots.read_at(found.card);
-        let is_card =
-            tenant.is_some_and(|tenant| EntityKey::of(&kind.entity, record) == Some(tenant.key));
-        is_card
-            && own.time() == found.row.time()
-            && own.values[listed.clone()] == found.row.values[listed]
+        let Some(tenant) = kind.slots.read_at(found.card) else {
+            return false;
+        };
+        let is_card = EntityKey::of(&kind.entity, record) == Some(tenant.key);
+        let history = tenant
+            .kept
+            .rows()
+            .filter(|_| is_card && record.event_time() == found.time);
+        history.is_some_and(|history| {
+            let place = history.find(&kind.shape, found.time, found.key);
+            let listed = Shape::KNOWN_AT + 1..kind.shape.links().start;
+            let own = kind.row(record, found.flags);
+            place.is_some_and(|place| {
+                history.row(&kind.shape, place).values[listed.clone()] == own.values[listed]
+            })
+        })
     }
 
     /// Notes the result of an event in flight; false, with nothing changed, where its place among events that tie with it
     /// may be another now that the log has it.
     fn confirm_rows(&self, found: &Found, authorized: bool) -> bool {
         let flags = found
-            .row
             .flags
             .with(Flags::IN_FLIGHT, false)
             .with(Flags::DECLINED, !authorized);
@@ -271,13 +291,13 @@ impl Store {
         let labels = self.labels_for_steps(found);
         self.for_each_row(found, |kind, kept| match kept {
             Kept::Rows(history) => {
-                if let Some(place) = history.find(&kind.shape, found.row.time(), found.row.key) {
+                if let Some(place) = history.find(&kind.shape, found.time, found.key) {
                     history.set_flags(&kind.shape, place, flags);
                 }
             }
             Kept::Steps(steps) => {
                 if let Some(step) = kind.step() {
-                    steps.confirm(&kind.shape, step, (found.row.key, flags), &labels);
+                    steps.confirm(&kind.shape, step, (found.key, flags), &labels);
                 }
             }
         });
@@ -290,30 +310,30 @@ impl Store {
         debug_assert_eq!(kind.ties, Ties::ByArrival);
         let tenant = kind.slots.read_at(found.card);
         let history = tenant.as_ref().and_then(|tenant| tenant.kept.rows());
-        history.is_some_and(|history| history.ties_at(&kind.shape, found.row.time()) > 1)
+        history.is_some_and(|history| history.ties_at(&kind.shape, found.time) > 1)
     }
 
     fn remove_rows(&self, shard: &mut Shard, found: &Found) {
         self.for_each_row(found, |kind, kept| match kept {
             Kept::Rows(history) => {
-                if let Some(place) = history.find(&kind.shape, found.row.time(), found.row.key) {
+                if let Some(place) = history.find(&kind.shape, found.time, found.key) {
                     history.remove(&kind.shape, place);
                 }
             }
-            Kept::Steps(steps) => _ = steps.take_in_flight(found.row.key),
+            Kept::Steps(steps) => _ = steps.take_in_flight(found.key),
         });
-        shard.remove(found.row.key, found.card);
+        shard.remove(found.key, found.card);
     }
 
     /// Attaches a label to every row of a transaction.
     fn label_rows(&self, found: &Found, label: Verdict) -> Relabelled {
         let before = self.labels_for_steps(found);
         let mut relabelled = Relabelled::Again;
-        let key = found.row.key;
+        let key = found.key;
         // The card first, since what steps make of a label depends on all labels of the event.
         self.with_kept(self.card, found.card, |kind, kept| {
             if let Some(history) = kept.rows_mut()
-                && let Some(place) = history.find(&kind.shape, found.row.time(), key)
+                && let Some(place) = history.find(&kind.shape, found.time, key)
             {
                 relabelled = history.label(&kind.shape, place, label.1, label.0);
             }
@@ -322,13 +342,13 @@ impl Store {
         for (at, slot) in self.links_of(found) {
             self.with_kept(at, slot, |kind, kept| match kept {
                 Kept::Rows(history) => {
-                    if let Some(place) = history.find(&kind.shape, found.row.time(), key) {
+                    if let Some(place) = history.find(&kind.shape, found.time, key) {
                         history.label(&kind.shape, place, label.1, label.0);
                     }
                 }
                 Kept::Steps(steps) => {
                     if let Some(step) = kind.step() {
-                        steps.relabel(step, (found.row.time(), key), &before, &after);
+                        steps.relabel(step, (found.time, key), &before, &after);
                     }
                 }
             });
@@ -351,18 +371,15 @@ impl Store {
         let tenant = kind.slots.read_at(found.card);
         let history = tenant.as_ref().and_then(|tenant| tenant.kept.rows());
         history.map_or_else(Vec::new, |history| {
-            let place = history.find(&kind.shape, found.row.time(), found.row.key);
+            let place = history.find(&kind.shape, found.time, found.key);
             place.map_or_else(Vec::new, |place| history.labels_of(&kind.shape, place))
         })
     }
 
     /// The other histories that have the event.
     fn links_of(&self, found: &Found) -> impl Iterator<Item = (usize, SlotId)> {
-        let links = found.row.values[self.card().shape.links()].iter();
-        let slots = links.map(|link| link.and_then(|slot| u32::try_from(slot).ok()).map(SlotId));
-        self.linked()
-            .zip(slots)
-            .filter_map(|(at, slot)| Some((at, slot?)))
+        let links = self.linked().zip(found.links.iter().copied());
+        links.filter_map(|(at, slot)| Some((at, slot?)))
     }
 
     /// Changes each history that has the event, its card's too.
