@@ -19,8 +19,8 @@ use crate::kept::Kept;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(crate) struct SlotId(pub(crate) u32);
 
-/// Locks of the map. A new entity holds one while it is entered, now and then while its share of the map grows:
-/// microseconds, with this many.
+/// Locks of the map. A new entity holds one while it is entered, and now and then while its share of the map grows:
+/// a thousandth of all, with this many.
 const SHARDS: usize = 1024;
 
 /// Slots that are made at once, and how many times that, in two steps: 268 million entities of a kind.

@@ -22,7 +22,7 @@ const SAMPLED: usize = 256;
 /// Of the sampled, one in so many counts as active least recently.
 const OLDEST_SHARE: usize = 8;
 
-/// Slots visited at a time: the work that one event may have to do for others, some ten microseconds.
+/// Slots visited at a time: the work that one event may have to do for others.
 const VISITED: usize = 512;
 
 /// Visits in a row when memory is at its limit.
