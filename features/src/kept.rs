@@ -25,6 +25,13 @@ impl Kept {
         }
     }
 
+    /// Moves events into memory anew. Steps are few and rarely change their size.
+    pub(crate) fn repack(&mut self) {
+        if let Self::Rows(history) = self {
+            history.repack();
+        }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         match self {
             Self::Rows(history) => history.rows() == 0,

@@ -22,6 +22,7 @@ mod sketch;
 mod slots;
 mod steps;
 mod store;
+mod table;
 mod totals;
 
 pub use key::EntityKey;

@@ -1,26 +1,26 @@
 //! Every entity of one kind: found by key, numbered, each behind a lock of its own.
 //!
-//! A map leads from half of an entity's key to the number of its slot; the slot has the whole key, so two entities whose
-//! halves agree are never taken for one. The map's locks are held only while a number is looked up or written; whoever
+//! A table leads from half of an entity's key to the number of its slot; the slot has the whole key, so two entities whose
+//! halves agree are never taken for one. The tables' locks are held only while a number is looked up or written; whoever
 //! reads or writes one entity's history holds that entity's lock and nobody else's. Numbers fit 32 bits, so others
 //! can refer to an entity cheaply; a slot that was given to another entity since is recognised by its key.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
-use dashmap::{DashMap, Entry};
 use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tollgate_types::EventTime;
 
 use crate::EntityKey;
 use crate::kept::Kept;
+use crate::table::Table;
 
 /// The number of an entity among those of its kind.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(crate) struct SlotId(pub(crate) u32);
 
-/// Locks of the map. A new entity holds one while it is entered, and now and then while its share of the map grows:
-/// a thousandth of all, with this many.
+/// Tables. A new entity holds the lock of one while it is entered, and now and then while the table grows: a thousandth
+/// of all, with this many.
 const SHARDS: usize = 1024;
 
 /// Slots that are made at once, and how many times that, in two steps: 268 million entities of a kind.
@@ -29,21 +29,16 @@ const CHUNKS_PER_BANK: usize = 1024;
 const BANKS: usize = 64;
 const SLOTS_MAX: u32 = 1 << 28;
 
-/// A map's entry, with its byte of control and the room that a hash map leaves.
-const MAP_ENTRY_BYTES: usize = 32;
-
-/// How often a look-up is repeated when the slot it found was given to another entity in between. More means that two
-/// entities have the same half key, which at ten million has a chance of three in a million: the later one goes
-/// without history then.
+/// How often a look-up is repeated when a slot that it found was given to another entity in between.
 const TRIES: usize = 4;
 
-type Map = DashMap<u64, u32, PassThrough>;
 type Chunk = Box<[Slot]>;
 type Bank = Box<[OnceLock<Chunk>]>;
 
 #[derive(Debug)]
 pub(crate) struct Slots {
-    map: Map,
+    shards: Box<[Shard]>,
+    table_bytes: AtomicUsize,
     banks: Box<[OnceLock<Bank>]>,
     /// Slots up to here have been given out.
     end: AtomicU32,
@@ -52,13 +47,22 @@ pub(crate) struct Slots {
     entities: AtomicUsize,
 }
 
-/// A place for an entity.
+/// A table on a cache line of its own, so that threads at different ones do not wait for each other.
 #[derive(Debug, Default)]
+#[repr(align(64))]
+struct Shard(RwLock<Table>);
+
+/// A place for an entity: one cache line, since most entities nobody asked for lately and each line costs a wait for
+/// memory.
+#[derive(Debug, Default)]
+#[repr(align(64))]
 pub(crate) struct Slot {
     inner: RwLock<Tenant>,
     /// Second of event time of its newest event: what was active least recently is let go first.
     active: AtomicU32,
 }
+
+const _: () = assert!(size_of::<Slot>() == 64, "a slot is one cache line");
 
 /// The entity in a slot.
 #[derive(Debug, Default)]
@@ -71,7 +75,8 @@ pub(crate) struct Tenant {
 impl Slots {
     pub(crate) fn new() -> Self {
         Self {
-            map: DashMap::with_hasher_and_shard_amount(PassThrough, SHARDS),
+            shards: (0..SHARDS).map(|_| Shard::default()).collect(),
+            table_bytes: AtomicUsize::new(0),
             banks: (0..BANKS).map(|_| OnceLock::new()).collect(),
             end: AtomicU32::new(0),
             free: Mutex::default(),
@@ -87,7 +92,8 @@ impl Slots {
     /// Bytes of memory for so many entities, without their events.
     pub(crate) fn bytes(&self) -> usize {
         let end = usize::try_from(self.end.load(Ordering::Relaxed)).unwrap_or(0);
-        end.next_multiple_of(CHUNK_SLOTS) * size_of::<Slot>() + self.len() * MAP_ENTRY_BYTES
+        end.next_multiple_of(CHUNK_SLOTS) * size_of::<Slot>()
+            + self.table_bytes.load(Ordering::Relaxed)
     }
 
     /// Slots that have been given out, free ones among them.
@@ -98,10 +104,16 @@ impl Slots {
     /// An entity, for reading.
     pub(crate) fn read(&self, key: EntityKey) -> Option<RwLockReadGuard<'_, Tenant>> {
         for _ in 0..TRIES {
-            let at = SlotId(*self.map.get(&key.half())?);
-            let tenant = self.slot(at)?.inner.read();
-            if tenant.key == key {
-                return Some(tenant);
+            let mut candidates = 0;
+            while let Some(id) = self.candidate(key, candidates) {
+                let tenant = self.slot(id)?.inner.read();
+                if tenant.key == key {
+                    return Some(tenant);
+                }
+                candidates += 1;
+            }
+            if candidates == 0 {
+                return None;
             }
         }
         None
@@ -114,15 +126,42 @@ impl Slots {
         at: EventTime,
     ) -> Option<(SlotId, RwLockWriteGuard<'_, Tenant>)> {
         for _ in 0..TRIES {
-            let id = self.enter(key)?;
-            let slot = self.slot(id)?;
-            let tenant = slot.inner.write();
-            if tenant.key == key {
-                slot.active.fetch_max(second(at), Ordering::Relaxed);
-                return Some((id, tenant));
+            let mut candidates = 0;
+            while let Some(id) = self.candidate(key, candidates) {
+                let slot = self.slot(id)?;
+                let tenant = slot.inner.write();
+                if tenant.key == key {
+                    slot.active.fetch_max(second(at), Ordering::Relaxed);
+                    return Some((id, tenant));
+                }
+                candidates += 1;
             }
+            self.enter(key)?;
         }
         None
+    }
+
+    /// Brings into the cache what a look-up will read; what it returns means nothing.
+    pub(crate) fn peek(&self, key: EntityKey) -> u64 {
+        self.shard(key).read().peek(hash(key))
+    }
+
+    /// The slot in which an entity most likely is.
+    pub(crate) fn expected(&self, key: EntityKey) -> Option<SlotId> {
+        self.candidate(key, 0)
+    }
+
+    /// The nth slot that an entity may have, by half of its key. Nearly always the first one is right, and looking takes a
+    /// shared lock only.
+    fn candidate(&self, key: EntityKey, nth: usize) -> Option<SlotId> {
+        let table = self.shard(key).read();
+        table.find(hash(key)).nth(nth).map(SlotId)
+    }
+
+    fn shard(&self, key: EntityKey) -> &RwLock<Table> {
+        // The high bits choose the shard, the low ones are what its table is searched by.
+        let at = usize::try_from(key.half() >> 54).unwrap_or(0);
+        &self.shards[at % SHARDS].0
     }
 
     /// Whoever is in a slot now.
@@ -144,40 +183,38 @@ impl Slots {
     pub(crate) fn remove(&self, id: SlotId, if_so: impl Fn(&Tenant) -> bool) -> Option<Kept> {
         let slot = self.slot(id)?;
         let key = slot.inner.read().key;
-        let Entry::Occupied(entry) = self.map.entry(key.half()) else {
-            return None;
-        };
+        let mut table = self.shard(key).write();
         // Whoever is busy with it shows that it is in use.
         let mut tenant = slot.inner.try_write()?;
-        if *entry.get() != id.0 || tenant.key != key || !if_so(&tenant) {
+        if tenant.key != key || !if_so(&tenant) || !table.remove(hash(key), id.0) {
             return None;
         }
         let gone = std::mem::take(&mut *tenant);
         slot.active.store(0, Ordering::Relaxed);
-        drop(tenant);
-        entry.remove();
+        drop((tenant, table));
         self.entities.fetch_sub(1, Ordering::Relaxed);
         self.free.lock().push(id.0);
         Some(gone.kept)
     }
 
-    /// The slot of an entity, which is given one if it has none.
-    fn enter(&self, key: EntityKey) -> Option<SlotId> {
-        // Nearly every entity is known, and looking takes a shared lock only.
-        if let Some(known) = self.map.get(&key.half()) {
-            return Some(SlotId(*known));
+    /// Gives an entity a slot unless it has one by now; `None` if there are no more.
+    fn enter(&self, key: EntityKey) -> Option<()> {
+        let mut table = self.shard(key).write();
+        // While the table is locked, no slot is given to or taken from any of its entities.
+        let is_here = |id| {
+            let slot = self.slot(SlotId(id));
+            slot.is_some_and(|slot| slot.inner.read().key == key)
+        };
+        if table.find(hash(key)).any(is_here) {
+            return Some(());
         }
-        match self.map.entry(key.half()) {
-            Entry::Occupied(known) => Some(SlotId(*known.get())),
-            Entry::Vacant(vacant) => {
-                let free = self.free.lock().pop();
-                let id = SlotId(free.or_else(|| self.next())?);
-                self.slot(id)?.inner.write().key = key;
-                vacant.insert(id.0);
-                self.entities.fetch_add(1, Ordering::Relaxed);
-                Some(id)
-            }
-        }
+        let free = self.free.lock().pop();
+        let id = free.or_else(|| self.next())?;
+        self.slot(SlotId(id))?.inner.write().key = key;
+        let grown = table.insert(hash(key), id);
+        self.table_bytes.fetch_add(grown, Ordering::Relaxed);
+        self.entities.fetch_add(1, Ordering::Relaxed);
+        Some(())
     }
 
     /// A slot that was never used, in memory that is there.
@@ -219,32 +256,8 @@ fn second(time: EventTime) -> u32 {
     u32::try_from(time.micros().max(0) / 1_000_000).map_or(u32::MAX, |second| second.max(1))
 }
 
-/// Keys are hashes already.
-#[derive(Clone, Copy, Debug, Default)]
-struct PassThrough;
-
-struct Passed(u64);
-
-impl std::hash::BuildHasher for PassThrough {
-    type Hasher = Passed;
-
-    fn build_hasher(&self) -> Passed {
-        Passed(0)
-    }
-}
-
-impl std::hash::Hasher for Passed {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
-    }
+/// The part of a key that tables are searched by.
+fn hash(key: EntityKey) -> u32 {
+    let [a, b, c, d, ..] = key.half().to_le_bytes();
+    u32::from_le_bytes([a, b, c, d])
 }

@@ -93,6 +93,11 @@ impl Totals {
         }
     }
 
+    /// Reads the first of the sums, so that they are in the cache when they are needed.
+    pub(crate) fn touch(&self) {
+        std::hint::black_box(self.sums.first().map(|sums| sums.count));
+    }
+
     /// Bytes of memory beyond this value itself.
     pub(crate) fn bytes(&self) -> usize {
         size_of_val(&*self.sums)

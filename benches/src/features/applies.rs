@@ -1,11 +1,11 @@
-//! Timing single applies, and two threads beside one.
+//! Timing applies, alone and among a few, and two threads beside one.
 
 use std::hint::spin_loop;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use anyhow::{bail, ensure};
-use tollgate_features::{Applied, Origin};
+use tollgate_features::{Applied, Origin, Store};
 use tollgate_types::{Record, Transaction};
 
 use super::population::{END_MS, Event, Writer};
@@ -14,8 +14,8 @@ use super::resident::Resident;
 use crate::timing::{Times, float, median, nanos, now, number, timed};
 
 /// Events made ready before they are applied: long enough that starting together costs nothing, short enough to stay
-/// in the second-level cache.
-const BATCH: usize = 256;
+/// in the second-level cache; a multiple of what is looked ahead for at once.
+const BATCH: usize = 8 * Store::LOOK_AHEAD;
 
 /// Turns of a waiting loop before the other thread is given the core, for where there is but one.
 const SPINS_MAX: u32 = 20_000;
@@ -66,28 +66,62 @@ fn apply(resident: &Resident, record: &Record<'_>, authorized: bool) -> bool {
     resident.store.apply(record, Origin::Log { authorized }) == Applied::New
 }
 
-/// Applies batches of new events and times each event by itself.
+/// What one event takes, in nanoseconds.
+#[derive(Clone, Debug)]
+pub(crate) struct Single {
+    /// A share of what a few events took that were looked ahead for and applied, as records of a log are.
+    pub(crate) among_few: Times,
+    /// Alone, with nothing looked ahead.
+    pub(crate) alone: Times,
+}
+
+/// Applies batches of new events, by turns in the two ways of [`Single`].
 pub(crate) fn round(
     resident: &Resident,
     arrivals: &mut Arrivals,
     batches: usize,
-) -> anyhow::Result<Times> {
-    let mut times = Vec::with_capacity(batches * BATCH);
+) -> anyhow::Result<Single> {
+    let (mut among_few, mut alone) = (Vec::new(), Vec::new());
     let mut new = 0;
-    for _ in 0..batches {
+    for turn in 0..batches {
         let batch = arrivals.batch()?;
-        for (record, authorized) in &laid_out(resident, &batch)? {
-            times.push(timed(|| {
-                new += usize::from(apply(resident, record, *authorized))
-            }));
+        let records = laid_out(resident, &batch)?;
+        if turn % 2 == 0 {
+            for few in records.chunks_exact(Store::LOOK_AHEAD) {
+                let took = timed(|| new += apply_all(resident, few));
+                among_few.push(took / u64::try_from(few.len())?);
+            }
+        } else {
+            for (record, authorized) in &records {
+                alone.push(timed(|| {
+                    new += usize::from(apply(resident, record, *authorized))
+                }));
+            }
         }
     }
     ensure!(
-        new == times.len(),
+        new == batches * BATCH,
         "{new} of {} events were new",
-        times.len()
+        batches * BATCH
     );
-    Ok(Times::of(times))
+    Ok(Single {
+        among_few: Times::of(among_few),
+        alone: Times::of(alone),
+    })
+}
+
+/// Applies events a few at a time, looking ahead; how many were new.
+fn apply_all(resident: &Resident, records: &[(Record<'_>, bool)]) -> usize {
+    let mut new = 0;
+    for few in records.chunks(Store::LOOK_AHEAD) {
+        resident
+            .store
+            .look_ahead(few.iter().map(|(record, _)| record));
+        for (record, authorized) in few {
+            new += usize::from(apply(resident, record, *authorized));
+        }
+    }
+    new
 }
 
 /// Events per second, and how many times more two threads apply than one.
@@ -172,9 +206,7 @@ fn lane(
         let records: Vec<_> = records.flatten().collect();
         pass();
         let start = now();
-        for (record, authorized) in &records {
-            new += usize::from(apply(resident, record, *authorized));
-        }
+        new += apply_all(resident, &records);
         spans.push((start, now()));
     }
     let expected = batches * BATCH * if works_alone { 2 } else { 1 };

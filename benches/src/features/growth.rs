@@ -84,8 +84,8 @@ pub(crate) fn measure_depths(sizes: &Sizes) -> anyhow::Result<Vec<Row>> {
         let id = sizes.id(&format!("read.events_{}.p50", short(events)));
         rows.push(Row::new(id, "µs", p50));
     }
-    // From 100 on: below, the constant part hides any growth.
-    for (from, to) in [(1, 2), (1, 3)] {
+    // Over the whole range, and from 100 on, since below the constant part hides much of the growth.
+    for (from, to) in [(0, 3), (1, 2), (1, 3)] {
         let growth = median(rounds.iter().map(|round| round[to] / round[from]));
         let (short_from, short_to) = (short(Sizes::DEPTHS[from]), short(Sizes::DEPTHS[to]));
         let id = sizes.id(&format!("read.growth_{short_from}_to_{short_to}_events"));

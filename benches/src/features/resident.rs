@@ -23,6 +23,9 @@ const THREADS: usize = 2;
 /// Cards between two looks at the memory that is left.
 const CARDS_PER_LOOK: usize = 20_000;
 
+/// How long the allocator keeps memory that is free, and a little.
+const ALLOCATOR_DELAY: Duration = Duration::from_millis(1_500);
+
 const PROGRESS_EVERY: Duration = Duration::from_secs(10);
 
 /// A store and what it was filled with.
@@ -90,6 +93,17 @@ impl Resident {
         self.last_ms = last_ms;
         self.filled = until;
         outcome
+    }
+
+    /// Does what a service's housekeeping does over some minutes: moves every history together, and waits until the
+    /// allocator has given back what that freed.
+    pub(crate) fn settle(&self) {
+        for _ in 0..2 {
+            self.store.repack(self.store.size().entities);
+            std::thread::sleep(ALLOCATOR_DELAY);
+        }
+        // The allocator gives back when it is asked for something.
+        self.store.repack(1);
     }
 
     fn fill_part(&self, first: u32, last_ms: &mut [i64], until: u32) -> anyhow::Result<()> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::applies::{self, Arrivals, Throughput};
+use super::applies::{self, Arrivals, Single, Throughput};
 use super::peer::{Form, Peer};
 use super::plain;
 use super::population::{Columns, Event};
@@ -201,10 +201,16 @@ fn apply_rows(sizes: &Sizes, resident: &Resident) -> anyhow::Result<Vec<Row>> {
         throughputs.push(applies::throughput(resident, &mut two, batches)?);
     }
     let throughput = |figure: fn(&Throughput) -> f64| median(throughputs.iter().map(figure));
-    let quantile = |q: f64| median(times.iter().map(|times: &Times| times.quantile(q))) / 1_000.0;
+    let quantile = |of: fn(&Single) -> &Times, q: f64| {
+        median(times.iter().map(|times| of(times).quantile(q))) / 1_000.0
+    };
+    let among_few = |q| quantile(|single| &single.among_few, q);
+    let alone = |q| quantile(|single| &single.alone, q);
     Ok(vec![
-        Row::new(sizes.id("apply.p50"), "µs", quantile(0.5)).goal(Goal::AtMost(1.0)),
-        Row::new(sizes.id("apply.p99"), "µs", quantile(0.99)),
+        Row::new(sizes.id("apply.p50"), "µs", among_few(0.5)).goal(Goal::AtMost(1.0)),
+        Row::new(sizes.id("apply.p99"), "µs", among_few(0.99)),
+        Row::new(sizes.id("apply.alone.p50"), "µs", alone(0.5)),
+        Row::new(sizes.id("apply.alone.p99"), "µs", alone(0.99)),
         Row::new(
             sizes.id("apply.one_thread"),
             "events/s",

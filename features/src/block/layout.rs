@@ -6,6 +6,10 @@ use super::coding::{Coding, Form, MISSING_BITS, MISSING_ENTRY, missing_code};
 use super::{Block, GROWTH_ROWS, ROWS_MAX, Row, Shape};
 use crate::memory;
 
+const BASE_BYTES: usize = 8;
+const CODING_BYTES: usize = 4;
+const KEY_BYTES: usize = 8;
+
 /// Where a column lies.
 pub(super) struct Place {
     pub(super) codes: Range<usize>,
@@ -15,30 +19,25 @@ pub(super) struct Place {
 impl Block {
     /// Lays rows out in the fewest bytes, with a little room.
     pub(super) fn of_rows(shape: &Shape, rows: &[Row]) -> Self {
-        let mut block = Self {
-            base: base(rows),
-            rows: byte(rows.len()),
-            ..Self::default()
-        };
+        let base = base(rows);
         let mut codings = Vec::with_capacity(shape.columns());
         let mut values = Vec::with_capacity(rows.len());
         for column in 0..shape.columns() {
             values.clear();
             values.extend(rows.iter().map(|row| row.values[column]));
             codings.push(if column == Shape::TIME {
-                Coding::of_times(&values, block.base)
+                Coding::of_times(&values, base)
             } else {
-                Coding::of(
-                    shape.kind(column),
-                    &values,
-                    block.base,
-                    rows.len() + GROWTH_ROWS,
-                )
+                Coding::of(shape.kind(column), &values, base, grown(rows.len()))
             });
         }
         let room = room(shape, &codings, rows.len());
-        block.room = byte(room);
-        block.data = vec![0; bytes(shape, &codings, room)].into();
+        let mut block = Self {
+            data: vec![0; bytes(shape, &codings, room)].into(),
+            rows: byte(rows.len()),
+            room: byte(room),
+        };
+        block.data[..BASE_BYTES].copy_from_slice(&base.to_le_bytes());
         for (column, coding) in codings.into_iter().enumerate() {
             let first = rows.first().and_then(|row| row.values[column]);
             block.set_coding(
@@ -67,16 +66,16 @@ impl Block {
         let room = room(shape, &codings, self.rows());
         let more = room - usize::from(self.room);
         let mut data = Vec::with_capacity(bytes(shape, &codings, room));
-        let keys = self.keys_at(shape);
         data.extend_from_slice(&self.data[..self.flags_at(shape)]);
-        data.resize(keys + room * 8, 0);
         data.extend_from_slice(self.flags(shape));
-        data.resize(keys + room * 9, 0);
+        data.resize(self.flags_at(shape) + room, 0);
         self.for_each_place(shape, |coding, place| {
             data.extend_from_slice(&self.data[place.codes]);
             data.resize(data.len() + more * coding.form.width(), 0);
             data.extend_from_slice(&self.data[place.dictionary]);
         });
+        data.extend_from_slice(&self.data[self.keys_at()..]);
+        data.resize(data.len() + more * KEY_BYTES, 0);
         self.data = data.into_boxed_slice();
         self.room = byte(room);
     }
@@ -86,7 +85,7 @@ impl Block {
         if from == self.rows() {
             return;
         }
-        let mut columns = vec![(self.keys_at(shape), 8), (self.flags_at(shape), 1)];
+        let mut columns = vec![(self.keys_at(), KEY_BYTES), (self.flags_at(shape), 1)];
         self.for_each_place(shape, |coding, place| {
             columns.push((place.codes.start, coding.form.width()));
         });
@@ -98,8 +97,8 @@ impl Block {
 
     /// Writes a row; false if some value does not fit, and the row is then half written.
     pub(super) fn put(&mut self, shape: &Shape, at: usize, row: &Row) -> bool {
-        let key = self.keys_at(shape) + at * 8;
-        self.data[key..key + 8].copy_from_slice(&row.key.bits().to_le_bytes());
+        let key = self.keys_at() + at * KEY_BYTES;
+        self.data[key..key + KEY_BYTES].copy_from_slice(&row.key.bits().to_le_bytes());
         let flags = self.flags_at(shape) + at;
         self.data[flags] = row.flags.0;
         let mut start = self.flags_at(shape) + usize::from(self.room);
@@ -152,7 +151,7 @@ impl Block {
                 true
             }
             Form::Int1 | Form::Int2 | Form::Int4 | Form::Int8 => {
-                let code = coding.code(shape.kind(column), value, self.base);
+                let code = coding.code(shape.kind(column), value, self.base());
                 let width = coding.form.width();
                 let bytes = code.unwrap_or(missing_code(coding.form)).to_le_bytes();
                 self.data[at..at + width].copy_from_slice(&bytes[..width]);
@@ -184,19 +183,26 @@ impl Block {
     }
 
     pub(super) fn coding(&self, column: usize) -> Coding {
-        Coding::from_bytes(self.data.as_chunks().0[column])
+        Coding::from_bytes(self.data[BASE_BYTES..].as_chunks().0[column])
     }
 
     pub(super) fn set_coding(&mut self, column: usize, coding: Coding) {
-        self.data[column * 4..column * 4 + 4].copy_from_slice(&coding.to_bytes());
+        let at = BASE_BYTES + column * CODING_BYTES;
+        self.data[at..at + CODING_BYTES].copy_from_slice(&coding.to_bytes());
     }
 
-    pub(super) const fn keys_at(&self, shape: &Shape) -> usize {
-        4 * shape.columns()
+    /// What times are counted from.
+    pub(super) fn base(&self) -> i64 {
+        let bytes = self.data.first_chunk::<BASE_BYTES>();
+        bytes.map_or(0, |bytes| i64::from_le_bytes(*bytes))
     }
 
     pub(super) const fn flags_at(&self, shape: &Shape) -> usize {
-        self.keys_at(shape) + self.room as usize * 8
+        BASE_BYTES + CODING_BYTES * shape.columns()
+    }
+
+    pub(super) const fn keys_at(&self) -> usize {
+        self.data.len() - self.room as usize * KEY_BYTES
     }
 
     pub(super) fn place(&self, shape: &Shape, column: usize) -> (Coding, Place) {
@@ -242,20 +248,27 @@ fn base(rows: &[Row]) -> i64 {
 /// Bytes of a block with room for so many rows.
 fn bytes(shape: &Shape, codings: &[Coding], room: usize) -> usize {
     let dictionaries: usize = codings.iter().map(|coding| coding.dictionary_bytes()).sum();
-    4 * shape.columns() + dictionaries + room * row_bytes(codings)
+    BASE_BYTES + CODING_BYTES * shape.columns() + dictionaries + room * row_bytes(codings)
 }
 
 /// Key, flags and codes of one row.
 fn row_bytes(codings: &[Coding]) -> usize {
-    9 + codings
-        .iter()
-        .map(|coding| coding.form.width())
-        .sum::<usize>()
+    KEY_BYTES
+        + 1
+        + codings
+            .iter()
+            .map(|coding| coding.form.width())
+            .sum::<usize>()
+}
+
+/// A few rows more.
+fn grown(rows: usize) -> usize {
+    rows + (rows / 4).clamp(*GROWTH_ROWS.start(), *GROWTH_ROWS.end())
 }
 
 /// Room for a few rows more than there are, and for as many as fit into what an allocator hands out anyway.
 fn room(shape: &Shape, codings: &[Coding], rows: usize) -> usize {
-    let least = (rows + GROWTH_ROWS).min(ROWS_MAX);
+    let least = grown(rows).min(ROWS_MAX);
     let handed_out = memory::handed_out(bytes(shape, codings, least));
     let spare = (handed_out - bytes(shape, codings, least)) / row_bytes(codings);
     (least + spare).min(ROWS_MAX)

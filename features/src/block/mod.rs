@@ -1,14 +1,17 @@
 //! Up to 128 events of one entity, in order of event time, column by column in one allocation.
 //!
-//! The layout: four bytes of [`Coding`] per column; then, with room for some rows more than there are, the transaction
-//! keys, the flags, and each column's codes followed by its dictionary. What the codings hold is decided anew
-//! when a value does not fit, so a block is never larger than its values need and never loses a bit of them.
+//! The layout: the base that times are counted from; four bytes of [`Coding`] per column; then, with room for some rows
+//! more than there are, the flags, each column's codes followed by its dictionary, and the transaction keys, which
+//! reading hardly needs and so come last. What the codings hold is decided anew when a value does not fit,
+//! so a block is never larger than its values need and never loses a bit of them.
 
+mod codes;
 mod coding;
 mod layout;
 mod view;
 
-use std::ops::Range;
+use std::hint::black_box;
+use std::ops::{Range, RangeInclusive};
 
 use tollgate_types::{Entity, EventTime, TransactionKey};
 
@@ -21,11 +24,15 @@ pub(crate) use view::{Rows, Sums, View, wider};
 /// its beginning weighs little.
 pub(crate) const ROWS_MAX: usize = 128;
 
-/// Rows by which a block grows at least.
-const GROWTH_ROWS: usize = 8;
+/// Rows by which a block grows at least: a fourth of what it has, between these. Most entities have few events, and
+/// room for many more would take more than the events.
+const GROWTH_ROWS: RangeInclusive<usize> = 2..=8;
 
 /// Bytes that memory is fetched by.
 const CACHE_LINE: usize = 64;
+
+/// Most links are numbers of this many bytes.
+const LINK_BYTES: usize = 4;
 
 /// A block with at least this many rows is ended rather than given wider times.
 const WIDER_TIMES_ROWS: usize = 32;
@@ -127,8 +134,6 @@ impl Row {
 #[derive(Debug, Default)]
 pub(crate) struct Block {
     data: Box<[u8]>,
-    /// Times are counted from here.
-    base: i64,
     rows: u8,
     room: u8,
 }
@@ -142,17 +147,19 @@ impl Block {
         crate::memory::handed_out(self.data.len())
     }
 
-    pub(crate) fn key(&self, shape: &Shape, row: usize) -> TransactionKey {
-        let keys = self.data[self.keys_at(shape)..].as_chunks().0;
+    /// Moves into memory anew.
+    pub(crate) fn repack(&mut self) {
+        self.data = self.data.clone();
+    }
+
+    pub(crate) fn key(&self, row: usize) -> TransactionKey {
+        let keys = self.data[self.keys_at()..].as_chunks().0;
         TransactionKey::from_bits(u64::from_le_bytes(keys[row]))
     }
 
     /// The row of a transaction, by its key alone.
-    pub(crate) fn row_of(&self, shape: &Shape, key: TransactionKey) -> Option<usize> {
-        if self.rows == 0 {
-            return None;
-        }
-        let keys = self.data[self.keys_at(shape)..].as_chunks::<8>().0;
+    pub(crate) fn row_of(&self, key: TransactionKey) -> Option<usize> {
+        let keys = self.data[self.keys_at()..].as_chunks::<8>().0;
         let wanted = key.bits().to_le_bytes();
         keys[..self.rows()].iter().position(|key| *key == wanted)
     }
@@ -176,7 +183,7 @@ impl Block {
         View {
             kind: shape.kind(column),
             coding,
-            base: self.base,
+            base: self.base(),
             codes: &self.data[place.codes],
             dictionary: &self.data[place.dictionary],
         }
@@ -191,7 +198,7 @@ impl Block {
             View {
                 kind: shape.kind(column),
                 coding: self.coding(column),
-                base: self.base,
+                base: self.base(),
                 codes: &self.data[place.codes],
                 dictionary: &self.data[place.dictionary],
             }
@@ -205,11 +212,16 @@ impl Block {
 
     /// How many rows are at or before `time`.
     pub(crate) fn up_to(&self, shape: &Shape, time: EventTime) -> usize {
-        if self.rows == 0 {
+        self.up_to_within(shape, time, self.rows())
+    }
+
+    /// The same of the first rows only.
+    pub(crate) fn up_to_within(&self, shape: &Shape, time: EventTime, rows: usize) -> usize {
+        if rows == 0 {
             return 0;
         }
         let times = self.view(shape, Shape::TIME);
-        times.up_to(self.rows(), time.micros().saturating_sub(self.base))
+        times.up_to(rows, time.micros().saturating_sub(times.base))
     }
 
     /// Whether a row at `time` is better begun a new block with, because this one's times would grow to eight bytes.
@@ -221,15 +233,26 @@ impl Block {
         let bits = Some(time.micros().cast_unsigned());
         coding.form == Form::Int4
             && coding
-                .code(shape.kind(Shape::TIME), bits, self.base)
+                .code(shape.kind(Shape::TIME), bits, self.base())
                 .is_none()
     }
 
-    /// Reads a byte of every cache line, none depending on another, so that the memory of an entity nobody asked for
-    /// lately comes in all at once and not line by line as it is needed.
-    pub(crate) fn touch(&self) {
-        let lines = self.data.iter().step_by(CACHE_LINE);
-        std::hint::black_box(lines.fold(0, |all, byte| all | byte));
+    /// Reads a byte of every cache line that has what aggregates look at, and of the last row's key, none depending on
+    /// another, so that the memory of an entity nobody asked for lately comes in all at once and not line by line as
+    /// it is needed.
+    pub(crate) fn touch(&self, shape: &Shape) {
+        let keys = self.keys_at();
+        // What links take at most: reading does not follow them.
+        let links = shape.links().len() * LINK_BYTES * usize::from(self.room);
+        let lines = self.data[..keys.saturating_sub(links)].iter();
+        let all = lines.step_by(CACHE_LINE).fold(0, |all, byte| all | byte);
+        let newest = self.data.get(keys + self.rows().saturating_sub(1) * 8);
+        black_box((all, newest.copied()));
+    }
+
+    /// A byte of the head, so that it is in the cache when a row is inserted; what it says means nothing.
+    pub(crate) fn peek(&self) -> u8 {
+        self.data.first().copied().unwrap_or_default()
     }
 
     pub(crate) fn is_full(&self) -> bool {
@@ -284,7 +307,7 @@ impl Block {
     pub(crate) fn row(&self, shape: &Shape, row: usize) -> Row {
         let columns = 0..shape.columns();
         Row {
-            key: self.key(shape, row),
+            key: self.key(row),
             flags: self.flags_of(shape, row),
             values: columns
                 .map(|column| self.view(shape, column).get(row))

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::codes;
 use super::coding::{Coding, Form, Kind, MISSING_BITS, missing_code};
 use crate::decimal;
 
@@ -71,6 +72,13 @@ pub(crate) struct Sums {
 }
 
 impl Sums {
+    pub(crate) const ZERO: Self = Self {
+        count: 0,
+        sum: 0,
+        squares: 0,
+        inexact: 0,
+    };
+
     #[must_use]
     pub(crate) const fn plus(self, other: Self) -> Self {
         Self {
@@ -191,12 +199,14 @@ impl View<'_> {
                 });
             }
             _ => {
-                let (mut sum, mut count) = (0_i64, 0_usize);
-                self.for_each_code(rows, |code| {
-                    sum += code;
-                    count += 1;
-                });
+                let sum = match self.coding.form {
+                    Form::Int1 => codes::sum::<i8>,
+                    Form::Int2 => codes::sum::<i16>,
+                    Form::Int4 => codes::sum::<i32>,
+                    _ => codes::sum::<i64>,
+                };
                 let unit = i128::from(self.coding.unit());
+                let (sum, count) = sum(self.codes, rows);
                 (sums.count, sums.sum) = (count, i128::from(sum) * unit);
                 if with_squares {
                     let mut squares = 0_i128;
@@ -222,14 +232,15 @@ impl View<'_> {
                 found
             }
             _ => {
-                let (mut least, mut most) = (i64::MAX, i64::MIN);
-                self.for_each_code(rows, |code| {
-                    (least, most) = (least.min(code), most.max(code))
-                });
+                let extremes = match self.coding.form {
+                    Form::Int1 => codes::extremes::<i8>,
+                    Form::Int2 => codes::extremes::<i16>,
+                    Form::Int4 => codes::extremes::<i32>,
+                    _ => codes::extremes::<i64>,
+                };
+                let (least, most) = extremes(self.codes, rows)?;
                 let value = |code| self.coding.value(self.kind, code, self.base);
-                (least <= most)
-                    .then(|| value(least).zip(value(most)))
-                    .flatten()
+                value(least).zip(value(most))
             }
         }
     }

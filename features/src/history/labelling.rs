@@ -19,7 +19,7 @@ pub(crate) enum Relabelled {
 impl History {
     /// All labels of a row, in the order in which they became known.
     pub(crate) fn labels_of(&self, shape: &Shape, place: Place) -> Vec<Verdict> {
-        let key = self.block(place.block).key(shape, place.row);
+        let key = self.block(place.block).key(place.row);
         let earlier = self.older.iter().flat_map(|older| older.labels.of(key));
         let mut labels: Vec<Verdict> = earlier.chain(self.last_label(shape, place)).collect();
         labels.sort_unstable();
@@ -35,7 +35,7 @@ impl History {
         known_at: EventTime,
     ) -> Relabelled {
         let block = self.block(place.block);
-        let key = block.key(shape, place.row);
+        let key = block.key(place.row);
         let flags = block.flags_of(shape, place.row);
         let Some(last) = self.last_label(shape, place) else {
             self.set_label(shape, place, flags, (known_at, fraud));

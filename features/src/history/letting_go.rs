@@ -2,13 +2,13 @@
 
 use tollgate_types::{EventTime, TransactionKey};
 
-use super::{Closed, History, Place};
+use super::{ClosedBlocks, History, Place};
 use crate::block::{Block, ROWS_MAX, Shape};
 
 impl History {
     /// Takes a row out.
     pub(crate) fn remove(&mut self, shape: &Shape, place: Place) {
-        let key = self.block(place.block).key(shape, place.row);
+        let key = self.block(place.block).key(place.row);
         self.forget_labels(key);
         self.change(shape, place.block, |block| {
             block.remove(shape, place.row..place.row + 1)
@@ -22,13 +22,11 @@ impl History {
         if let Some(older) = emptied
             && let Some(gone) = older.closed.remove(place.block)
         {
-            older.bytes -= Closed::bytes_of(&gone.block, &gone.before);
+            older.bytes -= gone.bytes();
         } else if place.row == 0
-            && let Some(closed) = self
-                .closed_mut()
-                .and_then(|closed| closed.get_mut(place.block))
+            && let Some(older) = self.older.as_mut()
         {
-            closed.first = closed.block.time(shape, 0);
+            older.closed.begins(shape, place.block);
         }
     }
 
@@ -40,12 +38,13 @@ impl History {
         horizon: EventTime,
         mut gone: impl FnMut(TransactionKey),
     ) {
-        while self.closed().is_some_and(|closed| {
-            closed.front().is_some_and(|oldest| {
-                oldest.first <= horizon && oldest.block.up_to(shape, horizon) == oldest.block.rows()
+        let is_gone = |closed: &ClosedBlocks| {
+            closed.oldest().is_some_and(|(first, oldest)| {
+                first <= horizon && oldest.block.up_to(shape, horizon) == oldest.block.rows()
             })
-        }) {
-            self.drop_oldest(shape, &mut gone);
+        };
+        while self.closed().is_some_and(is_gone) {
+            self.drop_oldest(&mut gone);
         }
         if self.blocks() > 1 {
             return;
@@ -55,7 +54,7 @@ impl History {
         }
         let old = self.open.up_to(shape, horizon);
         if old > 0 && (old * 4 >= self.open.rows() || old >= ROWS_MAX / 4) {
-            self.tell(shape, 0, old, &mut gone);
+            self.tell(0, old, &mut gone);
             self.open.remove(shape, 0..old);
             if self.open.rows() == 0 {
                 self.open = Block::default();
@@ -76,7 +75,7 @@ impl History {
             let oldest = self.block(0);
             let newest_gone = oldest.time(shape, oldest.rows() - 1);
             cut += oldest.rows();
-            self.drop_oldest(shape, &mut gone);
+            self.drop_oldest(&mut gone);
             if let Some(older) = self.older.as_mut() {
                 older.cut_off = older.cut_off.max(newest_gone);
             }
@@ -92,34 +91,28 @@ impl History {
     }
 
     /// Every key, oldest first.
-    pub(crate) fn for_each_key(&self, shape: &Shape, mut with: impl FnMut(TransactionKey)) {
+    pub(crate) fn for_each_key(&self, mut with: impl FnMut(TransactionKey)) {
         for block in 0..self.blocks() {
-            self.tell(shape, block, self.block(block).rows(), &mut with);
+            self.tell(block, self.block(block).rows(), &mut with);
         }
     }
 
-    fn tell(
-        &self,
-        shape: &Shape,
-        block: usize,
-        rows: usize,
-        with: &mut impl FnMut(TransactionKey),
-    ) {
-        (0..rows).for_each(|row| with(self.block(block).key(shape, row)));
+    fn tell(&self, block: usize, rows: usize, with: &mut impl FnMut(TransactionKey)) {
+        (0..rows).for_each(|row| with(self.block(block).key(row)));
     }
 
-    fn drop_oldest(&mut self, shape: &Shape, gone: &mut impl FnMut(TransactionKey)) {
-        self.tell(shape, 0, self.block(0).rows(), gone);
+    fn drop_oldest(&mut self, gone: &mut impl FnMut(TransactionKey)) {
+        self.tell(0, self.block(0).rows(), gone);
         let Some(older) = self.older.as_mut() else {
             return;
         };
-        let Some(oldest) = older.closed.pop_front() else {
+        let Some(oldest) = older.closed.remove(0) else {
             return;
         };
-        older.bytes -= Closed::bytes_of(&oldest.block, &oldest.before);
+        older.bytes -= oldest.bytes();
         if !older.labels.is_empty() {
             for row in 0..oldest.block.rows() {
-                older.labels.forget(oldest.block.key(shape, row));
+                older.labels.forget(oldest.block.key(row));
             }
         }
     }

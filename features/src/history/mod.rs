@@ -5,16 +5,16 @@
 //! window cost two differences and the rows at its edges ([`Totals`]). A late event finds its place, in a closed
 //! block too.
 
+mod closed;
 mod labelling;
 mod letting_go;
-
-use std::collections::VecDeque;
 
 use tollgate_types::{EventTime, TransactionKey};
 
 use crate::block::{Block, Flags, ROWS_MAX, Row, Shape};
 use crate::label::EarlierLabels;
 use crate::totals::Totals;
+use closed::{Closed, ClosedBlocks};
 pub(crate) use labelling::Relabelled;
 
 #[derive(Debug, Default)]
@@ -26,22 +26,13 @@ pub(crate) struct History {
 /// What most entities do not have.
 #[derive(Debug)]
 struct Older {
-    /// Oldest first.
-    closed: VecDeque<Closed>,
+    closed: ClosedBlocks,
     /// Of all closed blocks together.
     totals: Totals,
     labels: EarlierLabels,
     /// Event time of the newest row that was let go because there were too many; [`EventTime::MIN`] if none was.
     cut_off: EventTime,
     bytes: usize,
-}
-
-#[derive(Debug)]
-struct Closed {
-    first: EventTime,
-    block: Block,
-    /// Of the closed blocks before it.
-    before: Totals,
 }
 
 /// A row, or the gap before it.
@@ -74,7 +65,7 @@ struct Sought {
 impl Default for Older {
     fn default() -> Self {
         Self {
-            closed: VecDeque::new(),
+            closed: ClosedBlocks::default(),
             totals: Totals::default(),
             labels: EarlierLabels::default(),
             cut_off: EventTime::MIN,
@@ -93,6 +84,17 @@ impl History {
                 .map_or(0, |older| older.bytes + older.labels.bytes())
     }
 
+    /// Moves every block into memory anew.
+    pub(crate) fn repack(&mut self) {
+        self.open.repack();
+        if let Some(older) = &mut self.older {
+            older
+                .closed
+                .from(0)
+                .for_each(|closed| closed.block.repack());
+        }
+    }
+
     /// How many rows there are.
     pub(crate) fn rows(&self) -> usize {
         self.before(self.end()) - self.before(Place { block: 0, row: 0 })
@@ -100,13 +102,18 @@ impl History {
 
     /// How many blocks there are, the open one included.
     pub(crate) fn blocks(&self) -> usize {
-        self.closed().map_or(0, VecDeque::len) + 1
+        self.closed().map_or(0, ClosedBlocks::len) + 1
     }
 
     pub(crate) fn block(&self, at: usize) -> &Block {
         self.closed()
             .and_then(|closed| closed.get(at))
             .map_or(&self.open, |closed| &closed.block)
+    }
+
+    /// The block that new events go to.
+    pub(crate) const fn newest(&self) -> &Block {
+        &self.open
     }
 
     /// What all blocks before this one have in total.
@@ -158,11 +165,23 @@ impl History {
         }
     }
 
+    /// The same where it is known to be no later than `end`.
+    pub(crate) fn up_to_within(&self, shape: &Shape, time: EventTime, end: Place) -> Place {
+        let block = self.block(end.block);
+        let row = block.up_to_within(shape, time, end.row);
+        if row > 0 || end.block == 0 {
+            return Place { row, ..end };
+        }
+        let block = self.block_at(time);
+        Place {
+            block,
+            row: self.block(block).up_to(shape, time),
+        }
+    }
+
     /// The block that has the last row at or before `time`, by what is known without looking into any.
     pub(crate) fn block_at(&self, time: EventTime) -> usize {
-        let begun = self.closed().map_or(0, |closed| {
-            closed.partition_point(|closed| closed.first <= time)
-        });
+        let begun = self.closed().map_or(0, |closed| closed.begun(time));
         begun.saturating_sub(1)
     }
 
@@ -206,9 +225,9 @@ impl History {
     }
 
     /// Where an event is, by its key alone: looks at every key, newest block first.
-    pub(crate) fn find_key(&self, shape: &Shape, key: TransactionKey) -> Option<Place> {
+    pub(crate) fn find_key(&self, key: TransactionKey) -> Option<Place> {
         (0..self.blocks()).rev().find_map(|block| {
-            let row = self.block(block).row_of(shape, key)?;
+            let row = self.block(block).row_of(key)?;
             Some(Place { block, row })
         })
     }
@@ -221,7 +240,7 @@ impl History {
             && let block = self.block(before.block)
             && block.time(shape, before.row) == event.time
         {
-            let other = block.key(shape, before.row);
+            let other = block.key(before.row);
             if other == event.key {
                 return Ok(before);
             }
@@ -288,11 +307,9 @@ impl History {
             block.insert(shape, place.row, row)
         });
         if place.row == 0
-            && let Some(closed) = self
-                .closed_mut()
-                .and_then(|closed| closed.get_mut(place.block))
+            && let Some(older) = self.older.as_mut()
         {
-            closed.first = row.time();
+            older.closed.begins(shape, place.block);
         }
         true
     }
@@ -334,13 +351,9 @@ impl History {
         let block = std::mem::take(&mut self.open);
         let before = older.totals.clone();
         older.totals = before.plus(&Totals::of(shape, &block));
-        older.bytes += Closed::bytes_of(&block, &before);
-        let first = block.time(shape, 0);
-        older.closed.push_back(Closed {
-            first,
-            block,
-            before,
-        });
+        let closed = Closed { block, before };
+        older.bytes += closed.bytes();
+        older.closed.insert(shape, older.closed.len(), closed);
     }
 
     fn split(&mut self, shape: &Shape, at: usize, half: usize) {
@@ -354,16 +367,12 @@ impl History {
         let newer = closed.block.split_off(shape, half);
         older.bytes += closed.block.bytes();
         let before = closed.before.plus(&Totals::of(shape, &closed.block));
-        older.bytes += Closed::bytes_of(&newer, &before);
-        let first = newer.time(shape, 0);
-        older.closed.insert(
-            at + 1,
-            Closed {
-                first,
-                block: newer,
-                before,
-            },
-        );
+        let newer = Closed {
+            block: newer,
+            before,
+        };
+        older.bytes += newer.bytes();
+        older.closed.insert(shape, at + 1, newer);
     }
 
     /// Changes rows of a block and keeps the totals right.
@@ -372,12 +381,14 @@ impl History {
             change(&mut self.open);
             return;
         };
-        let block = &mut older.closed[at].block;
+        let Some(Closed { block, .. }) = older.closed.get_mut(at) else {
+            return;
+        };
         let (bytes, totals) = (block.bytes(), Totals::of(shape, block));
         change(block);
         older.bytes = older.bytes + block.bytes() - bytes;
         let now = Totals::of(shape, block);
-        for later in older.closed.range_mut(at + 1..) {
+        for later in older.closed.from(at + 1) {
             later.before = later.before.minus(&totals).plus(&now);
         }
         older.totals = older.totals.minus(&totals).plus(&now);
@@ -400,29 +411,28 @@ impl History {
             change(&mut self.open);
             return;
         };
-        let block = &mut older.closed[at].block;
+        let Some(Closed { block, .. }) = older.closed.get_mut(at) else {
+            return;
+        };
         let (bytes, before) = (block.bytes(), set(block));
         change(block);
         older.bytes = older.bytes + block.bytes() - bytes;
         if Totals::tells_apart(before, flags) {
-            for later in older.closed.range_mut(at + 1..) {
+            for later in older.closed.from(at + 1) {
                 later.before.recount(before, flags);
             }
             older.totals.recount(before, flags);
         }
     }
 
-    fn closed(&self) -> Option<&VecDeque<Closed>> {
+    /// Of a long history, brings into the cache what windows that begin at these moments will look at.
+    pub(crate) fn touch(&self, shape: &Shape, begin: impl Iterator<Item = EventTime> + Clone) {
+        if let Some(closed) = self.closed() {
+            closed.touch(shape, begin);
+        }
+    }
+
+    fn closed(&self) -> Option<&ClosedBlocks> {
         self.older.as_ref().map(|older| &older.closed)
-    }
-
-    fn closed_mut(&mut self) -> Option<&mut VecDeque<Closed>> {
-        self.older.as_mut().map(|older| &mut older.closed)
-    }
-}
-
-impl Closed {
-    fn bytes_of(block: &Block, before: &Totals) -> usize {
-        size_of::<Self>() + block.bytes() + before.bytes()
     }
 }

@@ -17,9 +17,12 @@ impl Distinct {
         if !self.many.is_empty() {
             self.many.insert(value);
         } else if !self.few.contains(&value) {
-            self.few.push(value);
-            if self.few.len() > SCANNED_MAX {
+            if self.few.len() < SCANNED_MAX {
+                self.few.reserve(SCANNED_MAX - self.few.len());
+                self.few.push(value);
+            } else {
                 self.many.extend(self.few.drain(..));
+                self.many.insert(value);
             }
         }
     }

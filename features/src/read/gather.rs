@@ -214,7 +214,8 @@ impl Gather {
     /// millionths, or they do not fit.
     pub(super) fn result(&self, output: &Output, scene: &Scene<'_>) -> Option<Cell> {
         let column = self.columns.get(output.column);
-        let sums = || column.map_or_else(Sums::default, |column| column.sums);
+        let sums = column.map(|column| &column.sums);
+        let sums = || sums.unwrap_or(&Sums::ZERO);
         let exact = || Some(sums()).filter(|sums| sums.inexact == 0);
         let from_bits = |bits: Option<u64>| Some(Cell::from_bits(bits));
         match output.function {

@@ -24,7 +24,7 @@ pub(crate) use stepped::fill_stepped;
 /// Fills the slots of a group's aggregates from a history.
 pub(crate) fn fill(group: &Group, scene: &Scene<'_>, ties: Ties, frame: &mut Frame<'_>) {
     let (history, shape, at) = (scene.history, scene.shape, scene.record.event_time());
-    history.block(history.blocks() - 1).touch();
+    history.block(history.blocks() - 1).touch(shape);
     let own = history.own_place(shape, at, scene.record.key(), ties);
     for walk in &group.walks {
         let end = if walk.delay == Span::ZERO {
@@ -51,18 +51,13 @@ impl Walk {
     /// Walks from `end` back through each window in turn.
     fn fill(&self, scene: &Scene<'_>, end: Place, frame: &mut Frame<'_>) {
         let window_end = scene.record.event_time().minus(self.delay);
-        // Of a long history, the blocks in which windows begin; they come in all at once.
-        if scene.history.blocks() > 1 {
-            for window in &self.windows {
-                let block = scene.history.block_at(window_end.minus(*window));
-                scene.history.block(block).touch();
-            }
-        }
-        let starts = self.windows.iter().map(|window| {
-            scene
-                .history
-                .up_to(scene.shape, window_end.minus(*window))
-                .min(end)
+        let begin = self.windows.iter().map(|window| window_end.minus(*window));
+        scene.history.touch(scene.shape, begin.clone());
+        // Windows lie inside one another.
+        let mut to = end;
+        let starts = begin.map(|time| {
+            to = scene.history.up_to_within(scene.shape, time, to);
+            to
         });
         let starts: Vec<Place> = starts.collect();
         let mut opener = Opener::new(scene);

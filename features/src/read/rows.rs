@@ -37,9 +37,12 @@ impl<'a> Opener<'a> {
     }
 
     pub(crate) fn open(&mut self, at: usize) -> &Opened<'a> {
-        let known = self.last.take().filter(|(block, _)| *block == at);
-        let opened = known.unwrap_or_else(|| (at, self.scene.opened(at)));
-        &self.last.insert(opened).1
+        let scene = self.scene;
+        let last = self.last.get_or_insert_with(|| (at, scene.opened(at)));
+        if last.0 != at {
+            *last = (at, scene.opened(at));
+        }
+        &last.1
     }
 
     /// Calls with each wanted block between two places and the rows of it that lie between them, newest block first.
@@ -123,7 +126,7 @@ impl<'a> Scene<'a> {
         match known.map(|bits| EventTime::from_micros(bits.cast_signed())) {
             Some(known) if known <= at => Flags::FRAUD.any_in(opened.flags[row]),
             Some(_) if Flags::RELABELLED.any_in(opened.flags[row]) => {
-                let key = opened.block.key(self.shape, row);
+                let key = opened.block.key(row);
                 self.history
                     .earlier_labels()
                     .is_some_and(|labels| labels.was_fraud(key, at))

@@ -129,7 +129,7 @@ impl Store {
             let tenant = slots.read_at(card)?;
             let history = tenant.kept.rows()?;
             let by_time = time.and_then(|time| history.find(shape, time, key));
-            let place = by_time.or_else(|| history.find_key(shape, key))?;
+            let place = by_time.or_else(|| history.find_key(key))?;
             let (time, flags, links) = history.links_of(shape, place);
             Some(Found {
                 card,

@@ -8,9 +8,9 @@ use super::{Origin, Store};
 use crate::kept::Kept;
 use crate::slots::{SlotId, Tenant};
 
-/// One part in so many of the limit is not used, but left for what the allocator adds to what it is asked for. While
-/// entities come and go all the time that was measured at a fifth.
-const ALLOCATOR_SHARE: usize = 4;
+/// Hundredths of the limit that are not used, but left for what the allocator adds to what it is asked for. While entities
+/// come and go all the time that was measured at a fourth.
+const ALLOCATOR_PERCENT: usize = 30;
 
 /// One part in so many of the limit is kept free by letting entities go as events come from the log, so that scored ones,
 /// which have a deadline, find room.
@@ -69,7 +69,7 @@ impl Store {
 
     /// Makes sure that there is memory for one more event.
     pub(super) fn relieve(&self, origin: Origin) {
-        let limit = self.limits.bytes_max - self.limits.bytes_max / ALLOCATOR_SHARE;
+        let limit = self.limits.bytes_max / 100 * (100 - ALLOCATOR_PERCENT);
         let reserve = match origin {
             Origin::Log { .. } => limit / RESERVE,
             Origin::Scored { .. } => 0,
@@ -110,7 +110,7 @@ impl Store {
                 && let Some(history) = kept.rows()
             {
                 let mut gone = Vec::new();
-                history.for_each_key(&self.kinds[kind].shape, |key| gone.push((key, slot)));
+                history.for_each_key(|key| gone.push((key, slot)));
                 self.strike(&gone);
             }
         }
@@ -135,13 +135,13 @@ impl Store {
     }
 
     /// How many slots all kinds have given out.
-    fn slots_end(&self) -> usize {
+    pub(super) fn slots_end(&self) -> usize {
         let ends = self.kinds.iter().map(|kind| kind.slots.end());
         ends.map(|end| usize::try_from(end).unwrap_or(0)).sum()
     }
 
     /// The kind and the slot at a number that runs over all kinds.
-    fn slot_at(&self, mut at: usize) -> Option<(usize, SlotId)> {
+    pub(super) fn slot_at(&self, mut at: usize) -> Option<(usize, SlotId)> {
         for (kind, slots) in self.kinds.iter().map(|kind| &kind.slots).enumerate() {
             let end = usize::try_from(slots.end()).unwrap_or(0);
             if at < end {

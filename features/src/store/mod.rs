@@ -5,10 +5,12 @@
 //! takes the lock of one entity at a time and no other (but for entities kept in steps, which ask the ledger first). Nothing
 //! blocks while a lock is held.
 
+mod ahead;
 mod apply;
 mod evict;
 mod kind;
 mod outcome;
+mod repack;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -49,6 +51,8 @@ pub struct Store {
     bytes: Alone<AtomicUsize>,
     /// Where the search for what to let go goes on.
     hand: AtomicUsize,
+    /// Entities that were moved together so far.
+    repacked: AtomicUsize,
     counts: Counts,
     /// What an entity that was never seen has.
     nothing: History,
@@ -83,6 +87,7 @@ impl Store {
             watermark: AtomicI64::new(i64::MIN),
             bytes: Alone::default(),
             hand: AtomicUsize::new(0),
+            repacked: AtomicUsize::new(0),
             counts: Counts::default(),
             nothing: History::default(),
             schema,

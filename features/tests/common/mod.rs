@@ -138,6 +138,13 @@ impl Asked {
     pub(crate) fn apply(&self, event: &Event, origin: Origin) -> Applied {
         let transaction = event.transaction();
         let record = Record::new(&transaction, self.store.schema(), &self.rates).unwrap();
+        // Looking ahead and moving histories together must change nothing: some events have it, others not.
+        if record.key().bits().is_multiple_of(2) {
+            self.store.look_ahead(std::iter::once(&record));
+        }
+        if record.key().bits().is_multiple_of(5) {
+            self.store.repack(3);
+        }
         self.store.apply(&record, origin)
     }
 

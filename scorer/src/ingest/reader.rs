@@ -7,8 +7,8 @@ use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::{ClientContext, Message, Offset, TopicPartitionList};
-use tollgate_features::{Applied, Labelled, Origin};
-use tollgate_types::EventTime;
+use tollgate_features::{Applied, Labelled, Origin, Store};
+use tollgate_types::{EventTime, Record};
 
 use super::dead_letters::{DeadLetters, Place};
 use super::decode::{self, DecodeError};
@@ -89,27 +89,43 @@ impl Reader {
         self.dead_letters.flush();
     }
 
-    /// Waits for one record and deals with it.
+    /// Waits for a record, takes those that are there behind it, and deals with all of them.
     fn poll(&mut self) {
+        let mut messages = Vec::with_capacity(Store::LOOK_AHEAD);
+        let mut end = None;
+        let mut wait = POLL;
+        while messages.len() < Store::LOOK_AHEAD {
+            match self.consumer.poll(wait) {
+                Some(Ok(message)) => messages.push(message),
+                Some(Err(error)) => {
+                    end = Some(error);
+                    break;
+                }
+                None => break,
+            }
+            wait = Duration::ZERO;
+        }
+        let event_times = match self.topic {
+            Topic::Transactions => self.apply_transactions(&messages),
+            Topic::Labels => self.apply_labels(&messages),
+        };
         let state = self.parts.state.topic(self.topic);
-        match self.consumer.poll(POLL) {
-            Some(Ok(message)) => {
-                let event_time = self.apply(&message);
-                let written_ms = message.timestamp().to_millis().unwrap_or(0);
-                let written_at = EventTime::from_micros(written_ms.saturating_mul(1_000));
-                let place = (message.partition(), message.offset());
-                self.progress.applied(place, event_time, written_at, state);
-                // Counted last: whoever sees the count may rely on the record being applied.
-                self.parts
-                    .metrics
-                    .ingest_records
-                    .with_label_values(&[self.topic.name()])
-                    .inc();
-            }
-            Some(Err(KafkaError::PartitionEOF(partition))) => {
-                self.progress.at_end(partition, state);
-            }
-            Some(Err(error)) => tracing::warn!(%error, topic = self.topic.name(), "kafka consumer"),
+        for (message, event_time) in messages.iter().zip(event_times) {
+            let written_ms = message.timestamp().to_millis().unwrap_or(0);
+            let written_at = EventTime::from_micros(written_ms.saturating_mul(1_000));
+            let place = (message.partition(), message.offset());
+            self.progress.applied(place, event_time, written_at, state);
+            // Counted last: whoever sees the count may rely on the record being applied.
+            self.parts
+                .metrics
+                .ingest_records
+                .with_label_values(&[self.topic.name()])
+                .inc();
+        }
+        match end {
+            // Comes behind the last record of its partition.
+            Some(KafkaError::PartitionEOF(partition)) => self.progress.at_end(partition, state),
+            Some(error) => tracing::warn!(%error, topic = self.topic.name(), "kafka consumer"),
             None => {}
         }
     }
@@ -125,64 +141,87 @@ impl Reader {
         }
     }
 
-    /// Applies a record, or sends it to dead letters. Returns its event time if it had one.
-    fn apply(&self, message: &BorrowedMessage<'_>) -> Option<EventTime> {
-        let applied = match self.topic {
-            Topic::Transactions => self.apply_transaction(message),
-            Topic::Labels => self.apply_label(message),
+    /// Applies transactions, in order. Returns the event time of each that had one.
+    fn apply_transactions(&self, messages: &[BorrowedMessage<'_>]) -> Vec<Option<EventTime>> {
+        let policy = self.parts.policy.load();
+        let logic = policy.logic();
+        let decode = |message: &BorrowedMessage<'_>| {
+            let (mut transaction, authorized) =
+                decode::transaction(message.payload(), clock::wall_time())?;
+            convert::keep_declared(&mut transaction, &logic.schema);
+            Ok((transaction, authorized))
         };
-        let (result, event_time) = applied.unwrap_or_else(|error| {
-            let place = Place {
-                topic: message.topic(),
-                partition: message.partition(),
-                offset: message.offset(),
-            };
-            self.dead_letters.send(place, &error.to_string());
-            ("dead_letter", None)
+        let decoded: Vec<Result<_, DecodeError>> = messages.iter().map(decode).collect();
+        let records = decoded.iter().map(|decoded| {
+            let (transaction, authorized) = decoded.as_ref().map_err(ToString::to_string)?;
+            let record = convert::record(transaction, logic).map_err(|error| error.to_string())?;
+            Ok((record, *authorized))
         });
+        let records: Vec<Result<(Record<'_>, bool), String>> = records.collect();
+        let ahead = records.iter().flatten();
+        self.parts.store.look_ahead(ahead.map(|(record, _)| record));
+        let each = messages.iter().zip(&records);
+        each.map(|(message, record)| match record {
+            Ok((record, authorized)) => {
+                self.apply_transaction(record, *authorized);
+                Some(record.event_time())
+            }
+            Err(error) => self.refuse(message, error),
+        })
+        .collect()
+    }
+
+    fn apply_transaction(&self, record: &Record<'_>, authorized: bool) {
+        self.count(
+            match self.parts.store.apply(record, Origin::Log { authorized }) {
+                Applied::New => "new",
+                Applied::Late => "late",
+                Applied::Confirmed => "confirmed",
+                Applied::Corrected => "corrected",
+                Applied::Duplicate => "duplicate",
+                Applied::Conflicting => "conflicting",
+                Applied::TooOld => "too_old",
+            },
+        );
+    }
+
+    /// Applies labels, in order; they move no event time.
+    fn apply_labels(&self, messages: &[BorrowedMessage<'_>]) -> Vec<Option<EventTime>> {
+        let apply = |message: &BorrowedMessage<'_>| {
+            let label = match decode::label(message.payload(), clock::wall_time()) {
+                Ok(label) => label,
+                Err(error) => return self.refuse(message, &error.to_string()),
+            };
+            self.count(match self.parts.store.label(&label) {
+                Labelled::Known => "label",
+                Labelled::Again => "label_again",
+                Labelled::Changed => "label_changed",
+                Labelled::Pending => "label_pending",
+                Labelled::Dropped => "label_dropped",
+            });
+            None
+        };
+        messages.iter().map(apply).collect()
+    }
+
+    /// Sends a record to dead letters.
+    fn refuse(&self, message: &BorrowedMessage<'_>, error: &str) -> Option<EventTime> {
+        let place = Place {
+            topic: message.topic(),
+            partition: message.partition(),
+            offset: message.offset(),
+        };
+        self.dead_letters.send(place, error);
+        self.count("dead_letter");
+        None
+    }
+
+    fn count(&self, result: &str) {
         self.parts
             .metrics
             .ingest_results
             .with_label_values(&[result])
             .inc();
-        event_time
-    }
-
-    fn apply_transaction(
-        &self,
-        message: &BorrowedMessage<'_>,
-    ) -> Result<(&'static str, Option<EventTime>), DecodeError> {
-        let (mut transaction, authorized) =
-            decode::transaction(message.payload(), clock::wall_time())?;
-        let policy = self.parts.policy.load();
-        let logic = policy.logic();
-        convert::keep_declared(&mut transaction, &logic.schema);
-        let record = convert::record(&transaction, logic)?;
-        let result = match self.parts.store.apply(&record, Origin::Log { authorized }) {
-            Applied::New => "new",
-            Applied::Late => "late",
-            Applied::Confirmed => "confirmed",
-            Applied::Corrected => "corrected",
-            Applied::Duplicate => "duplicate",
-            Applied::Conflicting => "conflicting",
-            Applied::TooOld => "too_old",
-        };
-        Ok((result, Some(transaction.event_time)))
-    }
-
-    fn apply_label(
-        &self,
-        message: &BorrowedMessage<'_>,
-    ) -> Result<(&'static str, Option<EventTime>), DecodeError> {
-        let label = decode::label(message.payload(), clock::wall_time())?;
-        let result = match self.parts.store.label(&label) {
-            Labelled::Known => "label",
-            Labelled::Again => "label_again",
-            Labelled::Changed => "label_changed",
-            Labelled::Pending => "label_pending",
-            Labelled::Dropped => "label_dropped",
-        };
-        Ok((result, None))
     }
 }
 

@@ -166,16 +166,13 @@ impl<'e> Engine<'e> {
         let first_halves = FirstHalves::default();
         let done = in_order(self.threads, &blocks, |at, block| {
             let rows = &part.rows[block.clone()];
+            let records = rows
+                .iter()
+                .map(|row| convert::record(&row.transaction, self.logic));
+            let records = records.collect::<Result<Vec<_>, _>>();
             let (records, applied) = first_halves.done_in_order(at, || {
-                let records = rows
-                    .iter()
-                    .map(|row| convert::record(&row.transaction, self.logic));
-                let records = records.collect::<Result<Vec<_>, _>>()?;
-                let applied = rows
-                    .iter()
-                    .zip(&records)
-                    .map(|(row, record)| self.apply(row, record));
-                let applied: Vec<Applied> = applied.collect();
+                let records = records?;
+                let applied = self.apply_all(rows, &records);
                 // Labels stand behind the rows before them; those before the first row belong to the first block.
                 let up_to = |row| labels.partition_point(|(before, _)| *before <= row);
                 let from = if at == 0 { 0 } else { up_to(block.start) };
@@ -207,6 +204,18 @@ impl<'e> Engine<'e> {
             self.found.add(found);
         }
         Ok(tables)
+    }
+
+    /// Applies rows one after another, a few at a time looked ahead for.
+    fn apply_all(&self, rows: &[Row], records: &[Record<'_>]) -> Vec<Applied> {
+        let mut applied = Vec::with_capacity(rows.len());
+        let few = rows.chunks(Store::LOOK_AHEAD);
+        for (rows, records) in few.zip(records.chunks(Store::LOOK_AHEAD)) {
+            self.store.look_ahead(records.iter());
+            let each = rows.iter().zip(records);
+            applied.extend(each.map(|(row, record)| self.apply(row, record)));
+        }
+        applied
     }
 
     /// Applies a row. Of a transaction that was there before, nothing counts again, its label included.
