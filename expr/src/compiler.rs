@@ -2,20 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tollgate_types::{FieldType, Schema};
+use tollgate_types::Schema;
 
 use crate::check::{Checker, Scope};
 use crate::compile::compile;
 use crate::parse::parse;
 use crate::scan::scan;
-use crate::{Feature, Layout, Problem, Program, Severity, SlotId, Type};
+use crate::{Feature, Layout, ListKind, Problem, Program, Severity, SlotId, Type};
 
 /// Checks and compiles expressions against one schema, and gives equal aggregates and lookups one slot.
 #[derive(Clone, Debug)]
 pub struct Compiler<'s> {
     schema: &'s Schema,
-    /// Type of the values of each list.
-    lists: BTreeMap<String, FieldType>,
+    lists: BTreeMap<String, ListKind>,
     layout: Layout,
     failed_features: BTreeSet<String>,
 }
@@ -30,7 +29,7 @@ pub struct Compiled {
 }
 
 impl<'s> Compiler<'s> {
-    pub fn new(schema: &'s Schema, lists: BTreeMap<String, FieldType>) -> Self {
+    pub fn new(schema: &'s Schema, lists: BTreeMap<String, ListKind>) -> Self {
         let fields = schema.fields().len();
         let score = SlotId(u32::try_from(fields).unwrap_or(u32::MAX));
         let layout = Layout {

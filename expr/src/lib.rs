@@ -11,12 +11,15 @@
 mod check;
 mod compile;
 mod compiler;
+mod distance;
 mod frame;
 mod grammar;
 mod kind;
 mod layout;
 mod limits;
+mod network;
 mod parse;
+mod pattern;
 mod problem;
 mod program;
 mod scan;
@@ -26,8 +29,9 @@ mod values;
 
 pub use compiler::{Compiled, Compiler};
 pub use frame::Frame;
-pub use kind::Type;
+pub use kind::{ListKind, Type};
 pub use layout::{Aggregate, Feature, Function, Layout, Lookup, SlotId};
+pub use network::{Network, NetworkError};
 pub use problem::{Problem, Severity};
 pub use program::{Program, Slots};
 

@@ -1,12 +1,16 @@
 //! A checked expression: every name is a slot, every operation is for the types it is given.
 
+use std::hash::{Hash, Hasher};
+
 use jiff::tz::TimeZone;
 
 use crate::SlotId;
+use crate::network::Network;
+use crate::pattern::Pattern;
 use crate::values::{Arithmetic, Comparison, Part, Shift, TextTest, Unary, Unit};
 
 /// What the checker makes of an expression and the compiler makes a program of.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Node {
     /// The bits of a present [`tollgate_types::Cell`].
     Constant(u64),
@@ -33,9 +37,26 @@ pub(crate) enum Node {
     Unary(Unary, Box<Node>),
     Arithmetic(Arithmetic, Box<[Node; 2]>),
     Shift(Shift, Box<[Node; 2]>),
+    /// A duration without its sign.
+    Length(Box<Node>),
     Units(Unit, Box<Node>),
-    Calendar(Part, TimeZone, Box<Node>),
+    Calendar(Part, Zone, Box<Node>),
+    /// Kilometres between two places: latitude and longitude of each.
+    Distance(Box<[Node; 4]>),
     /// Reads the text itself, which only slots of the transaction's text fields have.
     TextTest(TextTest, SlotId, String),
+    Matches(Pattern, SlotId),
+    /// Whether a text is an address of the network; missing if it is no address.
+    InNetwork(Network, SlotId),
     TextSize(SlotId),
+}
+
+/// A time zone, equal to those that are called as it is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Zone(pub(crate) TimeZone);
+
+impl Hash for Zone {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.iana_name().hash(state);
+    }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use tollgate_expr::{Compiler, Frame, Layout, SlotId};
+use tollgate_expr::{Compiler, Frame, Layout, ListKind, SlotId};
 use tollgate_source::Diagnostics;
 use tollgate_types::{Cell, FieldId, FieldType, Rates, Record, Schema};
 
@@ -118,10 +118,10 @@ impl Files {
     /// Without a good schema no expression can be checked: each would be wrong only because the schema is.
     fn compile(self, files: Digest, notes: &mut Diagnostics) -> Option<Logic> {
         let schema = Arc::new(self.schema?);
-        let kinds: BTreeMap<String, FieldType> = self
+        let kinds: BTreeMap<String, ListKind> = self
             .lists
             .iter()
-            .map(|list| (list.name().to_owned(), list.kind()))
+            .map(|list| (list.name().to_owned(), kind_of(list)))
             .collect();
         let mut compiler = Compiler::new(&schema, kinds);
         for Named { name, source, file } in &self.features {
@@ -159,5 +159,12 @@ impl Files {
             lists,
             schema,
         })
+    }
+}
+
+fn kind_of(list: &List) -> ListKind {
+    match list.kind() {
+        FieldType::Number => ListKind::Numbers,
+        _ => ListKind::Texts,
     }
 }

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use tollgate_types::{Cell, FieldId, TextKey};
 
+use super::networks::{CIDR, containing};
 use super::operators::retyped;
 use super::{Checker, Scope, Typed, suggest};
 use crate::syntax::{Syntax, SyntaxKind, Word};
@@ -17,6 +18,19 @@ impl Checker<'_> {
         match &list.kind {
             SyntaxKind::List(elements) => self.one_of(value, elements, list, span),
             SyntaxKind::Select { of, field } if is_lists(of) => self.lookup(value, field, span),
+            SyntaxKind::Call(network) if network.of.is_none() && network.name.text == CIDR => {
+                let problem = Problem::error(list.span.clone(), "a network is not a list");
+                let text = match network.arguments.as_slice() {
+                    [
+                        Syntax {
+                            kind: SyntaxKind::Text(text),
+                            ..
+                        },
+                    ] => text,
+                    _ => "10.0.0.0/8",
+                };
+                self.fail(problem.with_help(containing(text)))
+            }
             _ => {
                 let quoted = self.quote(&list.span);
                 let problem = Problem::error(list.span.clone(), format!("{quoted} is not a list"));
@@ -74,6 +88,7 @@ impl Checker<'_> {
             return self.fail(problem.with_help_if(retyped(element, value.kind)));
         }
         self.expect_listed(value, element)?;
+        self.refuse_network(value, element)?;
         cell.bits()
     }
 
@@ -81,7 +96,7 @@ impl Checker<'_> {
         if matches!(self.scope, Scope::Filter(_)) {
             return self.out_of_scope("a list", span);
         }
-        let Some(kind) = self.lists.get(&list.text).copied().map(Type::from) else {
+        let Some(kind) = self.lists.get(&list.text).copied() else {
             let help = suggest::help(&list.text, self.lists.keys().map(String::as_str));
             let message = format!("there is no list `{}`", list.text);
             return self.fail(Problem::error(list.span.clone(), message).with_help_if(help));
@@ -95,9 +110,9 @@ impl Checker<'_> {
             let help = format!("write `transaction.<field> in lists.{}`", list.text);
             return self.fail(problem.with_help(help));
         };
-        if kind != value.kind {
+        if kind.of_values() != value.kind {
             let message = format!(
-                "{} is a {}, but `lists.{}` has {}s",
+                "{} is a {}, but `lists.{}` has {}",
                 self.quote(&value.span),
                 value.kind.name(),
                 list.text,

@@ -8,17 +8,20 @@ mod chain;
 mod functions;
 mod membership;
 mod names;
+mod networks;
 mod operators;
 mod suggest;
+mod texts;
+mod times;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use tollgate_types::{Cell, EntityId, FieldId, FieldType, Schema, TextKey};
+use tollgate_types::{Cell, EntityId, FieldId, Schema, TextKey};
 
 use crate::syntax::{Syntax, SyntaxKind};
 use crate::tree::Node;
-use crate::{Layout, Problem, Type};
+use crate::{Layout, ListKind, Problem, Type};
 
 /// What an expression may read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,7 +39,7 @@ pub(crate) enum Scope {
 /// Checks one expression.
 pub(crate) struct Checker<'c> {
     pub(crate) schema: &'c Schema,
-    pub(crate) lists: &'c BTreeMap<String, FieldType>,
+    pub(crate) lists: &'c BTreeMap<String, ListKind>,
     /// Features that did not compile: reading one is a mistake, but not a misspelling.
     pub(crate) failed_features: &'c BTreeSet<String>,
     pub(crate) layout: &'c mut Layout,
@@ -110,6 +113,13 @@ impl<'c> Checker<'c> {
     fn fail<T>(&mut self, problem: Problem) -> Option<T> {
         self.problems.push(problem);
         None
+    }
+
+    /// Records what is odd, though it can be evaluated.
+    fn warn(&mut self, span: Range<usize>, message: impl Into<String>, help: Option<&str>) {
+        let problem = Problem::warning(span, message);
+        self.problems
+            .push(problem.with_help_if(help.map(str::to_owned)));
     }
 
     /// The source of a part for a message, shortened if it is long.

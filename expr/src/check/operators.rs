@@ -78,6 +78,8 @@ impl Checker<'_> {
         }
         self.expect_listed(&left, &sides[1])?;
         self.expect_listed(&right, &sides[0])?;
+        self.refuse_network(&left, &sides[1])?;
+        self.refuse_network(&right, &sides[0])?;
         if left.node == right.node {
             let message = "both sides are the same, so this never changes";
             self.problems.push(Problem::warning(span.clone(), message));
@@ -166,8 +168,13 @@ impl Checker<'_> {
         } else {
             (&written[1], left.kind)
         };
-        let help = retyped(literal, other)
-            .unwrap_or_else(|| "only values of one type can be compared".to_owned());
+        let otherwise = match (left.kind, right.kind) {
+            (Type::Time, Type::Duration) | (Type::Duration, Type::Time) => {
+                "a duration is what lies between two times: subtract one from the other"
+            }
+            _ => "only values of one type can be compared",
+        };
+        let help = retyped(literal, other).unwrap_or_else(|| otherwise.to_owned());
         self.fail(Problem::error(literal.span.clone(), message).with_help(help))
     }
 
@@ -284,6 +291,12 @@ pub(super) fn retyped(literal: &Syntax, wanted: Type) -> Option<String> {
         }
         (SyntaxKind::Text(text), Type::Duration) if Span::parse(text).is_ok() => {
             Some(format!("write `duration(\"{text}\")`"))
+        }
+        (SyntaxKind::Text(text), Type::Time) if text.parse::<jiff::Timestamp>().is_ok() => {
+            Some(format!("write `timestamp(\"{text}\")`"))
+        }
+        (SyntaxKind::Text(_), Type::Time) => {
+            Some("a time is written `timestamp(\"2026-01-31T00:00:00Z\")`".to_owned())
         }
         (SyntaxKind::Number(number), Type::Text) => Some(format!("write \"{number}\" in quotes")),
         (SyntaxKind::Number(number), Type::Duration) if *number > 0.0 => Some(format!(

@@ -10,9 +10,10 @@ use std::collections::BTreeMap;
 
 use tollgate_types::{Cell, FieldType, Schema, SchemaBuilder, Span};
 
-use crate::{SlotId, Slots};
+use crate::{ListKind, SlotId, Slots};
 
-/// Fields 0–12 are built in; 13 `product`, 14 `passengers`, 15 `refundable`, 16 `departure_time`.
+/// Fields 0–12 are built in; 13 `product`, 14 `passengers`, 15 `refundable`, 16 `departure_time`, 17 `latitude`,
+/// 18 `longitude`.
 fn schema() -> Schema {
     let mut builder = SchemaBuilder::default();
     let products = ["flight", "hotel", "car"].map(str::to_owned).to_vec();
@@ -28,13 +29,25 @@ fn schema() -> Schema {
     builder
         .attribute("departure_time", FieldType::Time, None)
         .unwrap();
+    for coordinate in ["latitude", "longitude"] {
+        builder
+            .attribute(coordinate, FieldType::Number, None)
+            .unwrap();
+    }
     let strings = |names: &[&str]| {
         names
             .iter()
             .map(|&name| name.to_owned())
             .collect::<Vec<_>>()
     };
-    let retained = strings(&["amount", "merchant_country", "channel", "merchant_id"]);
+    let retained = strings(&[
+        "amount",
+        "merchant_country",
+        "channel",
+        "merchant_id",
+        "latitude",
+        "longitude",
+    ]);
     builder
         .entity(
             "card",
@@ -66,10 +79,11 @@ fn schema() -> Schema {
     builder.build()
 }
 
-fn lists() -> BTreeMap<String, FieldType> {
+fn lists() -> BTreeMap<String, ListKind> {
     BTreeMap::from([
-        ("blocked_merchants".to_owned(), FieldType::Text),
-        ("risky_categories".to_owned(), FieldType::Number),
+        ("blocked_merchants".to_owned(), ListKind::Texts),
+        ("risky_categories".to_owned(), ListKind::Numbers),
+        ("hosting_networks".to_owned(), ListKind::Networks),
     ])
 }
 
