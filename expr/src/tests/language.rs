@@ -41,65 +41,6 @@ fn evaluate(source: &str) -> (Cell, Type) {
     (compiled.program.eval(&transaction()), kind)
 }
 
-#[test]
-fn missing_follows_three_valued_logic() {
-    let table = [
-        ("!T", "F"),
-        ("!F", "T"),
-        ("!M", "M"),
-        ("T && T", "T"),
-        ("T && F", "F"),
-        ("T && M", "M"),
-        ("F && T", "F"),
-        ("F && F", "F"),
-        ("F && M", "F"),
-        ("M && T", "M"),
-        ("M && F", "F"),
-        ("M && M", "M"),
-        ("T || T", "T"),
-        ("T || F", "T"),
-        ("T || M", "T"),
-        ("F || T", "T"),
-        ("F || F", "F"),
-        ("F || M", "M"),
-        ("M || T", "T"),
-        ("M || F", "M"),
-        ("M || M", "M"),
-        ("M && T && F", "F"),
-        ("T && M && T", "M"),
-        ("T && T && T", "T"),
-        ("M || F || T", "T"),
-        ("F || M || F", "M"),
-        ("F || F || F", "F"),
-        ("(M || F) && F", "F"),
-        ("(M && T) || T", "T"),
-        ("(M && F) || (T && T)", "T"),
-        ("(M && T) || (M && T)", "M"),
-        ("!(M && F)", "T"),
-        ("!(M || T)", "F"),
-        ("T ? T : F", "T"),
-        ("F ? T : F", "F"),
-        ("M ? T : T", "M"),
-        ("T ? M : F", "M"),
-        ("T == M", "M"),
-        ("M != M", "M"),
-        ("T == T", "T"),
-        ("T != F", "T"),
-    ];
-    for (logic, expected) in table {
-        let source = logic
-            .replace('T', "(transaction.amount > 0)")
-            .replace('F', "(transaction.amount < 0)")
-            .replace('M', "(transaction.passengers > 0)");
-        let expected = match expected {
-            "T" => Cell::flag(true),
-            "F" => Cell::flag(false),
-            _ => Cell::MISSING,
-        };
-        assert_eq!(evaluate(&source), (expected, Type::Flag), "{logic}");
-    }
-}
-
 /// What functions of texts, networks and times say.
 const FUNCTIONS: &[(&str, Option<bool>)] = &[
     (

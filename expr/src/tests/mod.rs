@@ -4,6 +4,7 @@ mod aggregates;
 mod equivalence;
 mod hostile;
 mod language;
+mod missing;
 mod mistakes;
 
 use std::collections::BTreeMap;
@@ -14,7 +15,7 @@ use crate::{ListKind, SlotId, Slots};
 
 /// Fields 0–12 are built in; 13 `product`, 14 `passengers`, 15 `refundable`, 16 `departure_time`, 17 `latitude`,
 /// 18 `longitude`.
-fn schema() -> Schema {
+pub(crate) fn schema() -> Schema {
     let mut builder = SchemaBuilder::default();
     let products = ["flight", "hotel", "car"].map(str::to_owned).to_vec();
     builder
@@ -89,9 +90,9 @@ fn lists() -> BTreeMap<String, ListKind> {
 
 /// Slots by number, some of them with texts.
 #[derive(Default, Debug)]
-struct Values {
-    cells: Vec<Cell>,
-    texts: Vec<Option<String>>,
+pub(crate) struct Values {
+    pub(crate) cells: Vec<Cell>,
+    pub(crate) texts: Vec<Option<String>>,
 }
 
 impl Slots for Values {
