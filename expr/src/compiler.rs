@@ -51,8 +51,12 @@ impl<'s> Compiler<'s> {
     /// Declares a named feature. Later expressions read it as `features.<name>`; it may read earlier features but
     /// not the model's score, which is computed from features.
     ///
-    /// Problems about the name span the whole source.
-    pub fn feature(&mut self, name: &str, source: &str) -> Result<Type, Vec<Problem>> {
+    /// Problems about the name span the whole source. With the type come warnings.
+    pub fn feature(
+        &mut self,
+        name: &str,
+        source: &str,
+    ) -> Result<(Type, Vec<Problem>), Vec<Problem>> {
         let checked = self.check_name(name, source).and_then(|()| {
             let checked = self.check(source, Scope::Feature, None)?;
             let slot = self.layout.next_slot();
@@ -66,7 +70,9 @@ impl<'s> Compiler<'s> {
             kind,
             definition,
         } = checked;
-        let program = compiled.program;
+        let Compiled {
+            program, warnings, ..
+        } = compiled;
         let definition = self.with_definitions_read(definition, &program);
         let feature = Feature {
             name: name.to_owned(),
@@ -76,7 +82,7 @@ impl<'s> Compiler<'s> {
             definition,
         };
         self.layout.features.push(feature);
-        Ok(kind)
+        Ok((kind, warnings))
     }
 
     /// A feature means what the features it reads mean, so their definitions belong to its own.
@@ -148,6 +154,7 @@ impl<'s> Compiler<'s> {
             scope,
             problems: Vec::new(),
             reads_score: false,
+            operands: Default::default(),
         };
         let whole = checker.whole(&syntax, wanted);
         let (mut problems, reads_score) = (checker.problems, checker.reads_score);

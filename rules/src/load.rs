@@ -125,9 +125,9 @@ impl Files {
             .collect();
         let mut compiler = Compiler::new(&schema, kinds);
         for Named { name, source, file } in &self.features {
-            if let Err(problems) = compiler.feature(name, &source.value) {
-                note_problems(problems, source, file, notes);
-            }
+            let compiled = compiler.feature(name, &source.value);
+            let problems = compiled.map_or_else(|problems| problems, |(_, warnings)| warnings);
+            note_problems(problems, source, file, notes);
         }
         // Rules that are off are checked like the others, but their aggregates are not worth computing.
         let mut unused = compiler.clone();

@@ -63,6 +63,7 @@ impl Checker<'_> {
                 None => right = false,
             }
         }
+        self.note_complete_list(&value, &bits, list);
         right.then(|| Typed::new(Type::Flag, Node::OneOf(value.node.into(), bits), span))
     }
 
@@ -89,7 +90,9 @@ impl Checker<'_> {
         }
         self.expect_listed(value, element)?;
         self.refuse_network(value, element)?;
-        cell.bits()
+        let bits = cell.bits()?;
+        self.expect_possible_element(value, element, bits)?;
+        Some(bits)
     }
 
     fn lookup(&mut self, value: Option<Typed>, list: &Word, span: Range<usize>) -> Option<Typed> {

@@ -9,15 +9,24 @@ mod functions;
 mod membership;
 mod names;
 mod networks;
+mod operands;
 mod operators;
+mod ranges;
+mod sense;
+#[cfg(test)]
+mod soundness;
 mod suggest;
 mod texts;
 mod times;
+mod truth;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use tollgate_types::{Cell, EntityId, FieldId, Schema, TextKey};
+
+use operands::Operands;
+use sense::Term;
 
 use crate::syntax::{Syntax, SyntaxKind};
 use crate::tree::Node;
@@ -47,6 +56,7 @@ pub(crate) struct Checker<'c> {
     pub(crate) scope: Scope,
     pub(crate) problems: Vec<Problem>,
     pub(crate) reads_score: bool,
+    pub(crate) operands: Operands,
 }
 
 /// A part of the expression that is right.
@@ -57,12 +67,15 @@ pub(crate) struct Typed {
     pub(crate) span: Range<usize>,
     /// The field whose values it has, if it is one's: texts compared with it must be among those listed.
     pub(crate) field: Option<FieldId>,
+    /// Of a chain of `&&` or `||`: what it is a chain of.
+    terms: Vec<Term>,
 }
 
 impl<'c> Checker<'c> {
     /// The whole expression, which must be of the type wanted, if any is.
     pub(crate) fn whole(&mut self, syntax: &Syntax, wanted: Option<Type>) -> Option<(Node, Type)> {
         let typed = self.expression(syntax)?;
+        self.expect_sense(&typed, "it would do nothing");
         if wanted.is_none_or(|wanted| wanted == typed.kind) {
             return Some((typed.node, typed.kind));
         }
@@ -152,6 +165,7 @@ impl Typed {
             node,
             span,
             field: None,
+            terms: Vec::new(),
         }
     }
 }

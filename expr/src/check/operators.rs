@@ -39,28 +39,33 @@ impl Checker<'_> {
         sides: &[Syntax; 2],
         span: Range<usize>,
     ) -> Option<Typed> {
-        let sides = [self.expression(&sides[0]), self.expression(&sides[1])];
-        let mut terms = Vec::new();
-        let mut right = true;
-        for side in sides {
-            let flag = side.filter(|side| self.expect_flag(side, operator.sign()).is_some());
-            let Some(side) = flag else {
-                right = false;
-                continue;
-            };
+        let sides = [self.expression(&sides[0]), self.expression(&sides[1])]
+            .map(|side| side.filter(|side| self.expect_flag(side, operator.sign()).is_some()));
+        let [Some(mut left), Some(mut right)] = sides else {
+            return None;
+        };
+        let mut terms = self.terms(&mut left, operator);
+        let terms_right = self.terms(&mut right, operator);
+        self.note_logic(operator, &terms, &terms_right, &span);
+        terms.extend(terms_right);
+        let mut nodes = Vec::new();
+        for side in [left, right] {
             match (side.node, operator) {
                 (Node::All(inner), Operator::And) | (Node::Any(inner), Operator::Or) => {
-                    terms.extend(inner);
+                    nodes.extend(inner);
                 }
-                (node, _) => terms.push(node),
+                (node, _) => nodes.push(node),
             }
         }
         let node = if operator == Operator::And {
-            Node::All(terms)
+            Node::All(nodes)
         } else {
-            Node::Any(terms)
+            Node::Any(nodes)
         };
-        right.then(|| Typed::new(Type::Flag, node, span))
+        Some(Typed {
+            terms,
+            ..Typed::new(Type::Flag, node, span)
+        })
     }
 
     fn compare(
@@ -85,6 +90,10 @@ impl Checker<'_> {
             self.problems.push(Problem::warning(span.clone(), message));
         }
         let kind = left.kind;
+        let is_ordered = matches!(kind, Type::Number | Type::Time | Type::Duration);
+        if is_ordered || matches!(comparison, Comparison::Equal | Comparison::NotEqual) {
+            self.expect_possible(comparison, [&left, &right], &span)?;
+        }
         let pair = Box::new([left.node, right.node]);
         let node = match (kind, comparison) {
             (Type::Number, _) => Node::Numbers(comparison, pair),

@@ -173,8 +173,8 @@ fn values_of_past_transactions_work_on() {
         "card.last(\"1h\").since_last().getSeconds() < 5",
         "transaction.event_time - card.last(\"30d\").first_seen() > duration(\"1d\")",
         "card.last(\"30d\").first_seen().getHours(\"Europe/Paris\") < 6",
-        "card.last(\"1d\").last(channel) == \"ecommerce\"",
-        "card.last(\"1d\").last(merchant_country) != transaction.merchant_country",
+        "card.last(\"1d\").where(declined).last(channel) == \"ecommerce\"",
+        "card.last(\"1d\").delayed(\"1s\").last(merchant_country) != transaction.merchant_country",
     ];
     for source in conditions {
         let compiled = compiler.condition(source).unwrap();
@@ -191,10 +191,10 @@ fn features_read_earlier_ones_and_keep_their_definition() {
     let schema = schema();
     let mut compiler = Compiler::new(&schema, lists());
     let spend = compiler.feature("spend", "card . last('24h')\n.sum(amount)");
-    assert_eq!(spend, Ok(Type::Number));
+    assert_eq!(spend, Ok((Type::Number, Vec::new())));
     assert_eq!(
         compiler.feature("large", "features.spend>1000.0"),
-        Ok(Type::Flag)
+        Ok((Type::Flag, Vec::new()))
     );
     let rule = compiler
         .condition("features.large && model.score > 0.5")

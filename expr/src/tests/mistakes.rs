@@ -74,7 +74,7 @@ fn compile(compiled_as: &str, source: &str) -> Vec<Problem> {
             .map_or_else(|problems| problems, |done| done.warnings),
         "feature" => compiler
             .feature("new", source)
-            .map_or_else(|problems| problems, |_| Vec::new()),
+            .map_or_else(|problems| problems, |(_, warnings)| warnings),
         other => panic!("no such kind of expression: {other}"),
     }
 }
