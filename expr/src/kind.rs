@@ -1,4 +1,4 @@
-//! The five types of values, and the three kinds of lists.
+//! The five types of values.
 
 use tollgate_types::FieldType;
 
@@ -20,33 +20,6 @@ impl Type {
             Self::Flag => "flag",
             Self::Time => "time",
             Self::Duration => "duration",
-        }
-    }
-}
-
-/// What a list has, and so what can be looked up in it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
-pub enum ListKind {
-    Numbers,
-    Texts,
-    /// Networks of IP addresses; the texts looked up are addresses.
-    Networks,
-}
-
-impl ListKind {
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Numbers => "numbers",
-            Self::Texts => "texts",
-            Self::Networks => "networks",
-        }
-    }
-
-    /// The type of the values that are looked up.
-    pub const fn of_values(self) -> Type {
-        match self {
-            Self::Numbers => Type::Number,
-            Self::Texts | Self::Networks => Type::Text,
         }
     }
 }

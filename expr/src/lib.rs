@@ -11,6 +11,7 @@
 mod check;
 mod compile;
 mod compiler;
+mod cost;
 mod distance;
 mod frame;
 mod grammar;
@@ -23,17 +24,19 @@ mod pattern;
 mod problem;
 mod program;
 mod scan;
+mod share;
 mod syntax;
 mod tree;
 mod values;
 
 pub use compiler::{Compiled, Compiler};
 pub use frame::Frame;
-pub use kind::{ListKind, Type};
+pub use kind::Type;
 pub use layout::{Aggregate, Feature, Function, Layout, Lookup, SlotId};
 pub use network::{Network, NetworkError};
 pub use problem::{Problem, Severity};
 pub use program::{Program, Slots};
+pub use share::{ConditionId, Conditions, Shared};
 
 #[cfg(test)]
 mod reference;

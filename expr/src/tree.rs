@@ -60,3 +60,68 @@ impl Hash for Zone {
         self.0.iana_name().hash(state);
     }
 }
+
+impl Node {
+    /// The parts it is made of.
+    pub(crate) fn children(&self) -> impl Iterator<Item = &Self> {
+        let children: &[Self] = match self {
+            Self::Constant(_)
+            | Self::Slot(_)
+            | Self::Has(_)
+            | Self::TextTest(..)
+            | Self::Matches(..)
+            | Self::InNetwork(..)
+            | Self::TextSize(_) => &[],
+            Self::Not(of)
+            | Self::OneOf(of, _)
+            | Self::Unary(_, of)
+            | Self::Length(of)
+            | Self::Units(_, of)
+            | Self::Calendar(_, _, of) => std::slice::from_ref(of),
+            Self::All(terms) | Self::Any(terms) => terms,
+            Self::Choose(parts) => &**parts,
+            Self::Numbers(_, sides)
+            | Self::Moments(_, sides)
+            | Self::Same { sides, .. }
+            | Self::Arithmetic(_, sides)
+            | Self::Shift(_, sides) => &**sides,
+            Self::Distance(places) => &**places,
+        };
+        children.iter()
+    }
+
+    /// The same with every part exchanged for another.
+    pub(crate) fn with_children(&self, mut other: impl FnMut(&Self) -> Self) -> Self {
+        let mut node = self.clone();
+        match &mut node {
+            Self::Constant(_)
+            | Self::Slot(_)
+            | Self::Has(_)
+            | Self::TextTest(..)
+            | Self::Matches(..)
+            | Self::InNetwork(..)
+            | Self::TextSize(_) => {}
+            Self::Not(of)
+            | Self::OneOf(of, _)
+            | Self::Unary(_, of)
+            | Self::Length(of)
+            | Self::Units(_, of)
+            | Self::Calendar(_, _, of) => **of = other(of),
+            Self::All(terms) | Self::Any(terms) => each(terms, other),
+            Self::Choose(parts) => each(&mut **parts, other),
+            Self::Numbers(_, sides)
+            | Self::Moments(_, sides)
+            | Self::Same { sides, .. }
+            | Self::Arithmetic(_, sides)
+            | Self::Shift(_, sides) => each(&mut **sides, other),
+            Self::Distance(places) => each(&mut **places, other),
+        }
+        node
+    }
+}
+
+fn each(nodes: &mut [Node], mut other: impl FnMut(&Node) -> Node) {
+    for node in nodes {
+        *node = other(node);
+    }
+}

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use tollgate_expr::{Compiler, Frame, Layout, ListKind, SlotId};
+use tollgate_expr::{Compiler, Frame, Layout, SlotId};
 use tollgate_source::Diagnostics;
 use tollgate_types::{Cell, FieldId, FieldType, Rates, Record, Schema};
 
@@ -118,10 +118,10 @@ impl Files {
     /// Without a good schema no expression can be checked: each would be wrong only because the schema is.
     fn compile(self, files: Digest, notes: &mut Diagnostics) -> Option<Logic> {
         let schema = Arc::new(self.schema?);
-        let kinds: BTreeMap<String, ListKind> = self
+        let kinds: BTreeMap<String, FieldType> = self
             .lists
             .iter()
-            .map(|list| (list.name().to_owned(), kind_of(list)))
+            .map(|list| (list.name().to_owned(), list.kind()))
             .collect();
         let mut compiler = Compiler::new(&schema, kinds);
         for Named { name, source, file } in &self.features {
@@ -138,7 +138,8 @@ impl Files {
         let fallback = self
             .fallback
             .and_then(|file| file.compile(&mut compiler, notes));
-        let layout = compiler.finish();
+        let (layout, conditions) = compiler.link();
+        rules.link(conditions);
         let lists = Lists::new(self.lists);
         let resolve = |(lookup, slot): &(tollgate_expr::Lookup, SlotId)| {
             Some((lists.find(&lookup.list)?, lookup.field, *slot))
@@ -159,12 +160,5 @@ impl Files {
             lists,
             schema,
         })
-    }
-}
-
-fn kind_of(list: &List) -> ListKind {
-    match list.kind() {
-        FieldType::Number => ListKind::Numbers,
-        _ => ListKind::Texts,
     }
 }

@@ -152,7 +152,7 @@ impl WrittenRule {
             Ok(condition) => condition,
             Err(problems) => return note_problems(problems, &when, &self.file, notes),
         };
-        note_problems(condition.warnings, &when, &self.file, notes);
+        note_problems(condition.warnings.clone(), &when, &self.file, notes);
         if let Some(rest) = self.rest {
             let rule = Rule {
                 id: rest.id,
@@ -165,7 +165,7 @@ impl WrittenRule {
                 overrides_allow: rest.overrides_allow,
                 reads_score: condition.reads_score,
             };
-            rules.push(rule, condition.program);
+            rules.push(rule, condition);
         }
     }
 }

@@ -7,6 +7,7 @@ use tollgate_types::{ColumnId, EntityId, FieldId, FieldType, Span};
 use super::chain::Chain;
 use super::{Checker, Scope, Typed, compared};
 use crate::compile::compile;
+use crate::cost::{Dear, steps_of_aggregate};
 use crate::syntax::{Call, Syntax, SyntaxKind, Word};
 use crate::tree::Node;
 use crate::{Aggregate, Function, Problem, Program, Type};
@@ -71,6 +72,8 @@ impl Checker<'_> {
         let (filter, (function, kind, field)) = filter.zip(function)?;
         self.expect_steps_suffice(&chain, window, function)?;
         self.note_own_value(&chain, delay, filter.is_some(), function, &span);
+        let steps = steps_of_aggregate(filter.as_ref().map(|(node, _)| node));
+        let filter = filter.map(|(_, program)| program);
         let aggregate = Aggregate {
             entity: chain.entity,
             window,
@@ -78,7 +81,11 @@ impl Checker<'_> {
             filter,
             function,
         };
-        let slot = self.layout.aggregate(aggregate);
+        let slot = self.layout.aggregate(aggregate, steps);
+        self.dear.push(Dear {
+            span: span.clone(),
+            steps,
+        });
         Some(Typed {
             field,
             ..Typed::new(kind, Node::Slot(slot), span)
@@ -116,7 +123,7 @@ impl Checker<'_> {
     }
 
     /// The condition is checked in a scope of its own and becomes a program of its own.
-    fn filter(&mut self, entity: EntityId, call: &Call) -> Option<Program> {
+    fn filter(&mut self, entity: EntityId, call: &Call) -> Option<(Node, Program)> {
         let [condition] = call.arguments.as_slice() else {
             let problem = Problem::error(call.name.span.clone(), "`where` takes one condition");
             return self
@@ -141,7 +148,7 @@ impl Checker<'_> {
             return self.fail(problem.with_help_if(compared(&condition, &quoted)));
         }
         match compile(&condition.node) {
-            Ok(program) => Some(program),
+            Ok(program) => Some((condition.node, program)),
             Err(too_deep) => self.fail(too_deep.problem(condition.span)),
         }
     }

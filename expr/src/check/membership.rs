@@ -99,7 +99,7 @@ impl Checker<'_> {
         if matches!(self.scope, Scope::Filter(_)) {
             return self.out_of_scope("a list", span);
         }
-        let Some(kind) = self.lists.get(&list.text).copied() else {
+        let Some(kind) = self.lists.get(&list.text).copied().map(Type::from) else {
             let help = suggest::help(&list.text, self.lists.keys().map(String::as_str));
             let message = format!("there is no list `{}`", list.text);
             return self.fail(Problem::error(list.span.clone(), message).with_help_if(help));
@@ -113,9 +113,9 @@ impl Checker<'_> {
             let help = format!("write `transaction.<field> in lists.{}`", list.text);
             return self.fail(problem.with_help(help));
         };
-        if kind.of_values() != value.kind {
+        if kind != value.kind {
             let message = format!(
-                "{} is a {}, but `lists.{}` has {}",
+                "{} is a {}, but `lists.{}` has {}s",
                 self.quote(&value.span),
                 value.kind.name(),
                 list.text,

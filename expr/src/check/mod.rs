@@ -23,14 +23,15 @@ mod truth;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use tollgate_types::{Cell, EntityId, FieldId, Schema, TextKey};
+use tollgate_types::{Cell, EntityId, FieldId, FieldType, Schema, TextKey};
 
+use crate::cost::Dear;
 use operands::Operands;
 use sense::Term;
 
 use crate::syntax::{Syntax, SyntaxKind};
 use crate::tree::Node;
-use crate::{Layout, ListKind, Problem, Type};
+use crate::{Layout, Problem, Type};
 
 /// What an expression may read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -48,7 +49,7 @@ pub(crate) enum Scope {
 /// Checks one expression.
 pub(crate) struct Checker<'c> {
     pub(crate) schema: &'c Schema,
-    pub(crate) lists: &'c BTreeMap<String, ListKind>,
+    pub(crate) lists: &'c BTreeMap<String, FieldType>,
     /// Features that did not compile: reading one is a mistake, but not a misspelling.
     pub(crate) failed_features: &'c BTreeSet<String>,
     pub(crate) layout: &'c mut Layout,
@@ -57,6 +58,8 @@ pub(crate) struct Checker<'c> {
     pub(crate) problems: Vec<Problem>,
     pub(crate) reads_score: bool,
     pub(crate) operands: Operands,
+    /// What each aggregate takes to compute.
+    pub(crate) dear: Vec<Dear>,
 }
 
 /// A part of the expression that is right.

@@ -143,13 +143,14 @@ proptest! {
     fn what_is_never_so_never_is(condition in condition(), values in vec(values(), 20)) {
         let schema = schema();
         let mut layout = Compiler::new(&schema, BTreeMap::new()).finish();
-        layout.aggregate(Aggregate {
+        let count = Aggregate {
             entity: EntityId(0),
             window: Span::from_days(1),
             delay: Span::ZERO,
             filter: None,
             function: Function::Count,
-        });
+        };
+        layout.aggregate(count, 1);
         let mut checker = Checker {
             schema: &schema,
             lists: &BTreeMap::new(),
@@ -160,6 +161,7 @@ proptest! {
             problems: Vec::new(),
             reads_score: false,
             operands: Operands::default(),
+            dear: Vec::new(),
         };
         let truth = checker.truth(&condition);
         for values in values {

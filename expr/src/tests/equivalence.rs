@@ -17,7 +17,7 @@ use crate::values::{Arithmetic, Comparison, Part, Shift, TextTest, Unary, Unit};
 use crate::{Program, SlotId};
 
 /// Slots of each type: numbers, then flags, texts and moments.
-const SLOTS: u32 = 4;
+pub(super) const SLOTS: u32 = 4;
 
 const COMPARISONS: [Comparison; 6] = [
     Comparison::Equal,
@@ -74,9 +74,9 @@ fn choose(
 }
 
 /// Trees of every type up to a depth.
-struct Trees {
-    numbers: BoxedStrategy<Node>,
-    flags: BoxedStrategy<Node>,
+pub(super) struct Trees {
+    pub(super) numbers: BoxedStrategy<Node>,
+    pub(super) flags: BoxedStrategy<Node>,
     texts: BoxedStrategy<Node>,
     moments: BoxedStrategy<Node>,
 }
@@ -121,7 +121,7 @@ fn leaves() -> Trees {
     }
 }
 
-fn trees(depth: usize) -> Trees {
+pub(super) fn trees(depth: usize) -> Trees {
     if depth == 0 {
         return leaves();
     }
@@ -203,7 +203,7 @@ fn flags(inner: &Trees, leaves: BoxedStrategy<Node>) -> BoxedStrategy<Node> {
 }
 
 /// Values for the slots of each type, each missing one time in three.
-fn values() -> impl Strategy<Value = Values> {
+pub(super) fn values() -> impl Strategy<Value = Values> {
     let number = select(&NUMBERS[..]).prop_map(Cell::number);
     let moment = select(&MOMENTS[..]).prop_map(|micros| Cell::time(EventTime::from_micros(micros)));
     let count = SLOTS as usize;
@@ -236,7 +236,7 @@ fn any_tree() -> impl Strategy<Value = Node> {
 }
 
 /// Every jump goes forward and at most to the end, so evaluation takes no more steps than there are operations.
-fn only_jumps_forward(program: &Program) -> bool {
+pub(super) fn only_jumps_forward(program: &Program) -> bool {
     program.ops.iter().enumerate().all(|(at, op)| {
         let ends = match *op {
             Op::Term(gate) | Op::NumberTerm { gate, .. } | Op::BitsTerm { gate, .. } => {

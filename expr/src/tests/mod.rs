@@ -1,17 +1,19 @@
 //! Tests of the language as a whole: from source to program, and what is said about mistakes.
 
 mod aggregates;
+mod costs;
 mod equivalence;
 mod hostile;
 mod language;
 mod missing;
 mod mistakes;
+mod sharing;
 
 use std::collections::BTreeMap;
 
 use tollgate_types::{Cell, FieldType, Schema, SchemaBuilder, Span};
 
-use crate::{ListKind, SlotId, Slots};
+use crate::{SlotId, Slots};
 
 /// Fields 0–12 are built in; 13 `product`, 14 `passengers`, 15 `refundable`, 16 `departure_time`, 17 `latitude`,
 /// 18 `longitude`.
@@ -80,11 +82,11 @@ pub(crate) fn schema() -> Schema {
     builder.build()
 }
 
-fn lists() -> BTreeMap<String, ListKind> {
+fn lists() -> BTreeMap<String, FieldType> {
     BTreeMap::from([
-        ("blocked_merchants".to_owned(), ListKind::Texts),
-        ("risky_categories".to_owned(), ListKind::Numbers),
-        ("hosting_networks".to_owned(), ListKind::Networks),
+        ("blocked_merchants".to_owned(), FieldType::Text),
+        ("risky_categories".to_owned(), FieldType::Number),
+        ("hosting_networks".to_owned(), FieldType::Text),
     ])
 }
 
