@@ -266,7 +266,7 @@ impl<'s> Compiler<'s> {
             .filter_map(|slot| self.layout.input_steps.get(slot));
         let steps = cost::steps(&node) + inputs.sum::<u64>();
         if steps > cost::EXPRESSION_STEPS_MAX {
-            let dearest = dear.iter().max_by_key(|part| part.steps);
+            let dearest = dear.iter().rev().max_by_key(|part| part.steps);
             return Err(vec![cost::too_dear(steps, syntax.span, dearest)]);
         }
         if program.reads().next().is_none() {

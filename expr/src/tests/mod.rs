@@ -2,6 +2,7 @@
 
 mod aggregates;
 mod costs;
+mod documentation;
 mod equivalence;
 mod hostile;
 mod language;
