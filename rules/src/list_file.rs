@@ -13,6 +13,7 @@ use tollgate_types::{EventTime, contains_card_number};
 
 use crate::answer::{as_name, is_name};
 use crate::lists::List;
+use crate::moment;
 
 /// Most values of one list, so that memory and loading stay bounded.
 const ENTRIES_MAX: usize = 1_000_000;
@@ -193,14 +194,9 @@ impl Reader<'_> {
         {
             None | Some((_, "")) => EventTime::MAX,
             Some((at, written)) => {
-                let Some(time) = time(written) else {
-                    let message = format!("`{written}` is not a time");
-                    self.refuse(
-                        record,
-                        at,
-                        message,
-                        "write date, time and zone, such as 2026-12-31T00:00:00Z",
-                    );
+                let Some(time) = moment::parse(written) else {
+                    let (message, help) = moment::mistake(written);
+                    self.refuse(record, at, message, &help);
                     return None;
                 };
                 time
@@ -318,12 +314,6 @@ fn number(text: &str) -> Option<f64> {
     }
 }
 
-/// RFC 3339, to the microsecond.
-fn time(text: &str) -> Option<EventTime> {
-    let timestamp: jiff::Timestamp = text.parse().ok()?;
-    Some(EventTime::from_micros(timestamp.as_microsecond()))
-}
-
 #[cfg(test)]
 mod tests {
     use tollgate_types::{Cell, FieldType, TextKey};
@@ -411,7 +401,10 @@ error: this line has a card number
     fn of_many_mistakes_the_first_are_shown() {
         let text = format!("value,expires_at\n{}", "m1,soon\n".repeat(1000));
         let (_, notes) = read_all(&text);
-        assert_eq!(notes.matches("`soon` is not a time").count(), NOTES_MAX);
+        assert_eq!(
+            notes.matches("`soon` is not a date or a time").count(),
+            NOTES_MAX
+        );
         assert!(
             notes.contains("the list has more mistakes than the 20 shown"),
             "{notes}"

@@ -10,7 +10,7 @@ use tollgate_source::{
 
 use crate::answer::{Answer, as_name, is_name, unknown_word};
 use crate::condition::note_problems;
-use crate::{Mode, Rule, RuleSet};
+use crate::{Mode, Reach, Rule, RuleSet};
 
 /// A rule as it is written, its condition not compiled yet.
 pub(crate) struct WrittenRule {
@@ -28,9 +28,10 @@ struct Rest {
     answer: Answer,
     mode: Mode,
     overrides_allow: bool,
+    reach: Reach,
 }
 
-const KEYS: [&str; 9] = [
+const KEYS: [&str; 12] = [
     "id",
     "description",
     "owner",
@@ -40,6 +41,9 @@ const KEYS: [&str; 9] = [
     "reason",
     "mode",
     "overrides_allow",
+    "from",
+    "until",
+    "percentage",
 ];
 
 /// Reads the rules of one file; mistakes are noted.
@@ -94,6 +98,7 @@ fn read_rule(
                 .with_help("remove this line, or let the rule do something else than approve"),
         );
     }
+    let reach = Reach::read(&fields, &answer_id, file, notes);
     let owner = fields.text("owner", notes).map(|owner| owner.value);
     let tags = fields.texts("tags", notes).unwrap_or_default();
     let rest = || {
@@ -105,6 +110,7 @@ fn read_rule(
             answer: answer?,
             mode: mode?,
             overrides_allow: overrides_allow.is_some_and(|flag| flag.value),
+            reach: reach?,
         })
     };
     Some(WrittenRule {
@@ -164,6 +170,7 @@ impl WrittenRule {
                 mode: rest.mode,
                 overrides_allow: rest.overrides_allow,
                 reads_score: condition.reads_score,
+                reach: rest.reach,
             };
             rules.push(rule, condition.program);
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tollgate_expr::{Frame, Program};
 use tollgate_types::Outcome;
 
-use crate::{Answer, Matches};
+use crate::{Answer, Matches, Reach};
 
 /// A rule's place among [`RuleSet::rules`]: files by name, rules in the order of their file.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -49,6 +49,8 @@ pub struct Rule {
     pub overrides_allow: bool,
     /// It can only be evaluated once the model has answered.
     pub reads_score: bool,
+    /// Which transactions it is for.
+    pub reach: Reach,
 }
 
 impl Rule {
@@ -62,9 +64,24 @@ impl Rule {
 #[derive(Clone, Debug, Default)]
 pub struct RuleSet {
     rules: Vec<Rule>,
-    without_score: Vec<(RuleIndex, Program)>,
-    with_score: Vec<(RuleIndex, Program)>,
+    without_score: Vec<Evaluated>,
+    with_score: Vec<Evaluated>,
     pub(crate) pending: Pending,
+}
+
+/// A rule as it is evaluated.
+#[derive(Clone, Debug)]
+struct Evaluated {
+    index: RuleIndex,
+    program: Program,
+    /// Asked only of the few whose condition holds. Absent where the rule is for everything.
+    reach: Option<Box<Reach>>,
+}
+
+impl Evaluated {
+    fn matches(&self, frame: &Frame<'_>) -> bool {
+        self.program.is_true(frame) && self.reach.as_ref().is_none_or(|reach| reach.takes(frame))
+    }
 }
 
 /// What the enforced rules that read the score could still do.
@@ -78,10 +95,15 @@ pub(crate) struct Pending {
 impl RuleSet {
     pub(crate) fn push(&mut self, rule: Rule, program: Program) {
         let index = RuleIndex(u32::try_from(self.rules.len()).unwrap_or(u32::MAX));
+        let evaluated = Evaluated {
+            index,
+            program,
+            reach: (rule.reach != Reach::EVERYTHING).then(|| Box::new(rule.reach)),
+        };
         match (rule.mode, rule.reads_score) {
             (Mode::Off, _) => {}
-            (_, true) => self.with_score.push((index, program)),
-            (_, false) => self.without_score.push((index, program)),
+            (_, true) => self.with_score.push(evaluated),
+            (_, false) => self.without_score.push(evaluated),
         }
         if rule.mode == Mode::Enforce && rule.reads_score {
             let pending = &mut self.pending;
@@ -126,11 +148,11 @@ impl RuleSet {
 }
 
 fn matching<'p>(
-    programs: &'p [(RuleIndex, Program)],
+    rules: &'p [Evaluated],
     frame: &'p Frame<'_>,
 ) -> impl Iterator<Item = RuleIndex> + 'p {
-    programs
+    rules
         .iter()
-        .filter(|(_, program)| program.is_true(frame))
-        .map(|(index, _)| *index)
+        .filter(|rule| rule.matches(frame))
+        .map(|rule| rule.index)
 }
