@@ -134,7 +134,7 @@ fn read_case(
 ) -> Option<WrittenCase> {
     let known = ["id", "description", "when", "then", "reason", "levels"];
     let fields = Fields::of("a fallback case", node, file, &known, notes)?;
-    let id = ids.read(&fields, file, notes);
+    let id = ids.read(&fields, file, notes).map(|id| id.value);
     let help = "add `description:` with a sentence that says what it is for";
     let description = fields.required_text("description", help, notes);
     let help = "add `when:` with a condition over the transaction's fields";

@@ -5,6 +5,7 @@
 
 mod answer;
 mod condition;
+mod conjuncts;
 mod digest;
 mod fallback;
 mod features_file;
@@ -15,6 +16,7 @@ mod lists;
 mod load;
 mod matches;
 mod moment;
+mod never_decides;
 mod reach;
 mod rule_file;
 mod rule_set;

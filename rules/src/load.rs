@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tollgate_expr::{Compiler, Frame, Layout, SlotId};
-use tollgate_source::Diagnostics;
+use tollgate_source::{Diagnostic, Diagnostics, SourceFile};
 use tollgate_types::{Cell, FieldId, FieldType, Rates, Record, Schema};
 
 use crate::condition::note_problems;
@@ -16,7 +16,7 @@ use crate::lists::List;
 use crate::rule_file::{Ids, WrittenRule};
 use crate::{
     Digest, Fallback, ListId, Lists, RuleSet, fallback, features_file, fx_file, list_file,
-    rule_file, schema_file,
+    never_decides, rule_file, schema_file,
 };
 
 /// A policy without its models, compiled. Immutable.
@@ -62,12 +62,49 @@ pub fn load(dir: &Path) -> Result<(Logic, Diagnostics), Diagnostics> {
     }
 }
 
+/// The lists, and the files they come from.
+struct ListFiles {
+    lists: Vec<List>,
+    files: Vec<Arc<SourceFile>>,
+}
+
+impl ListFiles {
+    fn read(folder: &mut Folder, notes: &mut Diagnostics) -> Self {
+        let files = folder.files("lists", "csv", notes);
+        let read = |(name, file): (String, Arc<SourceFile>)| {
+            Some((list_file::read(&name, &file, notes)?, file))
+        };
+        let (lists, files) = files.into_iter().filter_map(read).unzip();
+        Self { lists, files }
+    }
+
+    /// Warns of each list that nothing in these layouts looks anything up in.
+    fn warn_of_unused(&self, layouts: &[&Layout], notes: &mut Diagnostics) {
+        let lookups = || layouts.iter().flat_map(|layout| &layout.lookups);
+        for (list, file) in self.lists.iter().zip(&self.files) {
+            let name = list.name();
+            if lookups().any(|(lookup, _)| lookup.list == name) {
+                continue;
+            }
+            let message = format!("nothing asks for the list `{name}`");
+            let help = format!(
+                "write `transaction.<field> in lists.{name}` in a condition, or remove the file"
+            );
+            notes.push(
+                Diagnostic::warning(file, 0..0, message)
+                    .with_help(help)
+                    .without_source(),
+            );
+        }
+    }
+}
+
 /// Everything read, expressions not compiled yet.
 struct Files {
     schema: Option<Schema>,
     rates: Option<Rates>,
     features: Vec<Named>,
-    lists: Vec<List>,
+    lists: ListFiles,
     rules: Vec<WrittenRule>,
     fallback: Option<FallbackFile>,
 }
@@ -88,10 +125,7 @@ impl Files {
             .optional("features.yaml", notes)
             .map(|file| features_file::read(&file, notes))
             .unwrap_or_default();
-        let mut lists = Vec::new();
-        for (name, file) in folder.files("lists", "csv", notes) {
-            lists.extend(list_file::read(&name, &file, notes));
-        }
+        let lists = ListFiles::read(folder, notes);
         let mut ids = Ids::default();
         let mut rules = Vec::new();
         for (_, file) in folder.files("rules", "yaml", notes) {
@@ -120,6 +154,7 @@ impl Files {
         let schema = Arc::new(self.schema?);
         let kinds: BTreeMap<String, FieldType> = self
             .lists
+            .lists
             .iter()
             .map(|list| (list.name().to_owned(), list.kind()))
             .collect();
@@ -132,14 +167,20 @@ impl Files {
         // Rules that are off are checked like the others, but their aggregates are not worth computing.
         let mut unused = compiler.clone();
         let mut rules = RuleSet::default();
+        let mut places = Vec::new();
         for rule in self.rules {
-            rule.compile(&mut compiler, &mut unused, &mut rules, notes);
+            places.extend(rule.compile(&mut compiler, &mut unused, &mut rules, notes));
         }
         let fallback = self
             .fallback
             .and_then(|file| file.compile(&mut compiler, notes));
         let layout = compiler.finish();
-        let lists = Lists::new(self.lists);
+        if !notes.has_errors() {
+            never_decides::warn(rules.rules(), &places, notes);
+            self.lists
+                .warn_of_unused(&[&layout, &unused.finish()], notes);
+        }
+        let lists = Lists::new(self.lists.lists);
         let resolve = |(lookup, slot): &(tollgate_expr::Lookup, SlotId)| {
             Some((lists.find(&lookup.list)?, lookup.field, *slot))
         };

@@ -36,6 +36,11 @@ impl Period {
     pub fn contains(self, at: EventTime) -> bool {
         self.from <= at && at < self.until
     }
+
+    /// Whether every moment of the other is one of this.
+    pub(crate) fn covers(self, other: Self) -> bool {
+        self.from <= other.from && other.until <= self.until
+    }
 }
 
 /// A part of all cards, for starting a rule gradually.
@@ -267,5 +272,6 @@ mod tests {
                 .unwrap()
                 .contains(time(-5))
         );
+        assert!(Period::ALWAYS.covers(period) && !period.covers(Period::ALWAYS));
     }
 }

@@ -1,6 +1,7 @@
 //! `rules/*.yaml`: reading rules, all mistakes of all rules at once.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use tollgate_expr::Compiler;
@@ -10,6 +11,7 @@ use tollgate_source::{
 
 use crate::answer::{Answer, as_name, is_name, unknown_word};
 use crate::condition::note_problems;
+use crate::never_decides::Place;
 use crate::{Mode, Reach, Rule, RuleSet};
 
 /// A rule as it is written, its condition not compiled yet.
@@ -22,6 +24,7 @@ pub(crate) struct WrittenRule {
 
 struct Rest {
     id: Arc<str>,
+    id_span: Range<usize>,
     description: Arc<str>,
     owner: Option<String>,
     tags: Vec<String>,
@@ -84,7 +87,9 @@ fn read_rule(
     let description = fields.required_text("description", help, notes);
     let when = fields.required_text("when", "add `when:` with a condition", notes);
     let said = description.as_ref().map_or("", |text| text.value.as_str());
-    let answer_id = id.clone().unwrap_or_else(|| Arc::from(""));
+    let answer_id = id
+        .as_ref()
+        .map_or_else(|| Arc::from(""), |id| Arc::clone(&id.value));
     let answer = Answer::read(&fields, file, &answer_id, said, notes);
     let mode = read_mode(&fields, file, notes);
     let overrides_allow = fields.flag("overrides_allow", notes);
@@ -102,8 +107,10 @@ fn read_rule(
     let owner = fields.text("owner", notes).map(|owner| owner.value);
     let tags = fields.texts("tags", notes).unwrap_or_default();
     let rest = || {
+        let id = id?;
         Some(Rest {
-            id: id?,
+            id: id.value,
+            id_span: id.span,
             description: said.into(),
             owner,
             tags: tags.into_iter().map(|tag| tag.value).collect(),
@@ -139,16 +146,16 @@ fn read_mode(fields: &Fields<'_>, file: &Arc<SourceFile>, notes: &mut Diagnostic
 }
 
 impl WrittenRule {
-    /// Compiles the condition and adds the rule; what is wrong is noted. Rules that are off are checked by a
-    /// compiler of their own, so that what only they read is never computed.
+    /// Compiles the condition, adds the rule and says where it stands; what is wrong is noted. Rules that are off
+    /// are checked by a compiler of their own, so that what only they read is never computed.
     pub(crate) fn compile<'s>(
         self,
         compiler: &mut Compiler<'s>,
         unused: &mut Compiler<'s>,
         rules: &mut RuleSet,
         notes: &mut Diagnostics,
-    ) {
-        let Some(when) = self.when else { return };
+    ) -> Option<Place> {
+        let when = self.when?;
         let is_off = self
             .rest
             .as_ref()
@@ -156,24 +163,30 @@ impl WrittenRule {
         let compiler = if is_off { unused } else { compiler };
         let condition = match compiler.condition(&when.value) {
             Ok(condition) => condition,
-            Err(problems) => return note_problems(problems, &when, &self.file, notes),
+            Err(problems) => {
+                note_problems(problems, &when, &self.file, notes);
+                return None;
+            }
         };
         note_problems(condition.warnings, &when, &self.file, notes);
-        if let Some(rest) = self.rest {
-            let rule = Rule {
-                id: rest.id,
-                description: rest.description,
-                owner: rest.owner,
-                tags: rest.tags,
-                when: when.value,
-                answer: rest.answer,
-                mode: rest.mode,
-                overrides_allow: rest.overrides_allow,
-                reads_score: condition.reads_score,
-                reach: rest.reach,
-            };
-            rules.push(rule, condition.program);
-        }
+        let rest = self.rest?;
+        let rule = Rule {
+            id: rest.id,
+            description: rest.description,
+            owner: rest.owner,
+            tags: rest.tags,
+            when: when.value,
+            answer: rest.answer,
+            mode: rest.mode,
+            overrides_allow: rest.overrides_allow,
+            reads_score: condition.reads_score,
+            reach: rest.reach,
+        };
+        rules.push(rule, condition.program);
+        Some(Place {
+            file: self.file,
+            span: rest.id_span,
+        })
     }
 }
 
@@ -202,7 +215,7 @@ impl Ids {
         fields: &Fields<'_>,
         file: &Arc<SourceFile>,
         notes: &mut Diagnostics,
-    ) -> Option<Arc<str>> {
+    ) -> Option<Located<Arc<str>>> {
         let help = "add `id:` with small letters, digits and hyphens, such as card-testing-burst";
         let written = fields.required_text("id", help, notes)?;
         if !is_name(&written.value, '-') {
@@ -224,6 +237,6 @@ impl Ids {
             return None;
         }
         self.used.insert(written.value.clone(), here);
-        Some(written.value.into())
+        Some(Located::new(written.value.into(), written.span))
     }
 }

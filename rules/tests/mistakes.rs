@@ -32,7 +32,7 @@ entities:
     ("fx.yaml", "base: USD\nrates: {EUR: 1.08}\n"),
     (
         "features.yaml",
-        "card_count_1h: card.last(\"1h\").count()\n",
+        "card_count_1h: card.last(\"1h\").count()\nblocked: transaction.merchant_id in lists.blocked\n",
     ),
     ("lists/blocked.csv", "value\nm1\n"),
     (
