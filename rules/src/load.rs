@@ -6,14 +6,15 @@ use std::sync::Arc;
 
 use tollgate_expr::{Compiler, Frame, Layout, SlotId};
 use tollgate_source::{Diagnostic, Diagnostics, SourceFile};
-use tollgate_types::{Cell, FieldId, FieldType, Rates, Record, Schema};
+use tollgate_types::{Cell, FieldId, Rates, Record, Schema};
 
 use crate::condition::note_problems;
 use crate::fallback::FallbackFile;
 use crate::features_file::Named;
 use crate::folder::Folder;
-use crate::lists::List;
-use crate::rule_file::{Ids, WrittenRule};
+use crate::list_use::ListUse;
+use crate::lists::{List, ListKind};
+use crate::rule_file::{Compilers, Ids, WrittenRule};
 use crate::{
     Digest, Fallback, ListId, Lists, RuleSet, fallback, features_file, fx_file, list_file,
     never_decides, rule_file, schema_file,
@@ -40,9 +41,7 @@ impl Logic {
     /// Answers every `… in lists.…` of the policy for one transaction.
     pub fn fill_lookups(&self, record: &Record<'_>, frame: &mut Frame<'_>) {
         for &(list, field, slot) in &self.lookups {
-            let value = record.cell(field);
-            if !value.is_missing() {
-                let listed = self.lists.contains(list, value, record.event_time());
+            if let Some(listed) = self.lists.ask(list, record, field) {
                 frame.set(slot, Cell::flag(listed));
             }
         }
@@ -76,6 +75,11 @@ impl ListFiles {
         };
         let (lists, files) = files.into_iter().filter_map(read).unzip();
         Self { lists, files }
+    }
+
+    fn kinds(&self) -> BTreeMap<String, ListKind> {
+        let named = |list: &List| (list.name().to_owned(), list.kind());
+        self.lists.iter().map(named).collect()
     }
 
     /// Warns of each list that nothing in these layouts looks anything up in.
@@ -152,33 +156,35 @@ impl Files {
     /// Without a good schema no expression can be checked: each would be wrong only because the schema is.
     fn compile(self, files: Digest, notes: &mut Diagnostics) -> Option<Logic> {
         let schema = Arc::new(self.schema?);
-        let kinds: BTreeMap<String, FieldType> = self
-            .lists
-            .lists
-            .iter()
-            .map(|list| (list.name().to_owned(), list.kind()))
-            .collect();
-        let mut compiler = Compiler::new(&schema, kinds);
+        let list_use = ListUse {
+            kinds: self.lists.kinds(),
+            schema: &schema,
+        };
+        let types = list_use.kinds.iter();
+        let types = types.map(|(name, kind)| (name.clone(), kind.field_type()));
+        let mut compiler = Compiler::new(&schema, types.collect());
         for Named { name, source, file } in &self.features {
-            if let Err(problems) = compiler.feature(name, &source.value) {
-                note_problems(problems, source, file, notes);
+            match compiler.feature(name, &source.value) {
+                Ok(_) => list_use.check(source, file, notes),
+                Err(problems) => note_problems(problems, source, file, notes),
             }
         }
         // Rules that are off are checked like the others, but their aggregates are not worth computing.
-        let mut unused = compiler.clone();
+        let off = compiler.clone();
+        let mut compilers = Compilers { compiler, off };
         let mut rules = RuleSet::default();
         let mut places = Vec::new();
         for rule in self.rules {
-            places.extend(rule.compile(&mut compiler, &mut unused, &mut rules, notes));
+            places.extend(rule.compile(&mut compilers, &list_use, &mut rules, notes));
         }
         let fallback = self
             .fallback
-            .and_then(|file| file.compile(&mut compiler, notes));
-        let layout = compiler.finish();
+            .and_then(|file| file.compile(&mut compilers.compiler, &list_use, notes));
+        let layout = compilers.compiler.finish();
         if !notes.has_errors() {
             never_decides::warn(rules.rules(), &places, notes);
             self.lists
-                .warn_of_unused(&[&layout, &unused.finish()], notes);
+                .warn_of_unused(&[&layout, &compilers.off.finish()], notes);
         }
         let lists = Lists::new(self.lists.lists);
         let resolve = |(lookup, slot): &(tollgate_expr::Lookup, SlotId)| {

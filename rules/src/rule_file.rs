@@ -11,6 +11,7 @@ use tollgate_source::{
 
 use crate::answer::{Answer, as_name, is_name, unknown_word};
 use crate::condition::note_problems;
+use crate::list_use::ListUse;
 use crate::never_decides::Place;
 use crate::{Mode, Reach, Rule, RuleSet};
 
@@ -145,13 +146,18 @@ fn read_mode(fields: &Fields<'_>, file: &Arc<SourceFile>, notes: &mut Diagnostic
     mode
 }
 
+/// Rules that are off are checked by a compiler of their own, so that what only they read is never computed.
+pub(crate) struct Compilers<'s> {
+    pub(crate) compiler: Compiler<'s>,
+    pub(crate) off: Compiler<'s>,
+}
+
 impl WrittenRule {
-    /// Compiles the condition, adds the rule and says where it stands; what is wrong is noted. Rules that are off
-    /// are checked by a compiler of their own, so that what only they read is never computed.
-    pub(crate) fn compile<'s>(
+    /// Compiles the condition, adds the rule and says where it stands; what is wrong is noted.
+    pub(crate) fn compile(
         self,
-        compiler: &mut Compiler<'s>,
-        unused: &mut Compiler<'s>,
+        compilers: &mut Compilers<'_>,
+        list_use: &ListUse<'_>,
         rules: &mut RuleSet,
         notes: &mut Diagnostics,
     ) -> Option<Place> {
@@ -160,7 +166,11 @@ impl WrittenRule {
             .rest
             .as_ref()
             .is_some_and(|rest| rest.mode == Mode::Off);
-        let compiler = if is_off { unused } else { compiler };
+        let compiler = if is_off {
+            &mut compilers.off
+        } else {
+            &mut compilers.compiler
+        };
         let condition = match compiler.condition(&when.value) {
             Ok(condition) => condition,
             Err(problems) => {
@@ -169,6 +179,7 @@ impl WrittenRule {
             }
         };
         note_problems(condition.warnings, &when, &self.file, notes);
+        list_use.check(&when, &self.file, notes);
         let rest = self.rest?;
         let rule = Rule {
             id: rest.id,
