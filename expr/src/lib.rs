@@ -17,6 +17,7 @@ mod kind;
 mod layout;
 mod limits;
 mod parse;
+mod parts;
 mod problem;
 mod program;
 mod scan;
@@ -28,6 +29,7 @@ pub use compiler::{Compiled, Compiler};
 pub use frame::Frame;
 pub use kind::Type;
 pub use layout::{Aggregate, Feature, Function, Layout, Lookup, SlotId};
+pub use parts::{Part, Parts};
 pub use problem::{Problem, Severity};
 pub use program::{Program, Slots};
 

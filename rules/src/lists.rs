@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use foldhash::fast::FixedState;
+use tollgate_expr::{Frame, Layout, SlotId};
 use tollgate_types::{Cell, EventTime, FieldId, FieldType, Record, TextKey};
 
 use crate::networks::{Network, Networks};
@@ -95,6 +96,30 @@ impl Lists {
         }
         let list = self.lists.get(usize::from(list.0))?;
         Some(list.has(value, record.text(field), record.event_time()))
+    }
+}
+
+/// Which field is looked up in which list, and where the answer goes.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Lookups(Vec<(ListId, FieldId, SlotId)>);
+
+impl Lookups {
+    /// `None` if a list is not there, which the compiler has refused.
+    pub(crate) fn resolve(layout: &Layout, lists: &Lists) -> Option<Self> {
+        let resolved = layout
+            .lookups
+            .iter()
+            .map(|(lookup, slot)| Some((lists.find(&lookup.list)?, lookup.field, *slot)));
+        resolved.collect::<Option<_>>().map(Self)
+    }
+
+    /// Answers them for one transaction.
+    pub(crate) fn fill(&self, lists: &Lists, record: &Record<'_>, frame: &mut Frame<'_>) {
+        for &(list, field, slot) in &self.0 {
+            if let Some(listed) = lists.ask(list, record, field) {
+                frame.set(slot, Cell::flag(listed));
+            }
+        }
     }
 }
 

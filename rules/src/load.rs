@@ -1,22 +1,22 @@
 //! Reading a policy folder whole.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use tollgate_expr::{Compiler, Frame, Layout, SlotId};
-use tollgate_source::{Diagnostic, Diagnostics, SourceFile};
-use tollgate_types::{Cell, FieldId, Rates, Record, Schema};
+use tollgate_expr::{Compiler, Frame, Layout};
+use tollgate_source::Diagnostics;
+use tollgate_types::{Rates, Record, Schema};
 
 use crate::condition::note_problems;
 use crate::fallback::FallbackFile;
 use crate::features_file::Named;
 use crate::folder::Folder;
+use crate::list_files::ListFiles;
 use crate::list_use::ListUse;
-use crate::lists::{List, ListKind};
 use crate::rule_file::{Compilers, Ids, WrittenRule};
+use crate::rule_tests::Bench;
 use crate::{
-    Digest, Fallback, ListId, Lists, RuleSet, fallback, features_file, fx_file, list_file,
+    Digest, Fallback, Lists, Lookups, RuleSet, RuleTests, fallback, features_file, fx_file,
     never_decides, rule_file, schema_file,
 };
 
@@ -34,17 +34,14 @@ pub struct Logic {
     pub digest: String,
     /// The same, for whoever adds the files of models.
     pub files: Digest,
-    lookups: Vec<(ListId, FieldId, SlotId)>,
+    pub(crate) tests: RuleTests,
+    lookups: Lookups,
 }
 
 impl Logic {
     /// Answers every `… in lists.…` of the policy for one transaction.
     pub fn fill_lookups(&self, record: &Record<'_>, frame: &mut Frame<'_>) {
-        for &(list, field, slot) in &self.lookups {
-            if let Some(listed) = self.lists.ask(list, record, field) {
-                frame.set(slot, Cell::flag(listed));
-            }
-        }
+        self.lookups.fill(&self.lists, record, frame);
     }
 }
 
@@ -58,48 +55,6 @@ pub fn load(dir: &Path) -> Result<(Logic, Diagnostics), Diagnostics> {
     match logic {
         Some(logic) if !notes.has_errors() => Ok((logic, notes)),
         _ => Err(notes),
-    }
-}
-
-/// The lists, and the files they come from.
-struct ListFiles {
-    lists: Vec<List>,
-    files: Vec<Arc<SourceFile>>,
-}
-
-impl ListFiles {
-    fn read(folder: &mut Folder, notes: &mut Diagnostics) -> Self {
-        let files = folder.files("lists", "csv", notes);
-        let read = |(name, file): (String, Arc<SourceFile>)| {
-            Some((list_file::read(&name, &file, notes)?, file))
-        };
-        let (lists, files) = files.into_iter().filter_map(read).unzip();
-        Self { lists, files }
-    }
-
-    fn kinds(&self) -> BTreeMap<String, ListKind> {
-        let named = |list: &List| (list.name().to_owned(), list.kind());
-        self.lists.iter().map(named).collect()
-    }
-
-    /// Warns of each list that nothing in these layouts looks anything up in.
-    fn warn_of_unused(&self, layouts: &[&Layout], notes: &mut Diagnostics) {
-        let lookups = || layouts.iter().flat_map(|layout| &layout.lookups);
-        for (list, file) in self.lists.iter().zip(&self.files) {
-            let name = list.name();
-            if lookups().any(|(lookup, _)| lookup.list == name) {
-                continue;
-            }
-            let message = format!("nothing asks for the list `{name}`");
-            let help = format!(
-                "write `transaction.<field> in lists.{name}` in a condition, or remove the file"
-            );
-            notes.push(
-                Diagnostic::warning(file, 0..0, message)
-                    .with_help(help)
-                    .without_source(),
-            );
-        }
     }
 }
 
@@ -162,46 +117,50 @@ impl Files {
         };
         let types = list_use.kinds.iter();
         let types = types.map(|(name, kind)| (name.clone(), kind.field_type()));
-        let mut compiler = Compiler::new(&schema, types.collect());
+        let bare = Compiler::new(&schema, types.collect());
+        let mut compiler = bare.clone();
         for Named { name, source, file } in &self.features {
             match compiler.feature(name, &source.value) {
                 Ok(_) => list_use.check(source, file, notes),
                 Err(problems) => note_problems(problems, source, file, notes),
             }
         }
+        let with_features = compiler.clone();
         // Rules that are off are checked like the others, but their aggregates are not worth computing.
         let off = compiler.clone();
         let mut compilers = Compilers { compiler, off };
         let mut rules = RuleSet::default();
-        let mut places = Vec::new();
+        let mut compiled = Vec::new();
         for rule in self.rules {
-            places.extend(rule.compile(&mut compilers, &list_use, &mut rules, notes));
+            compiled.extend(rule.compile(&mut compilers, &list_use, &mut rules, notes));
         }
         let fallback = self
             .fallback
             .and_then(|file| file.compile(&mut compilers.compiler, &list_use, notes));
         let layout = compilers.compiler.finish();
-        if !notes.has_errors() {
-            never_decides::warn(rules.rules(), &places, notes);
-            self.lists
-                .warn_of_unused(&[&layout, &compilers.off.finish()], notes);
-        }
-        let lists = Lists::new(self.lists.lists);
-        let resolve = |(lookup, slot): &(tollgate_expr::Lookup, SlotId)| {
-            Some((lists.find(&lookup.list)?, lookup.field, *slot))
+        let rates = self.rates?;
+        let bench = Bench {
+            bare: &bare,
+            with_features: &with_features,
+            schema: &schema,
+            rates: &rates,
+            lists: &self.lists.lists,
         };
-        let lookups = layout
-            .lookups
-            .iter()
-            .map(resolve)
-            .collect::<Option<Vec<_>>>()?;
+        let tests = bench.tests(compiled, &rules, notes);
+        if !notes.has_errors() {
+            never_decides::warn(rules.rules(), &tests.places, notes);
+            let layouts = [&layout, &compilers.off.finish()];
+            self.lists.warn_of_unused(&layouts, notes);
+        }
+        let lists = self.lists.lists;
         Some(Logic {
-            rates: self.rates?,
+            rates,
             rules,
             fallback: fallback?,
             digest: files.hex(),
             files,
-            lookups,
+            lookups: Lookups::resolve(&layout, &lists)?,
+            tests,
             layout,
             lists,
             schema,

@@ -14,6 +14,7 @@ use crate::conjuncts::Conjuncts;
 use crate::{Mode, Rule};
 
 /// Where a rule stands.
+#[derive(Clone, Debug)]
 pub(crate) struct Place {
     pub(crate) file: Arc<SourceFile>,
     /// Its id.

@@ -37,6 +37,12 @@ impl Period {
         self.from <= at && at < self.until
     }
 
+    /// The moment itself if it is inside, else the first one that is, or the last.
+    pub(crate) fn nearest(self, to: EventTime) -> EventTime {
+        let last = EventTime::from_micros(self.until.micros().saturating_sub(1));
+        to.clamp(self.from, last)
+    }
+
     /// Whether every moment of the other is one of this.
     pub(crate) fn covers(self, other: Self) -> bool {
         self.from <= other.from && other.until <= self.until
@@ -272,6 +278,8 @@ mod tests {
                 .unwrap()
                 .contains(time(-5))
         );
+        let nearest = [5, 15, 25].map(|at| period.nearest(time(at)).micros());
+        assert_eq!(nearest, [10, 15, 19]);
         assert!(Period::ALWAYS.covers(period) && !period.covers(Period::ALWAYS));
     }
 }

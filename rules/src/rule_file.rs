@@ -13,12 +13,14 @@ use crate::answer::{Answer, as_name, is_name, unknown_word};
 use crate::condition::note_problems;
 use crate::list_use::ListUse;
 use crate::never_decides::Place;
+use crate::rule_tests::{self, WrittenTests};
 use crate::{Mode, Reach, Rule, RuleSet};
 
 /// A rule as it is written, its condition not compiled yet.
 pub(crate) struct WrittenRule {
     file: Arc<SourceFile>,
     when: Option<Located<String>>,
+    tests: WrittenTests,
     /// Everything else; absent if there is a mistake in it. The condition is still checked then.
     rest: Option<Rest>,
 }
@@ -35,7 +37,7 @@ struct Rest {
     reach: Reach,
 }
 
-const KEYS: [&str; 12] = [
+const KEYS: [&str; 13] = [
     "id",
     "description",
     "owner",
@@ -48,6 +50,7 @@ const KEYS: [&str; 12] = [
     "from",
     "until",
     "percentage",
+    "tests",
 ];
 
 /// Reads the rules of one file; mistakes are noted.
@@ -107,6 +110,7 @@ fn read_rule(
     let reach = Reach::read(&fields, &answer_id, file, notes);
     let owner = fields.text("owner", notes).map(|owner| owner.value);
     let tags = fields.texts("tags", notes).unwrap_or_default();
+    let tests = rule_tests::read(&fields, file, notes);
     let rest = || {
         let id = id?;
         Some(Rest {
@@ -124,6 +128,7 @@ fn read_rule(
     Some(WrittenRule {
         file: Arc::clone(file),
         when,
+        tests,
         rest: rest(),
     })
 }
@@ -146,6 +151,13 @@ fn read_mode(fields: &Fields<'_>, file: &Arc<SourceFile>, notes: &mut Diagnostic
     mode
 }
 
+/// What is left of a rule that was added to the set.
+pub(crate) struct CompiledRule {
+    pub(crate) place: Place,
+    pub(crate) when: Located<String>,
+    pub(crate) tests: WrittenTests,
+}
+
 /// Rules that are off are checked by a compiler of their own, so that what only they read is never computed.
 pub(crate) struct Compilers<'s> {
     pub(crate) compiler: Compiler<'s>,
@@ -153,14 +165,14 @@ pub(crate) struct Compilers<'s> {
 }
 
 impl WrittenRule {
-    /// Compiles the condition, adds the rule and says where it stands; what is wrong is noted.
+    /// Compiles the condition and adds the rule; what is wrong is noted.
     pub(crate) fn compile(
         self,
         compilers: &mut Compilers<'_>,
         list_use: &ListUse<'_>,
         rules: &mut RuleSet,
         notes: &mut Diagnostics,
-    ) -> Option<Place> {
+    ) -> Option<CompiledRule> {
         let when = self.when?;
         let is_off = self
             .rest
@@ -186,7 +198,7 @@ impl WrittenRule {
             description: rest.description,
             owner: rest.owner,
             tags: rest.tags,
-            when: when.value,
+            when: when.value.clone(),
             answer: rest.answer,
             mode: rest.mode,
             overrides_allow: rest.overrides_allow,
@@ -194,9 +206,13 @@ impl WrittenRule {
             reach: rest.reach,
         };
         rules.push(rule, condition.program);
-        Some(Place {
-            file: self.file,
-            span: rest.id_span,
+        Some(CompiledRule {
+            place: Place {
+                file: self.file,
+                span: rest.id_span,
+            },
+            when,
+            tests: self.tests,
         })
     }
 }

@@ -96,7 +96,11 @@ fn said_about(files: &str) -> String {
         fs::write(path, content).unwrap();
     }
     let said = match tollgate_rules::load(&folder) {
-        Ok((_, warnings)) => warnings.render(),
+        Ok((logic, mut notes)) => {
+            // Where a test does not give an aggregate, it is missing.
+            notes.extend(logic.run_tests(&mut |_, _| {}).failures);
+            notes.render()
+        }
         Err(errors) => errors.render(),
     };
     said.replace(&format!("{}/", root.path().display()), "")

@@ -5,6 +5,7 @@ mod equivalence;
 mod hostile;
 mod language;
 mod mistakes;
+mod parts;
 
 use std::collections::BTreeMap;
 
