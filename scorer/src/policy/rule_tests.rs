@@ -87,6 +87,16 @@ mod tests {
     }
 
     #[test]
+    fn the_sample_policy_has_tests_for_all_that_its_rules_say() {
+        let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../policy");
+        let (logic, _) = tollgate_rules::load(&sample).unwrap();
+        let run = run(&logic);
+        assert!(run.tests >= 2 * logic.rules.rules().len(), "{}", run.tests);
+        assert_eq!(run.failures.render(), "");
+        assert_eq!(logic.uncovered(&run).render(), "");
+    }
+
+    #[test]
     fn a_test_reads_the_history_as_a_decision_would() {
         // Of the transaction being scored it is not known whether it is declined, and labels count from the moment
         // they are known.
