@@ -141,15 +141,32 @@ fn read_mode(fields: &Fields<'_>, file: &Arc<SourceFile>, notes: &mut Diagnostic
         .into_iter()
         .find(|mode| mode.name() == written.value);
     if mode.is_none() {
-        notes.push(unknown_word(
-            "a mode",
-            &written,
-            &Mode::ALL.map(Mode::name),
-            file,
-        ));
+        let small = written.value.to_lowercase();
+        let mistake = unknown_word("a mode", &written, &Mode::ALL.map(Mode::name), file);
+        notes.push(
+            match MODE_SYNONYMS.iter().find(|(word, _)| *word == small) {
+                Some((_, mode)) => mistake.with_help(format!("write `{}`", mode.name())),
+                None => mistake,
+            },
+        );
     }
     mode
 }
+
+/// Words that other systems use for our modes.
+const MODE_SYNONYMS: [(&str, Mode); 11] = [
+    ("on", Mode::Enforce),
+    ("active", Mode::Enforce),
+    ("enabled", Mode::Enforce),
+    ("live", Mode::Enforce),
+    ("monitor", Mode::Shadow),
+    ("test", Mode::Shadow),
+    ("trial", Mode::Shadow),
+    ("silent", Mode::Shadow),
+    ("inactive", Mode::Off),
+    ("disabled", Mode::Off),
+    ("disable", Mode::Off),
+];
 
 /// What is left of a rule that was added to the set.
 pub(crate) struct CompiledRule {
@@ -249,7 +266,9 @@ impl Ids {
             let message = format!("`{}` is not an id", written.value);
             let help = match as_name(&written.value, '-') {
                 Some(meant) => format!("write `{meant}`: small letters, digits and hyphens"),
-                None => "write small letters, digits and hyphens".to_owned(),
+                None => {
+                    "write small letters, digits and hyphens, beginning with a letter".to_owned()
+                }
             };
             notes.push(Diagnostic::error(file, written.span, message).with_help(help));
             return None;
