@@ -151,7 +151,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::Answer;
+    use crate::{Answer, Reach};
 
     /// A rule for a test: `<outcome>[ overrides][ score][ shadow|off]`. It always matches.
     fn rule(id: &str, described: &str) -> Rule {
@@ -177,6 +177,7 @@ mod tests {
             mode,
             overrides_allow: words.contains(&"overrides"),
             reads_score: words.contains(&"score"),
+            reach: Reach::EVERYTHING,
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tollgate_expr::{Compiled, ConditionId, Conditions, Frame, Program, Shared};
 use tollgate_types::Outcome;
 
-use crate::{Answer, Matches};
+use crate::{Answer, Matches, Reach};
 
 /// A rule's place among [`RuleSet::rules`]: files by name, rules in the order of their file.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -49,6 +49,8 @@ pub struct Rule {
     pub overrides_allow: bool,
     /// It can only be evaluated once the model has answered.
     pub reads_score: bool,
+    /// Which transactions it is for.
+    pub reach: Reach,
 }
 
 impl Rule {
@@ -76,6 +78,14 @@ struct Evaluated {
     index: RuleIndex,
     program: Program,
     id: Option<ConditionId>,
+    /// Asked only of the few whose condition holds. Absent where the rule is for everything.
+    reach: Option<Box<Reach>>,
+}
+
+impl Evaluated {
+    fn matches(&self, frame: &Frame<'_>) -> bool {
+        self.program.is_true(frame) && self.reach.as_ref().is_none_or(|reach| reach.takes(frame))
+    }
 }
 
 /// What the enforced rules that read the score could still do.
@@ -93,6 +103,7 @@ impl RuleSet {
             index,
             program: condition.program,
             id: condition.id,
+            reach: (rule.reach != Reach::EVERYTHING).then(|| Box::new(rule.reach)),
         };
         match (rule.mode, rule.reads_score) {
             (Mode::Off, _) => {}
@@ -160,6 +171,6 @@ fn matching<'p>(
 ) -> impl Iterator<Item = RuleIndex> + 'p {
     rules
         .iter()
-        .filter(|rule| rule.program.is_true(frame))
+        .filter(|rule| rule.matches(frame))
         .map(|rule| rule.index)
 }

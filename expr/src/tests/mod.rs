@@ -8,6 +8,7 @@ mod hostile;
 mod language;
 mod missing;
 mod mistakes;
+mod parts;
 mod sharing;
 
 use std::collections::BTreeMap;
