@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use crate::network::Network;
+use crate::pattern::Pattern;
 use crate::program::{CHAINS_MAX, Gate, Op, STACK_MAX};
 use crate::tree::Node;
 use crate::values::Comparison;
@@ -26,6 +28,8 @@ pub(crate) fn compile(tree: &Node) -> Result<Program, TooDeep> {
         ops: emitter.ops.into(),
         texts: emitter.texts.into(),
         sets: emitter.sets.into(),
+        patterns: emitter.patterns.into(),
+        networks: emitter.networks.into(),
         zones: emitter.zones.into(),
         stack: emitter.stack_deepest,
     })
@@ -36,6 +40,8 @@ struct Emitter {
     ops: Vec<Op>,
     texts: Vec<Box<str>>,
     sets: Vec<Box<[u64]>>,
+    patterns: Vec<Pattern>,
+    networks: Vec<Network>,
     zones: Vec<jiff::tz::TimeZone>,
     stack: usize,
     stack_deepest: usize,
@@ -78,10 +84,11 @@ impl Emitter {
                 self.binary(sides, Op::Arithmetic(*arithmetic))?;
             }
             Node::Shift(shift, sides) => self.binary(sides, Op::Shift(*shift))?,
+            Node::Length(of) => self.unary(of, Op::Length)?,
             Node::Units(unit, of) => self.unary(of, Op::Units(*unit))?,
             Node::Calendar(part, zone, of) => {
                 let at = place(self.zones.len());
-                self.zones.push(zone.clone());
+                self.zones.push(zone.0.clone());
                 self.unary(
                     of,
                     Op::Calendar {
@@ -90,16 +97,66 @@ impl Emitter {
                     },
                 )?;
             }
+            Node::Distance(places) => self.distance(places)?,
+            Node::TextTest(..) | Node::Matches(..) | Node::InNetwork(..) | Node::TextSize(_) => {
+                self.text(node)
+            }
+        }
+        Ok(())
+    }
+
+    /// What reads a whole text.
+    fn text(&mut self, node: &Node) {
+        let op = match node {
             Node::TextTest(test, slot, part) => {
                 let text = place(self.texts.len());
                 self.texts.push(part.as_str().into());
-                self.ops.push(Op::TextTest {
+                Op::TextTest {
                     test: *test,
                     slot: *slot,
                     text,
-                });
+                }
             }
-            Node::TextSize(slot) => self.ops.push(Op::TextSize(*slot)),
+            Node::Matches(pattern, slot) => {
+                let at = place(self.patterns.len());
+                self.patterns.push(pattern.clone());
+                Op::Matches {
+                    slot: *slot,
+                    pattern: at,
+                }
+            }
+            Node::InNetwork(network, slot) => {
+                let at = place(self.networks.len());
+                self.networks.push(*network);
+                Op::InNetwork {
+                    slot: *slot,
+                    network: at,
+                }
+            }
+            Node::TextSize(slot) => Op::TextSize(*slot),
+            _ => return,
+        };
+        self.ops.push(op);
+    }
+
+    /// Three operands wait on the stack for the last.
+    fn distance(&mut self, [places @ .., last]: &[Node; 4]) -> Result<(), TooDeep> {
+        for place in places {
+            self.emit(place)?;
+            self.push()?;
+        }
+        self.emit(last)?;
+        self.stack -= places.len();
+        self.ops.push(Op::Distance);
+        Ok(())
+    }
+
+    fn push(&mut self) -> Result<(), TooDeep> {
+        self.ops.push(Op::Push);
+        self.stack += 1;
+        self.stack_deepest = self.stack_deepest.max(self.stack);
+        if self.stack > STACK_MAX {
+            return Err(TooDeep);
         }
         Ok(())
     }
@@ -112,12 +169,7 @@ impl Emitter {
 
     fn binary(&mut self, [left, right]: &[Node; 2], op: Op) -> Result<(), TooDeep> {
         self.emit(left)?;
-        self.ops.push(Op::Push);
-        self.stack += 1;
-        self.stack_deepest = self.stack_deepest.max(self.stack);
-        if self.stack > STACK_MAX {
-            return Err(TooDeep);
-        }
+        self.push()?;
         self.emit(right)?;
         self.stack -= 1;
         self.ops.push(op);

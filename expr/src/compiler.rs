@@ -5,25 +5,42 @@ use std::collections::{BTreeMap, BTreeSet};
 use tollgate_types::{FieldType, Schema};
 
 use crate::check::{Checker, Scope};
-use crate::compile::compile;
+use crate::compile::{TooDeep, compile};
+use crate::layout::Mark;
 use crate::parse::parse;
 use crate::scan::scan;
-use crate::{Feature, Layout, Problem, Program, Severity, SlotId, Type};
+use crate::share::{self, Shared, Tree};
+use crate::tree::Node;
+use crate::{
+    ConditionId, Conditions, Feature, Layout, Problem, Program, Severity, SlotId, Type, cost,
+};
 
 /// Checks and compiles expressions against one schema, and gives equal aggregates and lookups one slot.
 #[derive(Clone, Debug)]
 pub struct Compiler<'s> {
     schema: &'s Schema,
-    /// Type of the values of each list.
+    /// Type of the values of each list. Networks are asked for addresses, which are texts.
     lists: BTreeMap<String, FieldType>,
     layout: Layout,
     failed_features: BTreeSet<String>,
+    /// What features and conditions are made of, for linking.
+    features: Vec<(Node, SlotId)>,
+    conditions: Vec<Tree>,
+    /// What everything takes to evaluate, inputs included.
+    steps: u64,
+    /// That is too much, which has been said.
+    is_too_dear: bool,
 }
 
 /// A compiled expression and what is worth knowing about it.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Compiled {
+    /// Computes the condition by itself, whatever others share with it.
     pub program: Program,
+    /// What [`Compiler::link`] calls it. Absent of what is no condition of a rule.
+    pub id: Option<ConditionId>,
+    /// What it takes to evaluate, everything it reads included, in comparisons of a slot with a constant.
+    pub steps: u64,
     pub warnings: Vec<Problem>,
     /// It can only be evaluated once the model has answered.
     pub reads_score: bool,
@@ -40,20 +57,30 @@ impl<'s> Compiler<'s> {
             lookups: Vec::new(),
             features: Vec::new(),
             slots: fields + 1,
+            computed: Shared::default(),
+            input_steps: BTreeMap::new(),
         };
         Self {
             schema,
             lists,
             layout,
             failed_features: BTreeSet::new(),
+            features: Vec::new(),
+            conditions: Vec::new(),
+            steps: 0,
+            is_too_dear: false,
         }
     }
 
     /// Declares a named feature. Later expressions read it as `features.<name>`; it may read earlier features but
     /// not the model's score, which is computed from features.
     ///
-    /// Problems about the name span the whole source.
-    pub fn feature(&mut self, name: &str, source: &str) -> Result<Type, Vec<Problem>> {
+    /// Problems about the name span the whole source. With the type come warnings.
+    pub fn feature(
+        &mut self,
+        name: &str,
+        source: &str,
+    ) -> Result<(Type, Vec<Problem>), Vec<Problem>> {
         let checked = self.check_name(name, source).and_then(|()| {
             let checked = self.check(source, Scope::Feature, None)?;
             let slot = self.layout.next_slot();
@@ -66,8 +93,11 @@ impl<'s> Compiler<'s> {
             compiled,
             kind,
             definition,
+            node,
         } = checked;
-        let program = compiled.program;
+        let Compiled {
+            program, warnings, ..
+        } = compiled;
         let definition = self.with_definitions_read(definition, &program);
         let feature = Feature {
             name: name.to_owned(),
@@ -77,7 +107,8 @@ impl<'s> Compiler<'s> {
             definition,
         };
         self.layout.features.push(feature);
-        Ok(kind)
+        self.features.push((node, slot));
+        Ok((kind, warnings))
     }
 
     /// A feature means what the features it reads mean, so their definitions belong to its own.
@@ -94,9 +125,16 @@ impl<'s> Compiler<'s> {
         definition
     }
 
-    /// Compiles a flag.
+    /// Compiles the condition of a rule.
     pub fn condition(&mut self, source: &str) -> Result<Compiled, Vec<Problem>> {
-        Ok(self.check(source, Scope::Rule, Some(Type::Flag))?.compiled)
+        let Checked { compiled, node, .. } = self.check(source, Scope::Rule, Some(Type::Flag))?;
+        let id = u32::try_from(self.conditions.len()).ok().map(ConditionId);
+        self.conditions.push(Tree {
+            node,
+            program: compiled.program.clone(),
+            reads_score: compiled.reads_score,
+        });
+        Ok(Compiled { id, ..compiled })
     }
 
     /// Compiles a flag that reads only the transaction's fields and lists, so that it can always be evaluated.
@@ -112,9 +150,47 @@ impl<'s> Compiler<'s> {
         Ok((checked.compiled, checked.kind))
     }
 
-    /// The slots of everything compiled.
+    /// What everything compiled takes to evaluate, in comparisons of a slot with a constant; what several
+    /// expressions share is counted for each.
+    pub const fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// The slots of everything compiled, for whoever evaluates each condition by its own program.
     pub fn finish(self) -> Layout {
-        self.layout
+        self.link_all(&[]).0
+    }
+
+    /// The slots of everything compiled, and the conditions of rules so that what they have in common is computed
+    /// once per decision.
+    pub fn link(self) -> (Layout, Conditions) {
+        self.link_all(&self.conditions)
+    }
+
+    fn link_all(&self, conditions: &[Tree]) -> (Layout, Conditions) {
+        let mut layout = self.layout.clone();
+        match share::link(&self.features, conditions, layout.slots) {
+            Ok(linked) => {
+                (layout.computed, layout.slots) = (linked.features, linked.slots);
+                (layout, linked.conditions)
+            }
+            // A part needs no more stack than the whole it is a part of, and that was compiled.
+            Err(TooDeep) => {
+                debug_assert!(false, "a part is deeper than the whole");
+                let features = layout.features.iter();
+                layout.computed = Shared(
+                    features
+                        .map(|feature| (feature.program.clone(), feature.slot))
+                        .collect(),
+                );
+                let programs = conditions.iter().map(|tree| tree.program.clone());
+                let conditions = Conditions {
+                    programs: programs.collect(),
+                    ..Conditions::default()
+                };
+                (layout, conditions)
+            }
+        }
     }
 
     /// What an expression found wrong had asked for is taken out of the layout again.
@@ -126,10 +202,35 @@ impl<'s> Compiler<'s> {
     ) -> Result<Checked, Vec<Problem>> {
         let mark = self.layout.mark();
         let result = self.check_unguarded(source, scope, wanted);
+        let result = result.and_then(|checked| {
+            // What is only looked at is not evaluated in every decision.
+            let counts = scope != Scope::Rule || wanted.is_some();
+            if counts {
+                self.count_steps(&checked, mark, source)?;
+            }
+            Ok(checked)
+        });
         if result.is_err() {
             self.layout.back_to(mark);
         }
         result
+    }
+
+    /// Adds what an expression takes, without what others have asked for already.
+    fn count_steps(
+        &mut self,
+        checked: &Checked,
+        mark: Mark,
+        source: &str,
+    ) -> Result<(), Vec<Problem>> {
+        let added = cost::steps(&checked.node) + self.layout.input_steps_since(mark);
+        let steps = self.steps.saturating_add(added);
+        if steps > cost::SET_STEPS_MAX && !self.is_too_dear {
+            self.is_too_dear = true;
+            return Err(vec![cost::set_too_dear(steps, 0..source.len())]);
+        }
+        self.steps = steps;
+        Ok(())
     }
 
     fn check_unguarded(
@@ -149,19 +250,33 @@ impl<'s> Compiler<'s> {
             scope,
             problems: Vec::new(),
             reads_score: false,
+            operands: Default::default(),
+            dear: Vec::new(),
         };
         let whole = checker.whole(&syntax, wanted);
         let (mut problems, reads_score) = (checker.problems, checker.reads_score);
+        let dear = checker.dear;
         let Some((node, kind)) = whole.filter(|_| problems.iter().all(is_warning)) else {
             return Err(never_silent(problems, source));
         };
         let program = compile(&node).map_err(|deep| vec![deep.problem(syntax.span.clone())])?;
+        let inputs: BTreeSet<SlotId> = program.reads().collect();
+        let inputs = inputs
+            .iter()
+            .filter_map(|slot| self.layout.input_steps.get(slot));
+        let steps = cost::steps(&node) + inputs.sum::<u64>();
+        if steps > cost::EXPRESSION_STEPS_MAX {
+            let dearest = dear.iter().rev().max_by_key(|part| part.steps);
+            return Err(vec![cost::too_dear(steps, syntax.span, dearest)]);
+        }
         if program.reads().next().is_none() {
             let message = "this reads nothing of the transaction, so it is always the same";
             problems.push(Problem::warning(syntax.span, message));
         }
         let compiled = Compiled {
             program,
+            id: None,
+            steps,
             warnings: problems,
             reads_score,
         };
@@ -169,6 +284,7 @@ impl<'s> Compiler<'s> {
             compiled,
             kind,
             definition: tokens.canonical(),
+            node,
         })
     }
 
@@ -199,6 +315,7 @@ struct Checked {
     compiled: Compiled,
     kind: Type,
     definition: String,
+    node: Node,
 }
 
 /// An expression is never refused without a word.

@@ -48,10 +48,7 @@ impl<'r> Frame<'r> {
 
     /// Computes the named features in their order, from the aggregates and lookups set before.
     pub fn evaluate_features(&mut self, layout: &Layout) {
-        for feature in &layout.features {
-            let cell = feature.program.eval(self);
-            self.set(feature.slot, cell);
-        }
+        layout.computed.evaluate(self);
     }
 }
 

@@ -1,13 +1,16 @@
 //! Which slot holds what: the agreement between compiled programs and those who fill the slots.
 
+use std::collections::BTreeMap;
+
 use tollgate_types::{ColumnId, EntityId, FieldId, Span};
 
-use crate::{Program, Type};
+use crate::share::Shared;
+use crate::{Program, Type, cost};
 
 /// The slots of everything that was compiled together.
 ///
 /// The schema's fields come first, in their order; then `model.score`; then one slot per aggregate, lookup and
-/// feature, in order of first use.
+/// feature, in order of first use; then one per part that several features or conditions have in common.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Layout {
     /// How many slots at the beginning are the schema's fields.
@@ -20,11 +23,15 @@ pub struct Layout {
     pub features: Vec<Feature>,
     /// How many slots there are.
     pub slots: usize,
+    /// What is to be computed for features, in this order: they themselves, and what they share.
+    pub(crate) computed: Shared,
+    /// What the inputs take to compute.
+    pub(crate) input_steps: BTreeMap<SlotId, u64>,
 }
 
 impl Layout {
     /// The slot of an aggregate; equal ones share one.
-    pub(crate) fn aggregate(&mut self, aggregate: Aggregate) -> SlotId {
+    pub(crate) fn aggregate(&mut self, aggregate: Aggregate, steps: u64) -> SlotId {
         if let Some((_, slot)) = self
             .aggregates
             .iter()
@@ -34,6 +41,7 @@ impl Layout {
         }
         let slot = self.next_slot();
         self.aggregates.push((aggregate, slot));
+        self.input_steps.insert(slot, steps);
         slot
     }
 
@@ -44,13 +52,12 @@ impl Layout {
         }
         let slot = self.next_slot();
         self.lookups.push((lookup, slot));
+        self.input_steps.insert(slot, cost::LOOKUP);
         slot
     }
 
     pub(crate) fn next_slot(&mut self) -> SlotId {
-        let slot = SlotId(u32::try_from(self.slots).unwrap_or(u32::MAX));
-        self.slots += 1;
-        slot
+        next_slot(&mut self.slots)
     }
 
     /// How much there is now, so that an expression found wrong can be taken out again.
@@ -66,7 +73,27 @@ impl Layout {
         self.aggregates.truncate(mark.aggregates);
         self.lookups.truncate(mark.lookups);
         self.slots = mark.slots;
+        self.input_steps.split_off(&slot_at(mark.slots));
     }
+
+    /// Steps of the inputs that were added since.
+    pub(crate) fn input_steps_since(&self, mark: Mark) -> u64 {
+        self.input_steps
+            .range(slot_at(mark.slots)..)
+            .map(|(_, steps)| steps)
+            .sum()
+    }
+}
+
+/// Takes one more slot.
+pub(crate) fn next_slot(slots: &mut usize) -> SlotId {
+    let slot = slot_at(*slots);
+    *slots += 1;
+    slot
+}
+
+fn slot_at(at: usize) -> SlotId {
+    SlotId(u32::try_from(at).unwrap_or(u32::MAX))
 }
 
 /// See [`Layout::mark`].

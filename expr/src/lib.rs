@@ -11,15 +11,21 @@
 mod check;
 mod compile;
 mod compiler;
+mod cost;
+mod distance;
 mod frame;
 mod grammar;
 mod kind;
 mod layout;
 mod limits;
+mod network;
 mod parse;
+mod parts;
+mod pattern;
 mod problem;
 mod program;
 mod scan;
+mod share;
 mod syntax;
 mod tree;
 mod values;
@@ -28,8 +34,11 @@ pub use compiler::{Compiled, Compiler};
 pub use frame::Frame;
 pub use kind::Type;
 pub use layout::{Aggregate, Feature, Function, Layout, Lookup, SlotId};
+pub use network::{Network, NetworkError};
+pub use parts::{Part, Parts};
 pub use problem::{Problem, Severity};
 pub use program::{Program, Slots};
+pub use share::{ConditionId, Conditions, Shared};
 
 #[cfg(test)]
 mod reference;

@@ -7,8 +7,10 @@
 use jiff::tz::TimeZone;
 use tollgate_types::{Cell, Span};
 
-use crate::SlotId;
+use crate::network::{self, Network};
+use crate::pattern::Pattern;
 use crate::values::{self, Arithmetic, Comparison, Part, Shift, TextTest, Unary, Unit};
+use crate::{SlotId, distance};
 
 /// Deepest stack of left operands: the compiler refuses what needs more.
 pub(crate) const STACK_MAX: usize = 64;
@@ -34,6 +36,8 @@ pub struct Program {
     pub(crate) texts: Box<[Box<str>]>,
     /// Sorted bits of the literals of `x in [a, b, c]`.
     pub(crate) sets: Box<[Box<[u64]>]>,
+    pub(crate) patterns: Box<[Pattern]>,
+    pub(crate) networks: Box<[Network]>,
     pub(crate) zones: Box<[TimeZone]>,
     /// How deep the stack gets, at most [`STACK_MAX`].
     pub(crate) stack: usize,
@@ -96,15 +100,26 @@ pub(crate) enum Op {
     Unary(Unary),
     Arithmetic(Arithmetic),
     Shift(Shift),
+    Length,
     Units(Unit),
     Calendar {
         part: Part,
         zone: u32,
     },
+    /// Pops three.
+    Distance,
     TextTest {
         test: TextTest,
         slot: SlotId,
         text: u32,
+    },
+    Matches {
+        slot: SlotId,
+        pattern: u32,
+    },
+    InNetwork {
+        slot: SlotId,
+        network: u32,
     },
     TextSize(SlotId),
 }
@@ -156,6 +171,8 @@ impl Program {
             | Op::TestBits { slot, .. }
             | Op::Has(slot)
             | Op::TextTest { slot, .. }
+            | Op::Matches { slot, .. }
+            | Op::InNetwork { slot, .. }
             | Op::TextSize(slot) => Some(slot),
             Op::NumberTerm { slot, .. } | Op::BitsTerm { slot, .. } => Some(SlotId(slot.into())),
             _ => None,
@@ -225,13 +242,24 @@ impl Program {
                     let left = stack.get(top).copied().unwrap_or(Cell::MISSING);
                     value = binary(*op, left, value);
                 }
-                Op::OneOf { .. } | Op::Unary(_) | Op::Units(_) | Op::Calendar { .. } => {
-                    value = self.unary(*op, value);
+                Op::Distance => {
+                    top = top.saturating_sub(3);
+                    value = kilometres(stack.get(top..).unwrap_or(&[]), value);
                 }
-                Op::TextTest { .. } | Op::TextSize(_) => value = self.text(*op, slots),
+                _ => value = self.rest(*op, value, slots),
             }
         }
         value
+    }
+
+    /// What takes so long by itself that the call does not count.
+    fn rest(&self, op: Op, value: Cell, slots: &impl Slots) -> Cell {
+        match op {
+            Op::TextTest { .. } | Op::Matches { .. } | Op::InNetwork { .. } | Op::TextSize(_) => {
+                self.text(op, slots)
+            }
+            _ => self.unary(op, value),
+        }
     }
 
     fn unary(&self, op: Op, value: Cell) -> Cell {
@@ -239,6 +267,11 @@ impl Program {
             Op::OneOf { set } => {
                 let set = self.sets.get(index(set)).map_or(&[][..], |set| set);
                 return flag(value.bits().map(|bits| set.binary_search(&bits).is_ok()));
+            }
+            Op::Length => {
+                return value
+                    .as_span()
+                    .map_or(Cell::MISSING, |span| Cell::span(values::length(span)));
             }
             Op::Unary(unary) => value.as_number().map(|number| unary.apply(number)),
             Op::Units(unit) => value.as_span().map(|span| unit.count(span)),
@@ -256,6 +289,16 @@ impl Program {
             Op::TextTest { test, slot, text } => {
                 let part = self.texts.get(index(text)).map_or("", |part| part);
                 flag(slots.text(slot).map(|text| test.holds(text, part)))
+            }
+            Op::Matches { slot, pattern } => {
+                let pattern = self.patterns.get(index(pattern));
+                let text = slots.text(slot).zip(pattern);
+                flag(text.map(|(text, pattern)| pattern.holds(text)))
+            }
+            Op::InNetwork { slot, network } => {
+                let address = slots.text(slot).and_then(network::address);
+                let address = address.zip(self.networks.get(index(network)));
+                flag(address.map(|(address, network)| network.contains(address)))
             }
             Op::TextSize(slot) => slots
                 .text(slot)
@@ -338,6 +381,18 @@ fn binary(op: Op, left: Cell, right: Cell) -> Cell {
         Op::Shift(shift) => Cell::span(Span::from_micros(shift.apply(moments.0, moments.1))),
         _ => Cell::MISSING,
     }
+}
+
+/// Of three places on the stack and the last.
+fn kilometres(stack: &[Cell], last: Cell) -> Cell {
+    let of = || {
+        let &[lat1, lon1, lat2, ..] = stack else {
+            return None;
+        };
+        let [lat1, lon1, lat2, lon2] = [lat1, lon1, lat2, last].map(Cell::as_number);
+        distance::kilometres([lat1?, lon1?, lat2?, lon2?])
+    };
+    of().map_or(Cell::MISSING, Cell::number)
 }
 
 #[inline]

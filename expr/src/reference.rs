@@ -5,7 +5,7 @@ use tollgate_types::{Cell, EventTime, Span};
 
 use crate::Slots;
 use crate::tree::Node;
-use crate::values;
+use crate::{distance, network, values};
 
 pub(crate) fn evaluate(node: &Node, slots: &impl Slots) -> Cell {
     let of = |node: &Node| evaluate(node, slots);
@@ -48,21 +48,55 @@ pub(crate) fn evaluate(node: &Node, slots: &impl Slots) -> Cell {
         Node::Shift(shift, sides) => micros(&sides[0])
             .zip(micros(&sides[1]))
             .map(|(left, right)| Cell::time(EventTime::from_micros(shift.apply(left, right)))),
+        Node::Length(inner) => of(inner).as_span().map(|span| {
+            Cell::span(if span < Span::ZERO {
+                negated(span)
+            } else {
+                span
+            })
+        }),
         Node::Units(unit, inner) => of(inner)
             .as_span()
             .map(|span| Cell::number(unit.count(span))),
         Node::Calendar(part, zone, inner) => of(inner)
             .as_time()
-            .and_then(|time| part.of(time, zone))
+            .and_then(|time| part.of(time, &zone.0))
             .map(Cell::number),
+        Node::Distance(places) => places
+            .iter()
+            .map(number)
+            .collect::<Option<Vec<f64>>>()
+            .and_then(|places| distance::kilometres(places.try_into().ok()?))
+            .map(Cell::number),
+        Node::TextTest(..) | Node::Matches(..) | Node::InNetwork(..) | Node::TextSize(_) => {
+            text(node, slots)
+        }
+    };
+    result.unwrap_or(Cell::MISSING)
+}
+
+/// What reads whole texts.
+fn text(node: &Node, slots: &impl Slots) -> Option<Cell> {
+    match node {
         Node::TextTest(test, slot, part) => slots
             .text(*slot)
             .map(|text| Cell::flag(test.holds(text, part))),
+        Node::Matches(pattern, slot) => slots
+            .text(*slot)
+            .map(|text| Cell::flag(pattern.holds(text))),
+        Node::InNetwork(network, slot) => slots
+            .text(*slot)
+            .and_then(network::address)
+            .map(|address| Cell::flag(network.contains(address))),
         Node::TextSize(slot) => slots
             .text(*slot)
             .map(|text| Cell::number(values::size(text))),
-    };
-    result.unwrap_or(Cell::MISSING)
+        _ => None,
+    }
+}
+
+fn negated(span: Span) -> Span {
+    Span::from_micros(0_i64.saturating_sub(span.micros()))
 }
 
 /// Kleene's conjunction: false wins, then missing.

@@ -172,7 +172,7 @@ impl<'s> Scanner<'s> {
                     let span = start + at - 1..start + at + next.len_utf8();
                     let problem = Problem::error(span, "this backslash sequence is not known");
                     self.problems
-                        .push(problem.with_help("for a backslash itself write `\\\\`"));
+                        .push(problem.with_help(format!("write two backslashes: `\\\\{next}`")));
                 }
             } else if next == '\\' {
                 escaped = true;

@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 use tollgate_types::{EventTime, Span};
 
 /// Its number has a bit for each of less, equal and greater: those for which it holds.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Comparison {
     Less = 0b001,
     Equal = 0b010,
@@ -39,7 +39,7 @@ impl Comparison {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Arithmetic {
     Add,
     Subtract,
@@ -66,7 +66,7 @@ impl Arithmetic {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Unary {
     Negate,
     Absolute,
@@ -85,26 +85,37 @@ impl Unary {
     }
 }
 
-/// Time and duration are both a count of microseconds, so one pair of operations serves every mix of them.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// Time and duration are both a count of microseconds, so one set of operations serves every mix of them.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Shift {
     Plus,
     Minus,
+    /// The earlier time or the shorter duration.
+    Min,
+    Max,
 }
 
 impl Shift {
     /// Stops at the ends of the range.
     #[inline]
-    pub(crate) const fn apply(self, left: i64, right: i64) -> i64 {
+    pub(crate) fn apply(self, left: i64, right: i64) -> i64 {
         match self {
             Self::Plus => left.saturating_add(right),
             Self::Minus => left.saturating_sub(right),
+            Self::Min => left.min(right),
+            Self::Max => left.max(right),
         }
     }
 }
 
+/// A duration without its sign; it stops at the end of the range.
+#[inline]
+pub(crate) const fn length(span: Span) -> Span {
+    Span::from_micros(span.micros().saturating_abs())
+}
+
 /// A unit in which a duration is asked for, whole units only, as in CEL.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Unit {
     Hours,
     Minutes,
@@ -132,7 +143,7 @@ fn whole(count: i64) -> f64 {
 
 /// A part of a moment as a calendar and a clock show it in some time zone. Numbered as in CEL: months, days of
 /// the month and days of the year from 0, Sunday is 0.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Part {
     Year,
     Month,
@@ -167,7 +178,7 @@ impl Part {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum TextTest {
     StartsWith,
     EndsWith,
@@ -175,6 +186,15 @@ pub(crate) enum TextTest {
 }
 
 impl TextTest {
+    /// As the verb of a sentence about a text.
+    pub(crate) const fn says(self) -> &'static str {
+        match self {
+            Self::StartsWith => "starts with",
+            Self::EndsWith => "ends with",
+            Self::Contains => "contains",
+        }
+    }
+
     pub(crate) fn holds(self, text: &str, part: &str) -> bool {
         match self {
             Self::StartsWith => text.starts_with(part),

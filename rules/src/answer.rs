@@ -118,7 +118,7 @@ fn read_code(
     let help = if ReasonCode::parse(&upper).is_ok() {
         format!("write `{upper}`: capital letters, digits and underscores")
     } else {
-        "write capital letters, digits and underscores, such as CARD_TESTING".to_owned()
+        "write capital letters, digits and underscores, beginning with a letter, such as CARD_TESTING".to_owned()
     };
     notes.push(Diagnostic::error(file, written.span.clone(), message).with_help(help));
     None

@@ -12,6 +12,7 @@ use tollgate_types::{Degradation, Outcome, Reason};
 use crate::Answer;
 use crate::answer::unknown_word;
 use crate::condition::note_problems;
+use crate::list_use::ListUse;
 use crate::rule_file::Ids;
 
 /// The table of answers.
@@ -134,7 +135,7 @@ fn read_case(
 ) -> Option<WrittenCase> {
     let known = ["id", "description", "when", "then", "reason", "levels"];
     let fields = Fields::of("a fallback case", node, file, &known, notes)?;
-    let id = ids.read(&fields, file, notes);
+    let id = ids.read(&fields, file, notes).map(|id| id.value);
     let help = "add `description:` with a sentence that says what it is for";
     let description = fields.required_text("description", help, notes);
     let help = "add `when:` with a condition over the transaction's fields";
@@ -188,6 +189,7 @@ impl FallbackFile {
     pub(crate) fn compile(
         self,
         compiler: &mut Compiler<'_>,
+        list_use: &ListUse<'_>,
         notes: &mut Diagnostics,
     ) -> Option<Fallback> {
         let file = self.file;
@@ -195,7 +197,7 @@ impl FallbackFile {
         let cases: Vec<_> = self
             .cases
             .into_iter()
-            .map(|case| case.compile(&file, compiler, notes))
+            .map(|case| case.compile(&file, compiler, list_use, notes))
             .collect();
         Some(Fallback {
             cases: cases.into_iter().collect::<Option<_>>()?,
@@ -210,6 +212,7 @@ impl WrittenCase {
         self,
         file: &Arc<SourceFile>,
         compiler: &mut Compiler<'_>,
+        list_use: &ListUse<'_>,
         notes: &mut Diagnostics,
     ) -> Option<FallbackCase> {
         let when = self.when?;
@@ -218,6 +221,7 @@ impl WrittenCase {
             .map_err(|problems| note_problems(problems, &when, file, notes))
             .ok()?;
         note_problems(condition.warnings, &when, file, notes);
+        list_use.check(&when, file, notes);
         let rest = self.rest?;
         Some(FallbackCase {
             id: rest.id,

@@ -5,23 +5,35 @@
 
 mod answer;
 mod condition;
+mod conjuncts;
 mod digest;
 mod fallback;
 mod features_file;
 mod folder;
 mod fx_file;
 mod list_file;
+mod list_files;
+mod list_use;
+mod list_values;
 mod lists;
 mod load;
 mod matches;
+mod moment;
+mod networks;
+mod never_decides;
+mod reach;
 mod rule_file;
 mod rule_set;
+mod rule_tests;
 mod schema_file;
 
 pub use answer::Answer;
 pub use digest::{Digest, version_of};
 pub use fallback::{Fallback, FallbackCase};
-pub use lists::{List, ListId, Lists};
+pub(crate) use lists::Lookups;
+pub use lists::{List, ListId, ListKind, Lists};
 pub use load::{Logic, load};
 pub use matches::{Matches, Verdict};
+pub use reach::{Period, Reach, Share};
 pub use rule_set::{Mode, Rule, RuleIndex, RuleSet};
+pub use rule_tests::{FillAggregates, Past, RuleTests, Scene, TestRun};

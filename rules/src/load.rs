@@ -1,22 +1,23 @@
 //! Reading a policy folder whole.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use tollgate_expr::{Compiler, Frame, Layout, SlotId};
+use tollgate_expr::{Compiler, Frame, Layout};
 use tollgate_source::Diagnostics;
-use tollgate_types::{Cell, FieldId, FieldType, Rates, Record, Schema};
+use tollgate_types::{Rates, Record, Schema};
 
 use crate::condition::note_problems;
 use crate::fallback::FallbackFile;
 use crate::features_file::Named;
 use crate::folder::Folder;
-use crate::lists::List;
-use crate::rule_file::{Ids, WrittenRule};
+use crate::list_files::ListFiles;
+use crate::list_use::ListUse;
+use crate::rule_file::{Compilers, Ids, WrittenRule};
+use crate::rule_tests::Bench;
 use crate::{
-    Digest, Fallback, ListId, Lists, RuleSet, fallback, features_file, fx_file, list_file,
-    rule_file, schema_file,
+    Digest, Fallback, Lists, Lookups, RuleSet, RuleTests, fallback, features_file, fx_file,
+    never_decides, rule_file, schema_file,
 };
 
 /// A policy without its models, compiled. Immutable.
@@ -33,19 +34,14 @@ pub struct Logic {
     pub digest: String,
     /// The same, for whoever adds the files of models.
     pub files: Digest,
-    lookups: Vec<(ListId, FieldId, SlotId)>,
+    pub(crate) tests: RuleTests,
+    lookups: Lookups,
 }
 
 impl Logic {
     /// Answers every `… in lists.…` of the policy for one transaction.
     pub fn fill_lookups(&self, record: &Record<'_>, frame: &mut Frame<'_>) {
-        for &(list, field, slot) in &self.lookups {
-            let value = record.cell(field);
-            if !value.is_missing() {
-                let listed = self.lists.contains(list, value, record.event_time());
-                frame.set(slot, Cell::flag(listed));
-            }
-        }
+        self.lookups.fill(&self.lists, record, frame);
     }
 }
 
@@ -67,7 +63,7 @@ struct Files {
     schema: Option<Schema>,
     rates: Option<Rates>,
     features: Vec<Named>,
-    lists: Vec<List>,
+    lists: ListFiles,
     rules: Vec<WrittenRule>,
     fallback: Option<FallbackFile>,
 }
@@ -88,10 +84,7 @@ impl Files {
             .optional("features.yaml", notes)
             .map(|file| features_file::read(&file, notes))
             .unwrap_or_default();
-        let mut lists = Vec::new();
-        for (name, file) in folder.files("lists", "csv", notes) {
-            lists.extend(list_file::read(&name, &file, notes));
-        }
+        let lists = ListFiles::read(folder, notes);
         let mut ids = Ids::default();
         let mut rules = Vec::new();
         for (_, file) in folder.files("rules", "yaml", notes) {
@@ -118,43 +111,60 @@ impl Files {
     /// Without a good schema no expression can be checked: each would be wrong only because the schema is.
     fn compile(self, files: Digest, notes: &mut Diagnostics) -> Option<Logic> {
         let schema = Arc::new(self.schema?);
-        let kinds: BTreeMap<String, FieldType> = self
-            .lists
-            .iter()
-            .map(|list| (list.name().to_owned(), list.kind()))
-            .collect();
-        let mut compiler = Compiler::new(&schema, kinds);
+        let list_use = ListUse {
+            kinds: self.lists.kinds(),
+            schema: &schema,
+        };
+        let types = list_use.kinds.iter();
+        let types = types.map(|(name, kind)| (name.clone(), kind.field_type()));
+        let bare = Compiler::new(&schema, types.collect());
+        let mut compiler = bare.clone();
         for Named { name, source, file } in &self.features {
-            if let Err(problems) = compiler.feature(name, &source.value) {
-                note_problems(problems, source, file, notes);
+            match compiler.feature(name, &source.value) {
+                Ok((_, warnings)) => {
+                    note_problems(warnings, source, file, notes);
+                    list_use.check(source, file, notes);
+                }
+                Err(problems) => note_problems(problems, source, file, notes),
             }
         }
+        let with_features = compiler.clone();
         // Rules that are off are checked like the others, but their aggregates are not worth computing.
-        let mut unused = compiler.clone();
+        let off = compiler.clone();
+        let mut compilers = Compilers { compiler, off };
         let mut rules = RuleSet::default();
+        let mut compiled = Vec::new();
         for rule in self.rules {
-            rule.compile(&mut compiler, &mut unused, &mut rules, notes);
+            compiled.extend(rule.compile(&mut compilers, &list_use, &mut rules, notes));
         }
         let fallback = self
             .fallback
-            .and_then(|file| file.compile(&mut compiler, notes));
-        let layout = compiler.finish();
-        let lists = Lists::new(self.lists);
-        let resolve = |(lookup, slot): &(tollgate_expr::Lookup, SlotId)| {
-            Some((lists.find(&lookup.list)?, lookup.field, *slot))
+            .and_then(|file| file.compile(&mut compilers.compiler, &list_use, notes));
+        let (layout, conditions) = compilers.compiler.link();
+        rules.link(conditions);
+        let rates = self.rates?;
+        let bench = Bench {
+            bare: &bare,
+            with_features: &with_features,
+            schema: &schema,
+            rates: &rates,
+            lists: &self.lists.lists,
         };
-        let lookups = layout
-            .lookups
-            .iter()
-            .map(resolve)
-            .collect::<Option<Vec<_>>>()?;
+        let tests = bench.tests(compiled, &rules, notes);
+        if !notes.has_errors() {
+            never_decides::warn(rules.rules(), &tests.places, notes);
+            let layouts = [&layout, &compilers.off.finish()];
+            self.lists.warn_of_unused(&layouts, notes);
+        }
+        let lists = self.lists.lists;
         Some(Logic {
-            rates: self.rates?,
+            rates,
             rules,
             fallback: fallback?,
             digest: files.hex(),
             files,
-            lookups,
+            lookups: Lookups::resolve(&layout, &lists)?,
+            tests,
             layout,
             lists,
             schema,

@@ -151,7 +151,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::Answer;
+    use crate::{Answer, Reach};
 
     /// A rule for a test: `<outcome>[ overrides][ score][ shadow|off]`. It always matches.
     fn rule(id: &str, described: &str) -> Rule {
@@ -177,6 +177,7 @@ mod tests {
             mode,
             overrides_allow: words.contains(&"overrides"),
             reads_score: words.contains(&"score"),
+            reach: Reach::EVERYTHING,
         }
     }
 
@@ -194,7 +195,7 @@ mod tests {
             } else {
                 "transaction.amount > 0.0"
             };
-            rules.push(rule, compiler.condition(when).unwrap().program);
+            rules.push(rule, compiler.condition(when).unwrap());
         }
         rules
     }
@@ -223,12 +224,12 @@ mod tests {
         let schema = schema();
         let mut compiler = Compiler::new(&schema, BTreeMap::new());
         let rules = rule_set(described, &mut compiler);
-        with_frame(&compiler.finish(), |frame| {
+        with_frame(&compiler.finish(), |mut frame| {
             let mut matches = rules.matches();
             assert!(!matches.is_final(), "before any rule was evaluated");
-            rules.match_without_score(&frame, &mut matches);
+            rules.match_without_score(&mut frame, &mut matches);
             let early = matches.is_final();
-            rules.match_with_score(&frame, &mut matches);
+            rules.match_with_score(&mut frame, &mut matches);
             assert!(matches.is_final());
             let verdict = matches.verdict();
             let ids: Vec<&str> = verdict

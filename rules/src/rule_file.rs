@@ -1,6 +1,7 @@
 //! `rules/*.yaml`: reading rules, all mistakes of all rules at once.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use tollgate_expr::Compiler;
@@ -10,27 +11,33 @@ use tollgate_source::{
 
 use crate::answer::{Answer, as_name, is_name, unknown_word};
 use crate::condition::note_problems;
-use crate::{Mode, Rule, RuleSet};
+use crate::list_use::ListUse;
+use crate::never_decides::Place;
+use crate::rule_tests::{self, WrittenTests};
+use crate::{Mode, Reach, Rule, RuleSet};
 
 /// A rule as it is written, its condition not compiled yet.
 pub(crate) struct WrittenRule {
     file: Arc<SourceFile>,
     when: Option<Located<String>>,
+    tests: WrittenTests,
     /// Everything else; absent if there is a mistake in it. The condition is still checked then.
     rest: Option<Rest>,
 }
 
 struct Rest {
     id: Arc<str>,
+    id_span: Range<usize>,
     description: Arc<str>,
     owner: Option<String>,
     tags: Vec<String>,
     answer: Answer,
     mode: Mode,
     overrides_allow: bool,
+    reach: Reach,
 }
 
-const KEYS: [&str; 9] = [
+const KEYS: [&str; 13] = [
     "id",
     "description",
     "owner",
@@ -40,6 +47,10 @@ const KEYS: [&str; 9] = [
     "reason",
     "mode",
     "overrides_allow",
+    "from",
+    "until",
+    "percentage",
+    "tests",
 ];
 
 /// Reads the rules of one file; mistakes are noted.
@@ -80,7 +91,9 @@ fn read_rule(
     let description = fields.required_text("description", help, notes);
     let when = fields.required_text("when", "add `when:` with a condition", notes);
     let said = description.as_ref().map_or("", |text| text.value.as_str());
-    let answer_id = id.clone().unwrap_or_else(|| Arc::from(""));
+    let answer_id = id
+        .as_ref()
+        .map_or_else(|| Arc::from(""), |id| Arc::clone(&id.value));
     let answer = Answer::read(&fields, file, &answer_id, said, notes);
     let mode = read_mode(&fields, file, notes);
     let overrides_allow = fields.flag("overrides_allow", notes);
@@ -94,22 +107,28 @@ fn read_rule(
                 .with_help("remove this line, or let the rule do something else than approve"),
         );
     }
+    let reach = Reach::read(&fields, &answer_id, file, notes);
     let owner = fields.text("owner", notes).map(|owner| owner.value);
     let tags = fields.texts("tags", notes).unwrap_or_default();
+    let tests = rule_tests::read(&fields, file, notes);
     let rest = || {
+        let id = id?;
         Some(Rest {
-            id: id?,
+            id: id.value,
+            id_span: id.span,
             description: said.into(),
             owner,
             tags: tags.into_iter().map(|tag| tag.value).collect(),
             answer: answer?,
             mode: mode?,
             overrides_allow: overrides_allow.is_some_and(|flag| flag.value),
+            reach: reach?,
         })
     };
     Some(WrittenRule {
         file: Arc::clone(file),
         when,
+        tests,
         rest: rest(),
     })
 }
@@ -122,51 +141,96 @@ fn read_mode(fields: &Fields<'_>, file: &Arc<SourceFile>, notes: &mut Diagnostic
         .into_iter()
         .find(|mode| mode.name() == written.value);
     if mode.is_none() {
-        notes.push(unknown_word(
-            "a mode",
-            &written,
-            &Mode::ALL.map(Mode::name),
-            file,
-        ));
+        let small = written.value.to_lowercase();
+        let mistake = unknown_word("a mode", &written, &Mode::ALL.map(Mode::name), file);
+        notes.push(
+            match MODE_SYNONYMS.iter().find(|(word, _)| *word == small) {
+                Some((_, mode)) => mistake.with_help(format!("write `{}`", mode.name())),
+                None => mistake,
+            },
+        );
     }
     mode
 }
 
+/// Words that other systems use for our modes.
+const MODE_SYNONYMS: [(&str, Mode); 11] = [
+    ("on", Mode::Enforce),
+    ("active", Mode::Enforce),
+    ("enabled", Mode::Enforce),
+    ("live", Mode::Enforce),
+    ("monitor", Mode::Shadow),
+    ("test", Mode::Shadow),
+    ("trial", Mode::Shadow),
+    ("silent", Mode::Shadow),
+    ("inactive", Mode::Off),
+    ("disabled", Mode::Off),
+    ("disable", Mode::Off),
+];
+
+/// What is left of a rule that was added to the set.
+pub(crate) struct CompiledRule {
+    pub(crate) place: Place,
+    pub(crate) when: Located<String>,
+    pub(crate) tests: WrittenTests,
+}
+
+/// Rules that are off are checked by a compiler of their own, so that what only they read is never computed.
+pub(crate) struct Compilers<'s> {
+    pub(crate) compiler: Compiler<'s>,
+    pub(crate) off: Compiler<'s>,
+}
+
 impl WrittenRule {
-    /// Compiles the condition and adds the rule; what is wrong is noted. Rules that are off are checked by a
-    /// compiler of their own, so that what only they read is never computed.
-    pub(crate) fn compile<'s>(
+    /// Compiles the condition and adds the rule; what is wrong is noted.
+    pub(crate) fn compile(
         self,
-        compiler: &mut Compiler<'s>,
-        unused: &mut Compiler<'s>,
+        compilers: &mut Compilers<'_>,
+        list_use: &ListUse<'_>,
         rules: &mut RuleSet,
         notes: &mut Diagnostics,
-    ) {
-        let Some(when) = self.when else { return };
+    ) -> Option<CompiledRule> {
+        let when = self.when?;
         let is_off = self
             .rest
             .as_ref()
             .is_some_and(|rest| rest.mode == Mode::Off);
-        let compiler = if is_off { unused } else { compiler };
+        let compiler = if is_off {
+            &mut compilers.off
+        } else {
+            &mut compilers.compiler
+        };
         let condition = match compiler.condition(&when.value) {
             Ok(condition) => condition,
-            Err(problems) => return note_problems(problems, &when, &self.file, notes),
+            Err(problems) => {
+                note_problems(problems, &when, &self.file, notes);
+                return None;
+            }
         };
-        note_problems(condition.warnings, &when, &self.file, notes);
-        if let Some(rest) = self.rest {
-            let rule = Rule {
-                id: rest.id,
-                description: rest.description,
-                owner: rest.owner,
-                tags: rest.tags,
-                when: when.value,
-                answer: rest.answer,
-                mode: rest.mode,
-                overrides_allow: rest.overrides_allow,
-                reads_score: condition.reads_score,
-            };
-            rules.push(rule, condition.program);
-        }
+        note_problems(condition.warnings.clone(), &when, &self.file, notes);
+        list_use.check(&when, &self.file, notes);
+        let rest = self.rest?;
+        let rule = Rule {
+            id: rest.id,
+            description: rest.description,
+            owner: rest.owner,
+            tags: rest.tags,
+            when: when.value.clone(),
+            answer: rest.answer,
+            mode: rest.mode,
+            overrides_allow: rest.overrides_allow,
+            reads_score: condition.reads_score,
+            reach: rest.reach,
+        };
+        rules.push(rule, condition);
+        Some(CompiledRule {
+            place: Place {
+                file: self.file,
+                span: rest.id_span,
+            },
+            when,
+            tests: self.tests,
+        })
     }
 }
 
@@ -195,14 +259,16 @@ impl Ids {
         fields: &Fields<'_>,
         file: &Arc<SourceFile>,
         notes: &mut Diagnostics,
-    ) -> Option<Arc<str>> {
+    ) -> Option<Located<Arc<str>>> {
         let help = "add `id:` with small letters, digits and hyphens, such as card-testing-burst";
         let written = fields.required_text("id", help, notes)?;
         if !is_name(&written.value, '-') {
             let message = format!("`{}` is not an id", written.value);
             let help = match as_name(&written.value, '-') {
                 Some(meant) => format!("write `{meant}`: small letters, digits and hyphens"),
-                None => "write small letters, digits and hyphens".to_owned(),
+                None => {
+                    "write small letters, digits and hyphens, beginning with a letter".to_owned()
+                }
             };
             notes.push(Diagnostic::error(file, written.span, message).with_help(help));
             return None;
@@ -217,6 +283,6 @@ impl Ids {
             return None;
         }
         self.used.insert(written.value.clone(), here);
-        Some(written.value.into())
+        Some(Located::new(written.value.into(), written.span))
     }
 }

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use tollgate_expr::{Frame, Program};
+use tollgate_expr::{Compiled, ConditionId, Conditions, Frame, Program, Shared};
 use tollgate_types::Outcome;
 
-use crate::{Answer, Matches};
+use crate::{Answer, Matches, Reach};
 
 /// A rule's place among [`RuleSet::rules`]: files by name, rules in the order of their file.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -49,6 +49,8 @@ pub struct Rule {
     pub overrides_allow: bool,
     /// It can only be evaluated once the model has answered.
     pub reads_score: bool,
+    /// Which transactions it is for.
+    pub reach: Reach,
 }
 
 impl Rule {
@@ -62,9 +64,28 @@ impl Rule {
 #[derive(Clone, Debug, Default)]
 pub struct RuleSet {
     rules: Vec<Rule>,
-    without_score: Vec<(RuleIndex, Program)>,
-    with_score: Vec<(RuleIndex, Program)>,
+    without_score: Vec<Evaluated>,
+    with_score: Vec<Evaluated>,
+    /// What conditions have in common, computed before them.
+    shared: Shared,
+    shared_with_score: Shared,
     pub(crate) pending: Pending,
+}
+
+/// A rule as it is evaluated.
+#[derive(Clone, Debug)]
+struct Evaluated {
+    index: RuleIndex,
+    program: Program,
+    id: Option<ConditionId>,
+    /// Asked only of the few whose condition holds. Absent where the rule is for everything.
+    reach: Option<Box<Reach>>,
+}
+
+impl Evaluated {
+    fn matches(&self, frame: &Frame<'_>) -> bool {
+        self.program.is_true(frame) && self.reach.as_ref().is_none_or(|reach| reach.takes(frame))
+    }
 }
 
 /// What the enforced rules that read the score could still do.
@@ -76,12 +97,18 @@ pub(crate) struct Pending {
 }
 
 impl RuleSet {
-    pub(crate) fn push(&mut self, rule: Rule, program: Program) {
+    pub(crate) fn push(&mut self, rule: Rule, condition: Compiled) {
         let index = RuleIndex(u32::try_from(self.rules.len()).unwrap_or(u32::MAX));
+        let evaluated = Evaluated {
+            index,
+            program: condition.program,
+            id: condition.id,
+            reach: (rule.reach != Reach::EVERYTHING).then(|| Box::new(rule.reach)),
+        };
         match (rule.mode, rule.reads_score) {
             (Mode::Off, _) => {}
-            (_, true) => self.with_score.push((index, program)),
-            (_, false) => self.without_score.push((index, program)),
+            (_, true) => self.with_score.push(evaluated),
+            (_, false) => self.without_score.push(evaluated),
         }
         if rule.mode == Mode::Enforce && rule.reads_score {
             let pending = &mut self.pending;
@@ -90,6 +117,17 @@ impl RuleSet {
             pending.overrides_allow |= rule.overrides_allow;
         }
         self.rules.push(rule);
+    }
+
+    /// Lets conditions read what they have in common, now that all of them are known.
+    pub(crate) fn link(&mut self, conditions: Conditions) {
+        for rule in self.without_score.iter_mut().chain(&mut self.with_score) {
+            if let Some(program) = rule.id.and_then(|id| conditions.program(id)) {
+                rule.program = program.clone();
+            }
+        }
+        self.shared = conditions.before_score;
+        self.shared_with_score = conditions.with_score;
     }
 
     /// All rules, those that are off included.
@@ -113,24 +151,26 @@ impl RuleSet {
     }
 
     /// Evaluates the rules that do not read the model's score.
-    pub fn match_without_score<'r>(&'r self, frame: &Frame<'_>, matches: &mut Matches<'r>) {
+    pub fn match_without_score<'r>(&'r self, frame: &mut Frame<'_>, matches: &mut Matches<'r>) {
+        self.shared.evaluate(frame);
         matches.extend(matching(&self.without_score, frame));
         matches.without_score_done();
     }
 
     /// Evaluates the rules that read the model's score, which must be in the frame.
-    pub fn match_with_score<'r>(&'r self, frame: &Frame<'_>, matches: &mut Matches<'r>) {
+    pub fn match_with_score<'r>(&'r self, frame: &mut Frame<'_>, matches: &mut Matches<'r>) {
+        self.shared_with_score.evaluate(frame);
         matches.extend(matching(&self.with_score, frame));
         matches.with_score_done();
     }
 }
 
 fn matching<'p>(
-    programs: &'p [(RuleIndex, Program)],
+    rules: &'p [Evaluated],
     frame: &'p Frame<'_>,
 ) -> impl Iterator<Item = RuleIndex> + 'p {
-    programs
+    rules
         .iter()
-        .filter(|(_, program)| program.is_true(frame))
-        .map(|(index, _)| *index)
+        .filter(|rule| rule.matches(frame))
+        .map(|rule| rule.index)
 }

@@ -65,6 +65,63 @@ fn check_says_what_a_good_policy_holds() {
     assert!(text.contains("2 rules, 5 named features"), "{text}");
 }
 
+/// Two rules, of which the first has tests; the last word of its second test is left to say.
+fn policy_with_tests(expect: &str) -> tempfile::TempDir {
+    let mut files = POLICY.to_vec();
+    let rules = format!(
+        "rules:\n  - id: three-in-a-minute\n    description: Three in a minute.\n    \
+         when: card.last(\"1m\").count() >= 3 && transaction.amount < 100\n    then: decline\n    \
+         reason: FAST\n    tests:\n      - name: the third\n        history: {{repeat: 2, every: 20s}}\n        \
+         expect: decline\n      - name: a minute apart\n        history: {{repeat: 2, every: 1m}}\n        \
+         expect: {expect}\n  - id: untested\n    description: Nobody wrote a test.\n    \
+         when: transaction.amount > 7000\n    then: flag\n    reason: LARGE\n"
+    );
+    files.push(("rules/tested.yaml", &rules));
+    write_policy(&files)
+}
+
+#[test]
+fn a_policy_whose_tests_fail_is_not_loaded() {
+    let folder = policy_with_tests("decline");
+    for command in ["check", "serve"] {
+        let output = tollgate(&[command], folder.path());
+        let text = text(&output);
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        assert!(
+            text.contains("the test `a minute apart` of `three-in-a-minute` failed"),
+            "{text}"
+        );
+        assert!(text.contains("tested.yaml:13:17"), "{text}");
+        assert!(text.contains("card.last(\"1m\").count() = 1"), "{text}");
+        assert!(!text.contains("serving"), "{text}");
+    }
+}
+
+#[test]
+fn check_names_what_tests_leave_open() {
+    let folder = policy_with_tests("no match");
+    let output = tollgate(&["check"], folder.path());
+    let said = text(&output);
+    assert!(output.status.success(), "{said}");
+    assert!(
+        said.contains("4 rules") && said.contains("2 rule tests"),
+        "{said}"
+    );
+    assert!(!said.contains("no test makes"), "{said}");
+    let output = tollgate(&["check", "--coverage"], folder.path());
+    let said = text(&output);
+    assert!(output.status.success(), "{said}");
+    for line in [
+        "warning: no test makes `burst` match",
+        "warning: no test makes `untested` match",
+        "in the tests of `three-in-a-minute`, `transaction.amount < 100` is never false",
+        "tested.yaml:4:43",
+        "coverage: 4 things left open",
+    ] {
+        assert!(said.contains(line), "{line}: {said}");
+    }
+}
+
 #[test]
 fn a_wrong_setting_is_named() {
     let folder = write_policy(&POLICY);

@@ -8,7 +8,7 @@
 
 mod common;
 
-use common::{EVENT_TIME_S, start, transaction};
+use common::{EVENT_TIME_S, POLICY, start, start_with, transaction, write_policy};
 use prost::Message;
 use tollgate_proto::v1;
 
@@ -119,6 +119,41 @@ async fn rules_decide_with_reasons_and_shadow_rules_only_report() {
             .await,
         1.0
     );
+    assert_eq!(
+        running
+            .metric("tollgate_rule_matches_total{rule=\"large-in-shadow\"}")
+            .await,
+        2.0
+    );
+    running.service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_for_a_share_of_the_cards_matches_and_counts_for_those_alone() {
+    let mut files = POLICY.to_vec();
+    files.push((
+        "rules/share.yaml",
+        "rules:\n  - id: for-half\n    description: Half of the cards.\n    when: transaction.amount > 1\n    \
+         then: flag\n    reason: HALF\n    percentage: 50\n  - id: for-half-in-shadow\n    \
+         description: Another half.\n    when: transaction.amount > 1\n    then: decline\n    reason: HALF\n    \
+         percentage: 50\n    mode: shadow\n",
+    ));
+    let mut running = start_with(write_policy(&files)).await;
+    let mut counted = [0.0, 0.0];
+    for card in 0..20 {
+        let id = format!("h{card}");
+        let sent = transaction(&id, &format!("card-{card}"), card, 1000);
+        let answer = running.score(sent).await;
+        let flagged = answer.outcome() == v1::Outcome::Flag;
+        assert_eq!(flagged, !answer.reasons.is_empty());
+        counted[0] += f64::from(u8::from(flagged));
+        counted[1] += f64::from(u8::from(answer.shadow_matches == ["for-half-in-shadow"]));
+    }
+    for (rule, counted) in ["for-half", "for-half-in-shadow"].iter().zip(counted) {
+        assert!((1.0..20.0).contains(&counted), "{rule}: {counted}");
+        let metric = format!("tollgate_rule_matches_total{{rule=\"{rule}\"}}");
+        assert_eq!(running.metric(&metric).await, counted, "{rule}");
+    }
     running.service.stop().await;
 }
 

@@ -135,7 +135,15 @@ impl<'n> Fields<'n> {
                     .filter_map(|item| text(key, item, self.file, notes))
                     .collect(),
             ),
-            _ => text(key, node, self.file, notes).map(|only| vec![only]),
+            NodeKind::Scalar(only) => Some(vec![Located::new(only.clone(), node.span.clone())]),
+            other => {
+                let message = format!("`{key}` must be a list of values; this is {}", other.name());
+                notes.push(
+                    Diagnostic::error(self.file, node.span.clone(), message)
+                        .with_help(format!("write `{key}: [a, b]`")),
+                );
+                None
+            }
         }
     }
 
@@ -168,11 +176,11 @@ fn text(
         "`{key}` must be a single value; this is {}",
         node.kind.name()
     );
-    notes.push(
-        Diagnostic::error(file, node.span.clone(), message).with_help(format!(
-            "write `{key}: ` and the value; put it in quotes if it has `: ` or `#`"
-        )),
-    );
+    let help = match node.kind {
+        NodeKind::List(_) => format!("write `{key}: ` and one value, without brackets or `- `"),
+        _ => format!("write `{key}: ` and the value; put it in quotes if it has `: ` or `#`"),
+    };
+    notes.push(Diagnostic::error(file, node.span.clone(), message).with_help(help));
     None
 }
 
@@ -216,7 +224,7 @@ mod tests {
                 ((1, 1), "the key `then` is missing"),
                 (
                     (3, 7),
-                    "`tags` must be a single value; this is a map of keys and values"
+                    "`tags` must be a list of values; this is a map of keys and values"
                 ),
                 ((4, 6), "`off` must be true or false; this is `yes`"),
                 ((6, 8), "`cases` must be a list; this is a single value"),

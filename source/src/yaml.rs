@@ -24,26 +24,86 @@ pub(crate) fn options() -> serde_saphyr::Options {
 const SYNTAX_HELP: &str = "check the indentation; a value that has `: ` or ` #` in it, or begins with one of \
                            ! & * @ % [ { \" ', goes into quotes or on its own lines below `>-`";
 
-/// The library's words for the most common mistakes, and words that say what is wrong to someone who does not
-/// know YAML's.
-const SYNTAX_MESSAGES: [(&str, &str); 4] = [
+/// The library's words for the most common mistakes, words that say what is wrong to someone who does not know
+/// YAML's, and what mends it.
+const SYNTAX_MESSAGES: [(&str, &str, &str); 16] = [
     (
         "mapping values are not allowed in this context",
         "a key and its `:` cannot stand here",
+        SYNTAX_HELP,
     ),
     (
         "illegal placement of ':' indicator",
         "a key and its `:` cannot stand here",
+        SYNTAX_HELP,
     ),
     (
         "invalid trailing content after double-quoted scalar",
         "nothing can follow the closing quote of a value",
+        SYNTAX_HELP,
     ),
     (
         "only single YAML document expected but multiple found",
         "the file has a second document, begun by `---`",
+        "remove the line `---`, or make two files of it",
+    ),
+    ("simple key expected ':'", "this line has no key", KEY_HELP),
+    (
+        "while parsing a block collection, did not find expected '-' indicator",
+        MISALIGNED,
+        ALIGN_HELP,
+    ),
+    (
+        "while parsing a block mapping, did not find expected key",
+        MISALIGNED,
+        ALIGN_HELP,
+    ),
+    ("while scanning a plain scalar, found a tab", TAB, TAB_HELP),
+    (
+        "tabs disallowed within this context (block indentation)",
+        TAB,
+        TAB_HELP,
+    ),
+    ("unclosed quote", "this quote is not closed", QUOTE_HELP),
+    (
+        "unclosed bracket '['",
+        "this bracket is not closed; `]` is missing",
+        "close it, or put the value into quotes if the bracket belongs to a text",
+    ),
+    (
+        "unclosed bracket '{'",
+        "this bracket is not closed; `}` is missing",
+        "close it, or put the value into quotes if the bracket belongs to a text",
+    ),
+    (
+        "misplaced bracket",
+        "this bracket was not opened",
+        "remove it, or put the value into quotes if it belongs to a text",
+    ),
+    (
+        "while parsing a quoted scalar, found unknown escape character",
+        "this backslash means nothing between double quotes",
+        "write it twice, or put the value between single quotes: '…'",
+    ),
+    (
+        "reference to unknown value",
+        "a value that begins with `*` needs quotes",
+        "put the value into quotes, or on its own lines below `>-`",
+    ),
+    (
+        "while scanning a block scalar, did not find expected comment or line break",
+        "nothing can stand behind `|` or `>` on the same line",
+        "write the value on the lines below, indented further",
     ),
 ];
+
+const KEY_HELP: &str =
+    "write the key, `:` and a space before the value; lines that go on are indented further";
+const MISALIGNED: &str = "this line begins further left or right than those it belongs to";
+const ALIGN_HELP: &str = "let keys that belong together begin in the same column";
+const TAB: &str = "a tab cannot indent a line";
+const TAB_HELP: &str = "write spaces instead of the tab";
+const QUOTE_HELP: &str = "close it at the end of the value; a quote inside of it is written \\\" between \" and '' between '";
 
 /// A value and the bytes of the file's text it was read from.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -170,11 +230,25 @@ pub(crate) fn diagnostic(file: &Arc<SourceFile>, error: &Error) -> Diagnostic {
             let message = UserMessageFormatter.format_message(other);
             let known = SYNTAX_MESSAGES
                 .iter()
-                .find(|(theirs, _)| *theirs == message);
-            let message = known.map_or(message.as_ref(), |(_, ours)| ours);
-            at(message.to_owned()).with_help(SYNTAX_HELP)
+                .find(|(theirs, ..)| *theirs == message);
+            let (message, help) = known
+                .map_or((message.as_ref(), SYNTAX_HELP), |(_, ours, help)| {
+                    (ours, help)
+                });
+            let span = match message {
+                TAB => first_tab(&file.text, span.start),
+                _ => span.clone(),
+            };
+            Diagnostic::error(file, span, message).with_help(help)
         }
     }
+}
+
+/// The tab that a line from `near` on, or the one before, is indented with.
+fn first_tab(text: &str, near: usize) -> Range<usize> {
+    let line = text[..near].rfind('\n').map_or(0, |newline| newline + 1);
+    let tab = text[line..].find('\t').map_or(near, |tab| line + tab);
+    tab..tab
 }
 
 /// A Rust type in the words of someone who edits a file.
@@ -315,7 +389,7 @@ error: the key `port` is written twice
 
     #[test]
     fn broken_yaml_is_shown_where_it_breaks() {
-        for (yaml, message, position) in [
+        let table = [
             (
                 "é: 1\n  mode: a\n",
                 "a key and its `:` cannot stand here",
@@ -326,7 +400,22 @@ error: the key `port` is written twice
                 "a key and its `:` cannot stand here",
                 (2, 5),
             ),
-            ("port: \"1\n", "unclosed quote", (1, 7)),
+            ("port: \"1\n", "this quote is not closed", (1, 7)),
+            ("a: b\n\tc: d\n", TAB, (2, 1)),
+            ("a:\n\tb: c\n", TAB, (2, 1)),
+            ("- a: b\n c: d\n", MISALIGNED, (2, 2)),
+            ("a:\n  b: 1\n c: 2\n", MISALIGNED, (3, 2)),
+            ("a: b\nc:d\n", "this line has no key", (2, 1)),
+            (
+                "a: [b\n",
+                "this bracket is not closed; `]` is missing",
+                (1, 4),
+            ),
+            (
+                "a: \"\\d\"\n",
+                "this backslash means nothing between double quotes",
+                (1, 4),
+            ),
             (
                 "a: b ? c : d\n",
                 "a key and its `:` cannot stand here",
@@ -342,13 +431,14 @@ error: the key `port` is written twice
                 "the file has a second document, begun by `---`",
                 (3, 1),
             ),
-        ] {
+        ];
+        for (yaml, message, position) in table {
             let error = crate::parse(&SourceFile::new("a.yaml", yaml)).unwrap_err();
             assert_eq!(
                 (error.message.as_str(), error.position()),
                 (message, position)
             );
-            assert_eq!(error.help.as_deref(), Some(SYNTAX_HELP));
+            assert!(error.help.is_some(), "{yaml}");
         }
     }
 

@@ -7,6 +7,7 @@ use tollgate_types::{ColumnId, EntityId, FieldId, FieldType, Span};
 use super::chain::Chain;
 use super::{Checker, Scope, Typed, compared};
 use crate::compile::compile;
+use crate::cost::{Dear, steps_of_aggregate};
 use crate::syntax::{Call, Syntax, SyntaxKind, Word};
 use crate::tree::Node;
 use crate::{Aggregate, Function, Problem, Program, Type};
@@ -70,6 +71,9 @@ impl Checker<'_> {
         self.expect_retained(&chain, window, delay)?;
         let (filter, (function, kind, field)) = filter.zip(function)?;
         self.expect_steps_suffice(&chain, window, function)?;
+        self.note_own_value(&chain, delay, filter.is_some(), function, &span);
+        let steps = steps_of_aggregate(filter.as_ref().map(|(node, _)| node));
+        let filter = filter.map(|(_, program)| program);
         let aggregate = Aggregate {
             entity: chain.entity,
             window,
@@ -77,17 +81,49 @@ impl Checker<'_> {
             filter,
             function,
         };
-        let slot = self.layout.aggregate(aggregate);
+        let slot = self.layout.aggregate(aggregate, steps);
+        self.dear.push(Dear {
+            span: span.clone(),
+            steps,
+        });
         Some(Typed {
-            kind,
-            node: Node::Slot(slot),
-            span,
             field,
+            ..Typed::new(kind, Node::Slot(slot), span)
         })
     }
 
+    /// A window ends with the transaction being scored, so its last value is that transaction's own.
+    fn note_own_value(
+        &mut self,
+        chain: &Chain<'_>,
+        delay: Span,
+        is_filtered: bool,
+        function: Function,
+        span: &Range<usize>,
+    ) {
+        let Function::Last(column) = function else {
+            return;
+        };
+        let entity = self.schema.entity_at(chain.entity);
+        let retained = &entity.columns[usize::from(column.0)];
+        if delay != Span::ZERO
+            || is_filtered
+            || retained.field.is_none()
+            || entity.resolution.is_some()
+        {
+            return;
+        }
+        let (entity, column) = (&entity.name, &retained.name);
+        let message = format!(
+            "this is the `{column}` of the transaction being scored itself, where it has one"
+        );
+        let help =
+            format!("for those before it write `{entity}.last(…).delayed(\"1s\").last({column})`");
+        self.warn(span.clone(), message, Some(&help));
+    }
+
     /// The condition is checked in a scope of its own and becomes a program of its own.
-    fn filter(&mut self, entity: EntityId, call: &Call) -> Option<Program> {
+    fn filter(&mut self, entity: EntityId, call: &Call) -> Option<(Node, Program)> {
         let [condition] = call.arguments.as_slice() else {
             let problem = Problem::error(call.name.span.clone(), "`where` takes one condition");
             return self
@@ -96,8 +132,14 @@ impl Checker<'_> {
                 ));
         };
         let outside = std::mem::replace(&mut self.scope, Scope::Filter(entity));
+        // Slots mean something else inside, so what is known about them outside has no place there.
+        let operands = std::mem::take(&mut self.operands);
         let condition = self.expression(condition);
+        if let Some(condition) = &condition {
+            self.expect_sense(condition, "no transaction would be selected");
+        }
         self.scope = outside;
+        self.operands = operands;
         let condition = condition?;
         if condition.kind != Type::Flag {
             let (quoted, kind) = (self.quote(&condition.span), condition.kind.name());
@@ -106,7 +148,7 @@ impl Checker<'_> {
             return self.fail(problem.with_help_if(compared(&condition, &quoted)));
         }
         match compile(&condition.node) {
-            Ok(program) => Some(program),
+            Ok(program) => Some((condition.node, program)),
             Err(too_deep) => self.fail(too_deep.problem(condition.span)),
         }
     }

@@ -1,44 +1,54 @@
-//! Functions: of numbers, of texts, of times and durations.
+//! Functions: which there are, which of them a call means, and those of numbers.
 
 use std::ops::Range;
 
-use jiff::tz::{TimeZone, TimeZoneDatabase};
-use tollgate_types::{Cell, Field};
-
+use super::networks::{CIDR, CONTAINS_IP};
+use super::texts::TEXT_FUNCTIONS;
+use super::times::{PARTS, UNITS};
 use super::{Checker, Scope, Typed, constant, suggest};
 use crate::syntax::{Call, Syntax, SyntaxKind, Word};
 use crate::tree::Node;
-use crate::values::{Arithmetic, Part, TextTest, Unary, Unit};
-use crate::{Problem, Program, SlotId, Type};
+use crate::values::{Arithmetic, Shift, Unary};
+use crate::{Problem, Type};
 
 /// Called as `name(…)`.
-const FREE: [&str; 7] = ["abs", "duration", "has", "max", "min", "round", "size"];
-
-/// Called as `text.name("…")`.
-const TEXT_TESTS: [(&str, TextTest); 3] = [
-    ("startsWith", TextTest::StartsWith),
-    ("endsWith", TextTest::EndsWith),
-    ("contains", TextTest::Contains),
+const FREE: [&str; 10] = [
+    "abs",
+    CIDR,
+    "distance_km",
+    "duration",
+    "has",
+    "max",
+    "min",
+    "round",
+    "size",
+    "timestamp",
 ];
 
-/// Called as `time.name()` or `time.name("Europe/Paris")`.
-const PARTS: [(&str, Part); 9] = [
-    ("getFullYear", Part::Year),
-    ("getMonth", Part::Month),
-    ("getDate", Part::Date),
-    ("getDayOfMonth", Part::DayOfMonth),
-    ("getDayOfWeek", Part::DayOfWeek),
-    ("getDayOfYear", Part::DayOfYear),
-    ("getHours", Part::Hours),
-    ("getMinutes", Part::Minutes),
-    ("getSeconds", Part::Seconds),
-];
-
-/// Called as `duration.name()`.
-const UNITS: [(&str, Unit); 3] = [
-    ("getHours", Unit::Hours),
-    ("getMinutes", Unit::Minutes),
-    ("getSeconds", Unit::Seconds),
+/// What people call the functions by, and what to write.
+const FREE_ALIASES: [(&str, &str); 10] = [
+    ("absolute", "abs(…)"),
+    (
+        "distance",
+        "distance_km(latitude, longitude, latitude, longitude)",
+    ),
+    (
+        "geo_distance",
+        "distance_km(latitude, longitude, latitude, longitude)",
+    ),
+    (
+        "haversine",
+        "distance_km(latitude, longitude, latitude, longitude)",
+    ),
+    ("len", "size(…)"),
+    ("length", "size(…)"),
+    ("now", "transaction.event_time"),
+    ("date", "timestamp(\"2026-01-31T00:00:00Z\")"),
+    ("exists", "has(transaction.device_id)"),
+    (
+        "ip",
+        "cidr(\"10.0.0.0/8\").containsIP(transaction.ip_address)",
+    ),
 ];
 
 impl Checker<'_> {
@@ -54,20 +64,23 @@ impl Checker<'_> {
 
     fn free_function(&mut self, call: &Call, span: Range<usize>) -> Option<Typed> {
         match call.name.text.as_str() {
-            "abs" => self.unary(Unary::Absolute, call, span),
-            "round" => self.unary(Unary::Round, call, span),
-            "min" => self.least_or_greatest(Arithmetic::Min, call, span),
-            "max" => self.least_or_greatest(Arithmetic::Max, call, span),
+            "abs" => self.absolute(call, span),
+            "round" => {
+                let [argument] = self.arguments(call)?;
+                let of = self.number(argument, "round")?;
+                let node = Node::Unary(Unary::Round, of.node.into());
+                Some(Typed::new(Type::Number, node, span))
+            }
+            "min" => self.least_or_greatest(Arithmetic::Min, Shift::Min, call, span),
+            "max" => self.least_or_greatest(Arithmetic::Max, Shift::Max, call, span),
+            "distance_km" => self.distance(call, span),
             "duration" => {
                 let length = self.length_of_time(call)?;
-                constant(Type::Duration, Cell::span(length), span)
+                constant(Type::Duration, tollgate_types::Cell::span(length), span)
             }
-            "size" => {
-                let [of] = self.arguments(call)?;
-                let of = self.expression(of)?;
-                let slot = self.text_read(&of, "size")?;
-                Some(Typed::new(Type::Number, Node::TextSize(slot), span))
-            }
+            "timestamp" => self.timestamp(call, span),
+            "size" => self.size(call, span),
+            CIDR => self.network_alone(call, span),
             // With one argument it was read as a question for that name.
             "has" => self
                 .arguments(call)
@@ -77,7 +90,10 @@ impl Checker<'_> {
     }
 
     /// As many arguments as the function takes.
-    fn arguments<'s, const N: usize>(&mut self, call: &'s Call) -> Option<&'s [Syntax; N]> {
+    pub(super) fn arguments<'s, const N: usize>(
+        &mut self,
+        call: &'s Call,
+    ) -> Option<&'s [Syntax; N]> {
         let given = call.arguments.len();
         if let Ok(arguments) = call.arguments.as_slice().try_into() {
             return Some(arguments);
@@ -94,39 +110,94 @@ impl Checker<'_> {
         if argument.kind == Type::Number {
             return Some(argument);
         }
+        self.wrong_kind(&argument, &format!("`{function}` is for numbers"))
+    }
+
+    fn wrong_kind<T>(&mut self, argument: &Typed, wanted: &str) -> Option<T> {
         let (quoted, kind) = (self.quote(&argument.span), argument.kind.name());
-        let message = format!("`{function}` is for numbers, but {quoted} is a {kind}");
-        self.fail(Problem::error(argument.span, message))
+        let message = format!("{wanted}, but {quoted} is a {kind}");
+        self.fail(Problem::error(argument.span.clone(), message))
     }
 
-    fn unary(&mut self, unary: Unary, call: &Call, span: Range<usize>) -> Option<Typed> {
+    fn absolute(&mut self, call: &Call, span: Range<usize>) -> Option<Typed> {
         let [argument] = self.arguments(call)?;
-        let of = self.number(argument, &call.name.text)?;
-        Some(Typed::new(
-            Type::Number,
-            Node::Unary(unary, of.node.into()),
-            span,
-        ))
+        let of = self.expression(argument)?;
+        let node = match of.kind {
+            Type::Number => Node::Unary(Unary::Absolute, of.node.into()),
+            Type::Duration => Node::Length(of.node.into()),
+            _ => return self.wrong_kind(&of, "`abs` is for numbers and durations"),
+        };
+        Some(Typed::new(of.kind, node, span))
     }
 
+    /// Of numbers, of times or of durations.
     fn least_or_greatest(
         &mut self,
         arithmetic: Arithmetic,
+        shift: Shift,
         call: &Call,
         span: Range<usize>,
     ) -> Option<Typed> {
         let [left, right] = self.arguments(call)?;
-        let sides = (
-            self.number(left, &call.name.text),
-            self.number(right, &call.name.text),
-        );
+        let sides = (self.expression(left), self.expression(right));
         let (left, right) = sides.0.zip(sides.1)?;
+        let wanted = format!("`{}` is for numbers, times and durations", call.name.text);
+        for side in [&left, &right] {
+            if matches!(side.kind, Type::Text | Type::Flag) {
+                return self.wrong_kind(side, &wanted);
+            }
+        }
+        if left.kind != right.kind {
+            let (quoted, kind) = (self.quote(&left.span), left.kind.name());
+            let wanted = format!("{quoted} is a {kind}");
+            return self.wrong_kind(&right, &wanted);
+        }
         let pair = Box::new([left.node, right.node]);
+        let node = match left.kind {
+            Type::Number => Node::Arithmetic(arithmetic, pair),
+            _ => Node::Shift(shift, pair),
+        };
+        Some(Typed::new(left.kind, node, span))
+    }
+
+    fn distance(&mut self, call: &Call, span: Range<usize>) -> Option<Typed> {
+        let Ok(arguments) = <&[Syntax; 4]>::try_from(call.arguments.as_slice()) else {
+            let given = call.arguments.len();
+            let message = format!("`distance_km` takes 4 values, but {given} are given");
+            let help = "write the latitude and the longitude of one place, then those of the other";
+            return self.fail(Problem::error(call.name.span.clone(), message).with_help(help));
+        };
+        let places = arguments
+            .each_ref()
+            .map(|argument| self.number(argument, "distance_km"));
+        for (at, argument) in arguments.iter().enumerate() {
+            self.expect_on_earth(argument, at % 2 == 0)?;
+        }
+        let [lat1, lon1, lat2, lon2] = places;
+        let places = [lat1?.node, lon1?.node, lat2?.node, lon2?.node];
         Some(Typed::new(
             Type::Number,
-            Node::Arithmetic(arithmetic, pair),
+            Node::Distance(Box::new(places)),
             span,
         ))
+    }
+
+    /// A coordinate that is written out must be one.
+    fn expect_on_earth(&mut self, argument: &Syntax, is_latitude: bool) -> Option<()> {
+        let SyntaxKind::Number(number) = argument.kind else {
+            return Some(());
+        };
+        let (name, most) = if is_latitude {
+            ("latitude", 90.0)
+        } else {
+            ("longitude", 180.0)
+        };
+        if number.abs() <= most {
+            return Some(());
+        }
+        let message = format!("{number} is not a {name}: they go from -{most} to {most}");
+        let help = "the order is latitude, longitude, latitude, longitude";
+        self.fail(Problem::error(argument.span.clone(), message).with_help(help))
     }
 
     /// `of.name(…)` on a value. An unknown name before the dot is reported as such, not as a wrong type.
@@ -135,38 +206,17 @@ impl Checker<'_> {
             SyntaxKind::Name(root) if !matches!(self.scope, Scope::Filter(_)) => {
                 return self.method_of_name(root, of, call);
             }
+            SyntaxKind::Call(network) if network.of.is_none() && network.name.text == CIDR => {
+                return self.network(network, call, span);
+            }
             _ => self.expression(of)?,
         };
-        let name = call.name.text.as_str();
         match of.kind {
-            Type::Text => {
-                if let Some((_, test)) = TEXT_TESTS.iter().find(|(known, _)| *known == name) {
-                    return self.text_test(*test, &of, call, span);
-                }
-            }
-            Type::Time => {
-                if let Some((_, part)) = PARTS.iter().find(|(known, _)| *known == name) {
-                    let zone = self.zone(call)?;
-                    return Some(Typed::new(
-                        Type::Number,
-                        Node::Calendar(*part, zone, of.node.into()),
-                        span,
-                    ));
-                }
-            }
-            Type::Duration => {
-                if let Some((_, unit)) = UNITS.iter().find(|(known, _)| *known == name) {
-                    let [] = self.arguments(call)?;
-                    return Some(Typed::new(
-                        Type::Number,
-                        Node::Units(*unit, of.node.into()),
-                        span,
-                    ));
-                }
-            }
-            Type::Number | Type::Flag => {}
+            Type::Text => self.text_method(&of, call, span),
+            Type::Time => self.part_of_time(of, call, span),
+            Type::Duration => self.units_of_duration(of, call, span),
+            Type::Number | Type::Flag => self.unknown_function_of(Some(of.kind), &call.name),
         }
-        self.unknown_function_of(Some(of.kind), &call.name)
     }
 
     /// `merchant_id.contains("x")`: `transaction.` was forgotten, or the name is misspelled.
@@ -184,108 +234,41 @@ impl Checker<'_> {
         self.name(root, of.span.clone())
     }
 
-    fn unknown_function_of(&mut self, of: Option<Type>, name: &Word) -> Option<Typed> {
+    pub(super) fn unknown_function_of(&mut self, of: Option<Type>, name: &Word) -> Option<Typed> {
+        let written = name.text.as_str();
         let known: Vec<&str> = match of {
             None => FREE.to_vec(),
-            Some(Type::Text) => TEXT_TESTS.iter().map(|(known, _)| *known).collect(),
+            Some(Type::Text) => TEXT_FUNCTIONS.to_vec(),
             Some(Type::Time) => PARTS.iter().map(|(known, _)| *known).collect(),
             Some(Type::Duration) => UNITS.iter().map(|(known, _)| *known).collect(),
             Some(Type::Number | Type::Flag) => Vec::new(),
         };
         let message = match of {
-            None => format!("there is no function `{}`", name.text),
-            Some(kind) => format!("a {} has no function `{}`", kind.name(), name.text),
+            None => format!("there is no function `{written}`"),
+            Some(kind) => format!("a {} has no function `{written}`", kind.name()),
         };
-        let method = TEXT_TESTS
-            .iter()
-            .find(|(known, _)| of.is_none() && *known == name.text);
-        let help = match method {
-            Some((known, _)) => Some(format!("write `transaction.merchant_id.{known}(\"…\")`")),
-            None => suggest::help(&name.text, known),
+        let small = written.to_ascii_lowercase();
+        let alias = FREE_ALIASES.iter().find(|(alias, _)| *alias == small);
+        let help = match (of, alias) {
+            (None, _) if TEXT_FUNCTIONS.contains(&written) => {
+                Some(format!("write `transaction.merchant_id.{written}(\"…\")`"))
+            }
+            (None, Some((_, instead))) => Some(format!("write `{instead}`")),
+            (Some(Type::Text), _) if written == CONTAINS_IP || small.contains("cidr") => {
+                Some("write `cidr(\"10.0.0.0/8\").containsIP(transaction.ip_address)`".to_owned())
+            }
+            _ => suggest::help(written, known),
         };
         self.fail(Problem::error(name.span.clone(), message).with_help_if(help))
-    }
-
-    fn text_test(
-        &mut self,
-        test: TextTest,
-        of: &Typed,
-        call: &Call,
-        span: Range<usize>,
-    ) -> Option<Typed> {
-        let slot = self.text_read(of, &call.name.text)?;
-        let [argument] = self.arguments(call)?;
-        let SyntaxKind::Text(part) = &argument.kind else {
-            let message = format!("`{}` takes a text in quotes", call.name.text);
-            return self.fail(Problem::error(argument.span.clone(), message));
-        };
-        Some(Typed::new(
-            Type::Flag,
-            Node::TextTest(test, slot, part.clone()),
-            span,
-        ))
-    }
-
-    /// The slot of a text field of the transaction. Past texts are kept as 64 bits, which tell equal ones from
-    /// different ones and nothing else.
-    fn text_read(&mut self, part: &Typed, function: &str) -> Option<SlotId> {
-        if part.kind != Type::Text {
-            let (quoted, kind) = (self.quote(&part.span), part.kind.name());
-            let message = format!("`{function}` is for texts, but {quoted} is a {kind}");
-            return self.fail(Problem::error(part.span.clone(), message));
-        }
-        let first = match self.scope {
-            Scope::Filter(_) => Program::FILTER_FIELDS,
-            _ => 0,
-        };
-        let fields: &[Field] = self.schema.fields();
-        match part.node {
-            Node::Slot(SlotId(slot))
-                if slot
-                    .checked_sub(first)
-                    .is_some_and(|at| (at as usize) < fields.len()) =>
-            {
-                Some(SlotId(slot))
-            }
-            _ => {
-                let message = format!("`{function}` is only for fields of the transaction");
-                let problem = Problem::error(part.span.clone(), message);
-                self.fail(problem.with_help("texts of past transactions can only be compared"))
-            }
-        }
-    }
-
-    /// UTC, or the zone named in the only argument. Zones come with the program.
-    fn zone(&mut self, call: &Call) -> Option<TimeZone> {
-        if call.arguments.is_empty() {
-            return Some(TimeZone::UTC);
-        }
-        let [argument] = self.arguments(call)?;
-        let span = argument.span.clone();
-        let help = "write a name such as \"UTC\" or \"Europe/Paris\"";
-        let SyntaxKind::Text(name) = &argument.kind else {
-            let message = format!("`{}` takes a time zone in quotes", call.name.text);
-            return self.fail(Problem::error(span, message).with_help(help));
-        };
-        let database = TimeZoneDatabase::bundled();
-        if let Ok(zone) = database.get(name) {
-            return Some(zone);
-        }
-        let names: Vec<String> = database.available().map(|name| name.to_string()).collect();
-        let meant = suggest::closest(name, names.iter().map(String::as_str));
-        let help = meant.map_or(help.to_owned(), |meant| {
-            format!("did you mean \"{meant}\"?")
-        });
-        let message = format!("there is no time zone \"{name}\"");
-        self.fail(Problem::error(span, message).with_help(help))
     }
 }
 
 /// Whether a name is one that values have, and aggregates do not.
 fn is_method(name: &str) -> bool {
-    let tests = TEXT_TESTS.iter().map(|(known, _)| *known);
     let parts = PARTS.iter().map(|(known, _)| *known);
-    tests
+    TEXT_FUNCTIONS
+        .into_iter()
+        .chain([CONTAINS_IP])
         .chain(parts)
         .any(|known| known.eq_ignore_ascii_case(name))
 }

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use tollgate_types::{Cell, FieldId, TextKey};
 
+use super::networks::{CIDR, containing};
 use super::operators::retyped;
 use super::{Checker, Scope, Typed, suggest};
 use crate::syntax::{Syntax, SyntaxKind, Word};
@@ -17,6 +18,19 @@ impl Checker<'_> {
         match &list.kind {
             SyntaxKind::List(elements) => self.one_of(value, elements, list, span),
             SyntaxKind::Select { of, field } if is_lists(of) => self.lookup(value, field, span),
+            SyntaxKind::Call(network) if network.of.is_none() && network.name.text == CIDR => {
+                let problem = Problem::error(list.span.clone(), "a network is not a list");
+                let text = match network.arguments.as_slice() {
+                    [
+                        Syntax {
+                            kind: SyntaxKind::Text(text),
+                            ..
+                        },
+                    ] => text,
+                    _ => "10.0.0.0/8",
+                };
+                self.fail(problem.with_help(containing(text)))
+            }
             _ => {
                 let quoted = self.quote(&list.span);
                 let problem = Problem::error(list.span.clone(), format!("{quoted} is not a list"));
@@ -49,6 +63,7 @@ impl Checker<'_> {
                 None => right = false,
             }
         }
+        self.note_complete_list(&value, &bits, list);
         right.then(|| Typed::new(Type::Flag, Node::OneOf(value.node.into(), bits), span))
     }
 
@@ -74,7 +89,10 @@ impl Checker<'_> {
             return self.fail(problem.with_help_if(retyped(element, value.kind)));
         }
         self.expect_listed(value, element)?;
-        cell.bits()
+        self.refuse_network(value, element)?;
+        let bits = cell.bits()?;
+        self.expect_possible_element(value, element, bits)?;
+        Some(bits)
     }
 
     fn lookup(&mut self, value: Option<Typed>, list: &Word, span: Range<usize>) -> Option<Typed> {

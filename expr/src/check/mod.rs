@@ -8,13 +8,26 @@ mod chain;
 mod functions;
 mod membership;
 mod names;
+mod networks;
+mod operands;
 mod operators;
+mod ranges;
+mod sense;
+#[cfg(test)]
+mod soundness;
 mod suggest;
+mod texts;
+mod times;
+mod truth;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use tollgate_types::{Cell, EntityId, FieldId, FieldType, Schema, TextKey};
+
+use crate::cost::Dear;
+use operands::Operands;
+use sense::Term;
 
 use crate::syntax::{Syntax, SyntaxKind};
 use crate::tree::Node;
@@ -44,6 +57,9 @@ pub(crate) struct Checker<'c> {
     pub(crate) scope: Scope,
     pub(crate) problems: Vec<Problem>,
     pub(crate) reads_score: bool,
+    pub(crate) operands: Operands,
+    /// What each aggregate takes to compute.
+    pub(crate) dear: Vec<Dear>,
 }
 
 /// A part of the expression that is right.
@@ -54,12 +70,15 @@ pub(crate) struct Typed {
     pub(crate) span: Range<usize>,
     /// The field whose values it has, if it is one's: texts compared with it must be among those listed.
     pub(crate) field: Option<FieldId>,
+    /// Of a chain of `&&` or `||`: what it is a chain of.
+    terms: Vec<Term>,
 }
 
 impl<'c> Checker<'c> {
     /// The whole expression, which must be of the type wanted, if any is.
     pub(crate) fn whole(&mut self, syntax: &Syntax, wanted: Option<Type>) -> Option<(Node, Type)> {
         let typed = self.expression(syntax)?;
+        self.expect_sense(&typed, "it would do nothing");
         if wanted.is_none_or(|wanted| wanted == typed.kind) {
             return Some((typed.node, typed.kind));
         }
@@ -112,6 +131,13 @@ impl<'c> Checker<'c> {
         None
     }
 
+    /// Records what is odd, though it can be evaluated.
+    fn warn(&mut self, span: Range<usize>, message: impl Into<String>, help: Option<&str>) {
+        let problem = Problem::warning(span, message);
+        self.problems
+            .push(problem.with_help_if(help.map(str::to_owned)));
+    }
+
     /// The source of a part for a message, shortened if it is long.
     fn quote(&self, span: &Range<usize>) -> String {
         const CHARACTERS_MAX: usize = 40;
@@ -142,6 +168,7 @@ impl Typed {
             node,
             span,
             field: None,
+            terms: Vec::new(),
         }
     }
 }

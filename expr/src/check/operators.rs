@@ -39,28 +39,33 @@ impl Checker<'_> {
         sides: &[Syntax; 2],
         span: Range<usize>,
     ) -> Option<Typed> {
-        let sides = [self.expression(&sides[0]), self.expression(&sides[1])];
-        let mut terms = Vec::new();
-        let mut right = true;
-        for side in sides {
-            let flag = side.filter(|side| self.expect_flag(side, operator.sign()).is_some());
-            let Some(side) = flag else {
-                right = false;
-                continue;
-            };
+        let sides = [self.expression(&sides[0]), self.expression(&sides[1])]
+            .map(|side| side.filter(|side| self.expect_flag(side, operator.sign()).is_some()));
+        let [Some(mut left), Some(mut right)] = sides else {
+            return None;
+        };
+        let mut terms = self.terms(&mut left, operator);
+        let terms_right = self.terms(&mut right, operator);
+        self.note_logic(operator, &terms, &terms_right, &span);
+        terms.extend(terms_right);
+        let mut nodes = Vec::new();
+        for side in [left, right] {
             match (side.node, operator) {
                 (Node::All(inner), Operator::And) | (Node::Any(inner), Operator::Or) => {
-                    terms.extend(inner);
+                    nodes.extend(inner);
                 }
-                (node, _) => terms.push(node),
+                (node, _) => nodes.push(node),
             }
         }
         let node = if operator == Operator::And {
-            Node::All(terms)
+            Node::All(nodes)
         } else {
-            Node::Any(terms)
+            Node::Any(nodes)
         };
-        right.then(|| Typed::new(Type::Flag, node, span))
+        Some(Typed {
+            terms,
+            ..Typed::new(Type::Flag, node, span)
+        })
     }
 
     fn compare(
@@ -78,11 +83,17 @@ impl Checker<'_> {
         }
         self.expect_listed(&left, &sides[1])?;
         self.expect_listed(&right, &sides[0])?;
+        self.refuse_network(&left, &sides[1])?;
+        self.refuse_network(&right, &sides[0])?;
         if left.node == right.node {
             let message = "both sides are the same, so this never changes";
             self.problems.push(Problem::warning(span.clone(), message));
         }
         let kind = left.kind;
+        let is_ordered = matches!(kind, Type::Number | Type::Time | Type::Duration);
+        if is_ordered || matches!(comparison, Comparison::Equal | Comparison::NotEqual) {
+            self.expect_possible(comparison, [&left, &right], &span)?;
+        }
         let pair = Box::new([left.node, right.node]);
         let node = match (kind, comparison) {
             (Type::Number, _) => Node::Numbers(comparison, pair),
@@ -166,8 +177,13 @@ impl Checker<'_> {
         } else {
             (&written[1], left.kind)
         };
-        let help = retyped(literal, other)
-            .unwrap_or_else(|| "only values of one type can be compared".to_owned());
+        let otherwise = match (left.kind, right.kind) {
+            (Type::Time, Type::Duration) | (Type::Duration, Type::Time) => {
+                "a duration is what lies between two times: subtract one from the other"
+            }
+            _ => "only values of one type can be compared",
+        };
+        let help = retyped(literal, other).unwrap_or_else(|| otherwise.to_owned());
         self.fail(Problem::error(literal.span.clone(), message).with_help(help))
     }
 
@@ -284,6 +300,12 @@ pub(super) fn retyped(literal: &Syntax, wanted: Type) -> Option<String> {
         }
         (SyntaxKind::Text(text), Type::Duration) if Span::parse(text).is_ok() => {
             Some(format!("write `duration(\"{text}\")`"))
+        }
+        (SyntaxKind::Text(text), Type::Time) if text.parse::<jiff::Timestamp>().is_ok() => {
+            Some(format!("write `timestamp(\"{text}\")`"))
+        }
+        (SyntaxKind::Text(_), Type::Time) => {
+            Some("a time is written `timestamp(\"2026-01-31T00:00:00Z\")`".to_owned())
         }
         (SyntaxKind::Number(number), Type::Text) => Some(format!("write \"{number}\" in quotes")),
         (SyntaxKind::Number(number), Type::Duration) if *number > 0.0 => Some(format!(

@@ -103,7 +103,7 @@ fn expect_aggregate(source: &str, aggregate: Aggregate, kind: Type) {
     let schema = schema();
     let mut compiler = Compiler::new(&schema, lists());
     let (compiled, found) = compiler.expression(source).unwrap();
-    let slot = SlotId(18);
+    let slot = SlotId(20);
     assert_eq!(compiled.program.slot(), Some(slot), "{source}");
     assert_eq!(
         (found, compiler.finish().aggregates),
@@ -121,14 +121,14 @@ fn slots_are_fields_then_the_score_then_inputs_in_order_of_first_use() {
     ]);
     assert_eq!(
         (layout.fields, layout.score, layout.slots),
-        (17, SlotId(17), 21)
+        (19, SlotId(19), 23)
     );
     let slots: Vec<u32> = layout.aggregates.iter().map(|(_, slot)| slot.0).collect();
-    assert_eq!(slots, [18, 20]);
+    assert_eq!(slots, [20, 22]);
     let (lookup, slot) = &layout.lookups[0];
     assert_eq!(
         (lookup.field, slot.0, layout.lookups.len()),
-        (builtin::MERCHANT_ID, 19, 1)
+        (builtin::MERCHANT_ID, 21, 1)
     );
 }
 
@@ -173,8 +173,8 @@ fn values_of_past_transactions_work_on() {
         "card.last(\"1h\").since_last().getSeconds() < 5",
         "transaction.event_time - card.last(\"30d\").first_seen() > duration(\"1d\")",
         "card.last(\"30d\").first_seen().getHours(\"Europe/Paris\") < 6",
-        "card.last(\"1d\").last(channel) == \"ecommerce\"",
-        "card.last(\"1d\").last(merchant_country) != transaction.merchant_country",
+        "card.last(\"1d\").where(declined).last(channel) == \"ecommerce\"",
+        "card.last(\"1d\").delayed(\"1s\").last(merchant_country) != transaction.merchant_country",
     ];
     for source in conditions {
         let compiled = compiler.condition(source).unwrap();
@@ -191,10 +191,10 @@ fn features_read_earlier_ones_and_keep_their_definition() {
     let schema = schema();
     let mut compiler = Compiler::new(&schema, lists());
     let spend = compiler.feature("spend", "card . last('24h')\n.sum(amount)");
-    assert_eq!(spend, Ok(Type::Number));
+    assert_eq!(spend, Ok((Type::Number, Vec::new())));
     assert_eq!(
         compiler.feature("large", "features.spend>1000.0"),
-        Ok(Type::Flag)
+        Ok((Type::Flag, Vec::new()))
     );
     let rule = compiler
         .condition("features.large && model.score > 0.5")
@@ -233,6 +233,9 @@ fn fallback_conditions_read_the_transaction_and_lists() {
     let source = "transaction.amount > 500 && !(transaction.merchant_category_code in lists.risky_categories)";
     let compiled = compiler.request_condition(source).unwrap();
     assert!(!compiled.reads_score && compiled.warnings.is_empty());
+    let addresses = "transaction.ip_address in lists.hosting_networks";
+    let compiled = compiler.request_condition(addresses).unwrap();
+    assert!(compiled.warnings.is_empty());
 }
 
 #[test]
@@ -248,8 +251,8 @@ fn what_does_not_compile_leaves_no_inputs_behind() {
     let layout = compiler.finish();
     assert_eq!(
         (layout.slots, layout.lookups.len(), layout.features.len()),
-        (19, 0, 0)
+        (21, 0, 0)
     );
     assert_eq!(layout.aggregates.len(), 1);
-    assert_eq!(layout.aggregates[0].1, SlotId(18));
+    assert_eq!(layout.aggregates[0].1, SlotId(20));
 }

@@ -8,14 +8,16 @@ use tollgate_types::{Cell, EventTime, Span, TextKey};
 
 use super::Values;
 use crate::compile::compile;
+use crate::network::Network;
+use crate::pattern::Pattern;
 use crate::program::Op;
 use crate::reference;
-use crate::tree::Node;
+use crate::tree::{Node, Zone};
 use crate::values::{Arithmetic, Comparison, Part, Shift, TextTest, Unary, Unit};
 use crate::{Program, SlotId};
 
 /// Slots of each type: numbers, then flags, texts and moments.
-const SLOTS: u32 = 4;
+pub(super) const SLOTS: u32 = 4;
 
 const COMPARISONS: [Comparison; 6] = [
     Comparison::Equal,
@@ -36,8 +38,19 @@ const ARITHMETIC: [Arithmetic; 7] = [
     Arithmetic::Max,
 ];
 
-const NUMBERS: [f64; 8] = [0.0, 1.0, -1.0, 2.5, 500.0, 1e300, -1e300, 1e-300];
-const TEXTS: [&str; 4] = ["", "US", "FR", "ecommerce"];
+const NUMBERS: [f64; 9] = [0.0, 1.0, -1.0, 2.5, 48.8, 500.0, 1e300, -1e300, 1e-300];
+const TEXTS: [&str; 8] = [
+    "",
+    "US",
+    "FR",
+    "ecommerce",
+    "10.1.2.3",
+    "::ffff:10.0.0.1",
+    "2001:db8::1",
+    "10.1.2",
+];
+const PATTERNS: [&str; 4] = ["^U", "(?i)[cm]{2}e$", r"^\d+\.", "a|b|"];
+const NETWORKS: [&str; 3] = ["10.0.0.0/8", "2001:db8::/32", "0.0.0.0/0"];
 const MOMENTS: [i64; 6] = [0, 1, -1, 1_772_407_815_000_000, i64::MAX, i64::MIN];
 
 fn slot(kind: u32) -> impl Strategy<Value = SlotId> {
@@ -61,9 +74,9 @@ fn choose(
 }
 
 /// Trees of every type up to a depth.
-struct Trees {
-    numbers: BoxedStrategy<Node>,
-    flags: BoxedStrategy<Node>,
+pub(super) struct Trees {
+    pub(super) numbers: BoxedStrategy<Node>,
+    pub(super) flags: BoxedStrategy<Node>,
     texts: BoxedStrategy<Node>,
     moments: BoxedStrategy<Node>,
 }
@@ -83,6 +96,10 @@ fn leaves() -> Trees {
         select(&["", "U", "ecom", "merce"][..]),
     )
         .prop_map(|(test, slot, part)| Node::TextTest(test, slot, part.to_owned()));
+    let matches = (select(&PATTERNS[..]), slot(2))
+        .prop_map(|(pattern, slot)| Node::Matches(Pattern::parse(pattern).unwrap().0, slot));
+    let in_network = (select(&NETWORKS[..]), slot(2))
+        .prop_map(|(network, slot)| Node::InNetwork(Network::parse(network).unwrap(), slot));
     Trees {
         numbers: prop_oneof![
             3 => slot(0).prop_map(Node::Slot),
@@ -94,7 +111,9 @@ fn leaves() -> Trees {
             slot(1).prop_map(Node::Slot),
             constant(flags),
             has,
-            text_test
+            text_test,
+            matches,
+            in_network
         ]
         .boxed(),
         texts: prop_oneof![slot(2).prop_map(Node::Slot), constant(texts)].boxed(),
@@ -102,14 +121,14 @@ fn leaves() -> Trees {
     }
 }
 
-fn trees(depth: usize) -> Trees {
+pub(super) fn trees(depth: usize) -> Trees {
     if depth == 0 {
         return leaves();
     }
     let inner = trees(depth - 1);
     let parts = [Part::Year, Part::DayOfWeek, Part::Hours];
     let calendar = (select(parts.to_vec()), inner.moments.clone())
-        .prop_map(|(part, of)| Node::Calendar(part, TimeZone::UTC, of.into()));
+        .prop_map(|(part, of)| Node::Calendar(part, Zone(TimeZone::UTC), of.into()));
     let units = (
         select(&[Unit::Hours, Unit::Seconds][..]),
         inner.moments.clone(),
@@ -120,10 +139,14 @@ fn trees(depth: usize) -> Trees {
         inner.numbers.clone(),
     )
         .prop_map(|(unary, of)| Node::Unary(unary, of.into()));
+    let coordinate = || inner.numbers.clone();
+    let distance = [coordinate(), coordinate(), coordinate(), coordinate()]
+        .prop_map(|places| Node::Distance(Box::new(places)));
+    let length = inner.moments.clone().prop_map(|of| Node::Length(of.into()));
     let arithmetic = (select(&ARITHMETIC[..]), pair(&inner.numbers))
         .prop_map(|(arithmetic, sides)| Node::Arithmetic(arithmetic, sides));
     let shift = (
-        select(&[Shift::Plus, Shift::Minus][..]),
+        select(&[Shift::Plus, Shift::Minus, Shift::Min, Shift::Max][..]),
         pair(&inner.moments),
     )
         .prop_map(|(shift, sides)| Node::Shift(shift, sides));
@@ -135,6 +158,7 @@ fn trees(depth: usize) -> Trees {
             1 => unary,
             1 => units,
             1 => calendar,
+            1 => distance,
             1 => choose(&inner.flags, &inner.numbers),
         ]
         .boxed(),
@@ -143,6 +167,7 @@ fn trees(depth: usize) -> Trees {
         moments: prop_oneof![
             2 => leaves.moments,
             2 => shift,
+            1 => length,
             1 => choose(&inner.flags, &inner.moments),
         ]
         .boxed(),
@@ -178,7 +203,7 @@ fn flags(inner: &Trees, leaves: BoxedStrategy<Node>) -> BoxedStrategy<Node> {
 }
 
 /// Values for the slots of each type, each missing one time in three.
-fn values() -> impl Strategy<Value = Values> {
+pub(super) fn values() -> impl Strategy<Value = Values> {
     let number = select(&NUMBERS[..]).prop_map(Cell::number);
     let moment = select(&MOMENTS[..]).prop_map(|micros| Cell::time(EventTime::from_micros(micros)));
     let count = SLOTS as usize;
@@ -211,7 +236,7 @@ fn any_tree() -> impl Strategy<Value = Node> {
 }
 
 /// Every jump goes forward and at most to the end, so evaluation takes no more steps than there are operations.
-fn only_jumps_forward(program: &Program) -> bool {
+pub(super) fn only_jumps_forward(program: &Program) -> bool {
     program.ops.iter().enumerate().all(|(at, op)| {
         let ends = match *op {
             Op::Term(gate) | Op::NumberTerm { gate, .. } | Op::BitsTerm { gate, .. } => {

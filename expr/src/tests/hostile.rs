@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 
 use super::{Values, lists, schema};
+use crate::pattern::Pattern;
 use crate::{Compiler, Problem};
 
 /// Far above what any of these takes, far below what a policy's author would notice.
@@ -100,6 +101,111 @@ fn hostile_sources_are_refused_soon_and_with_a_reason() {
     }
 }
 
+/// Patterns that take a backtracking engine years, or memory without end where counts multiply.
+#[test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the test is about how long it takes"
+)]
+fn hostile_patterns_are_refused_or_searched_soon() {
+    let refused = [
+        ("(a{1000}){1000}", "this pattern is too large"),
+        ("(\\\\w{100}){100}", "this pattern is too large"),
+        ("((((a{9}){9}){9}){9}){9}", "this pattern is too large"),
+        (
+            "(((((((((((((((((((((((((((((((((a)))))))))))))))))))))))))))))))))",
+            "brackets of the pattern are nested more than 32 deep",
+        ),
+    ];
+    for (pattern, message) in refused {
+        let start = Instant::now();
+        let source = format!("transaction.merchant_id.matches(\"{pattern}\")");
+        assert_eq!(
+            compile(&source).unwrap_err()[0].message,
+            message,
+            "{pattern}"
+        );
+        assert!(
+            start.elapsed() < SOON,
+            "{pattern} took {:?}",
+            start.elapsed()
+        );
+    }
+    let long = "a".repeat(100_000);
+    let optional = format!("{}{}$", "a?".repeat(60), "a".repeat(60));
+    for pattern in [
+        "(a+)+$",
+        "(a|aa)*b",
+        "(.*)*x",
+        "(a|a)*$b",
+        "^(([a-z])+.)+[A-Z]+$",
+        &optional,
+    ] {
+        let start = Instant::now();
+        let (pattern, _) = Pattern::parse(pattern).unwrap();
+        pattern.holds(&long);
+        assert!(
+            start.elapsed() < SOON,
+            "{pattern:?} took {:?}",
+            start.elapsed()
+        );
+    }
+}
+
+#[test]
+fn hostile_networks_and_numbers_are_refused_with_a_reason() {
+    let deep = nested(
+        "cidr(\"10.0.0.0/8\").containsIP(",
+        "transaction.ip_address",
+        ")",
+        60,
+    );
+    let table = [
+        (
+            deep,
+            "`containsIP` is for texts, but `cidr(\"10.0.0.0/8\").containsIP(transactio…` is a flag",
+        ),
+        (
+            nested("cidr(", "\"10.0.0.0/8\"", ")", 60),
+            "`cidr` takes a network in quotes",
+        ),
+        (
+            format!(
+                "cidr(\"10.0.0.0/{}\").containsIP(transaction.ip_address)",
+                "9".repeat(3_000)
+            ),
+            "what stands after `/` is not a number of bits",
+        ),
+        (
+            format!(
+                "cidr(\"{}/8\").containsIP(transaction.ip_address)",
+                ":".repeat(3_000)
+            ),
+            "what stands before `/` is not an IP address",
+        ),
+        (
+            "cidr(\"10.0.0.0/8/8\").containsIP(transaction.ip_address)".to_owned(),
+            "what stands after `/` is not a number of bits",
+        ),
+        (
+            format!("distance_km(0, 0, 0, {})", "9".repeat(300)),
+            "the number",
+        ),
+        (format!("timestamp(\"{}\")", "9".repeat(3_000)), "\"9"),
+        (
+            format!("duration(\"{}d\") > duration(\"1d\")", "9".repeat(30)),
+            "\"9",
+        ),
+    ];
+    for (source, message) in table {
+        let found = compile(&source)
+            .err()
+            .map(|problems| problems[0].message.clone());
+        let found = found.unwrap_or_default();
+        assert!(found.starts_with(message), "{source}\n{found}");
+    }
+}
+
 #[test]
 fn the_largest_sources_allowed_fit_a_small_stack() {
     let sources = [
@@ -112,6 +218,11 @@ fn the_largest_sources_allowed_fit_a_small_stack() {
         format!("{}1", "1 + ".repeat(255)),
         format!("{}true", "true && ".repeat(255)),
         format!("{}true", "true == ".repeat(255)),
+        nested("distance_km(", "1", ", 1, 1, 1)", 60),
+        format!(
+            "transaction.merchant_id.matches(\"{}\")",
+            "(a|b)".repeat(700)
+        ),
     ];
     let compiled = move || sources.iter().try_for_each(|source| compile(source));
     // Half of what a thread has by default, and threads of a server have that.
@@ -123,7 +234,7 @@ fn the_largest_sources_allowed_fit_a_small_stack() {
 }
 
 /// Words of the language, so that random sources get past the scanner.
-const WORDS: [&str; 44] = [
+const WORDS: [&str; 56] = [
     "transaction",
     "card",
     "model",
@@ -168,6 +279,18 @@ const WORDS: [&str; 44] = [
     "has",
     "true",
     "event_time",
+    "matches",
+    "\"^a+$\"",
+    "\"(a\"",
+    "cidr",
+    "containsIP",
+    "\"10.0.0.0/8\"",
+    "ip_address",
+    "distance_km",
+    "latitude",
+    "timestamp",
+    "\"2026-01-31T00:00:00Z\"",
+    "abs",
 ];
 
 proptest! {

@@ -5,7 +5,7 @@ use tollgate_types::{Cell, EventTime, Span, TextKey, builtin};
 use super::{Values, lists, schema};
 use crate::{Compiler, Type};
 
-/// A transaction in which some fields are missing: `passengers`, `device_id` and `refundable`.
+/// A transaction in which some fields are missing: `passengers`, `device_id`, `refundable` and `longitude`.
 fn transaction() -> Values {
     let mut values = Values {
         cells: vec![Cell::MISSING; 20],
@@ -18,11 +18,13 @@ fn transaction() -> Values {
     set(builtin::AMOUNT.0, Cell::number(120.5));
     set(builtin::MERCHANT_CATEGORY_CODE.0, Cell::number(5411.0));
     set(16, Cell::time(time.plus(Span::from_days(2))));
+    set(17, Cell::number(48.8566));
     for (slot, text) in [
         (builtin::MERCHANT_ID.0, "grocer-17"),
         (builtin::MERCHANT_COUNTRY.0, "FR"),
         (builtin::CARD_COUNTRY.0, "US"),
         (builtin::CHANNEL.0, "ecommerce"),
+        (builtin::IP_ADDRESS.0, "::ffff:10.1.2.3"),
     ] {
         values.cells[usize::from(slot)] = Cell::text(TextKey::of(text));
         values.texts[usize::from(slot)] = Some(text.to_owned());
@@ -39,121 +41,122 @@ fn evaluate(source: &str) -> (Cell, Type) {
     (compiled.program.eval(&transaction()), kind)
 }
 
-#[test]
-fn missing_follows_three_valued_logic() {
-    let table = [
-        ("!T", "F"),
-        ("!F", "T"),
-        ("!M", "M"),
-        ("T && T", "T"),
-        ("T && F", "F"),
-        ("T && M", "M"),
-        ("F && T", "F"),
-        ("F && F", "F"),
-        ("F && M", "F"),
-        ("M && T", "M"),
-        ("M && F", "F"),
-        ("M && M", "M"),
-        ("T || T", "T"),
-        ("T || F", "T"),
-        ("T || M", "T"),
-        ("F || T", "T"),
-        ("F || F", "F"),
-        ("F || M", "M"),
-        ("M || T", "T"),
-        ("M || F", "M"),
-        ("M || M", "M"),
-        ("M && T && F", "F"),
-        ("T && M && T", "M"),
-        ("T && T && T", "T"),
-        ("M || F || T", "T"),
-        ("F || M || F", "M"),
-        ("F || F || F", "F"),
-        ("(M || F) && F", "F"),
-        ("(M && T) || T", "T"),
-        ("(M && F) || (T && T)", "T"),
-        ("(M && T) || (M && T)", "M"),
-        ("!(M && F)", "T"),
-        ("!(M || T)", "F"),
-        ("T ? T : F", "T"),
-        ("F ? T : F", "F"),
-        ("M ? T : T", "M"),
-        ("T ? M : F", "M"),
-        ("T == M", "M"),
-        ("M != M", "M"),
-        ("T == T", "T"),
-        ("T != F", "T"),
-    ];
-    for (logic, expected) in table {
-        let source = logic
-            .replace('T', "(transaction.amount > 0)")
-            .replace('F', "(transaction.amount < 0)")
-            .replace('M', "(transaction.passengers > 0)");
-        let expected = match expected {
-            "T" => Cell::flag(true),
-            "F" => Cell::flag(false),
-            _ => Cell::MISSING,
-        };
-        assert_eq!(evaluate(&source), (expected, Type::Flag), "{logic}");
-    }
-}
+/// What functions of texts, networks and times say.
+const FUNCTIONS: &[(&str, Option<bool>)] = &[
+    (
+        "transaction.merchant_id.matches(\"^grocer-[0-9]+$\")",
+        Some(true),
+    ),
+    ("transaction.merchant_id.matches(\"GROCER\")", Some(false)),
+    (
+        "transaction.merchant_id.matches(\"(?i)GROCER\")",
+        Some(true),
+    ),
+    (
+        "transaction.merchant_id.matches(\"r-\\\\d\\\\d$\")",
+        Some(true),
+    ),
+    ("transaction.device_id.matches(\".+\")", None),
+    (
+        "cidr(\"10.0.0.0/8\").containsIP(transaction.ip_address)",
+        Some(true),
+    ),
+    (
+        "cidr('192.0.2.0/24').containsIP(transaction.ip_address)",
+        Some(false),
+    ),
+    (
+        "cidr(\"2001:db8::/32\").containsIP(transaction.ip_address)",
+        Some(false),
+    ),
+    (
+        "cidr(\"10.0.0.0/8\").containsIP(transaction.merchant_id)",
+        None,
+    ),
+    (
+        "cidr(\"10.0.0.0/8\").containsIP(transaction.device_id)",
+        None,
+    ),
+    (
+        "transaction.event_time > timestamp(\"2026-03-01T23:30:14.999Z\")",
+        Some(true),
+    ),
+    (
+        "transaction.event_time == timestamp(\"2026-03-02T00:30:15+01:00\")",
+        Some(true),
+    ),
+    (
+        "abs(transaction.event_time - transaction.departure_time) <= duration(\"2d\")",
+        Some(true),
+    ),
+    (
+        "min(duration(\"3d\"), transaction.departure_time - transaction.event_time) == duration(\"2d\")",
+        Some(true),
+    ),
+    (
+        "max(transaction.event_time, transaction.departure_time) == transaction.departure_time",
+        Some(true),
+    ),
+];
+
+/// Comparisons, membership and logic.
+const CONDITIONS: &[(&str, Option<bool>)] = &[
+    ("transaction.amount > 120", Some(true)),
+    ("120 < transaction.amount", Some(true)),
+    ("transaction.amount == 120.5", Some(true)),
+    ("transaction.amount != 120.5", Some(false)),
+    ("transaction.amount >= 500", Some(false)),
+    ("transaction.passengers == 1", None),
+    ("transaction.merchant_country == \"FR\"", Some(true)),
+    ("\"FR\" != transaction.merchant_country", Some(false)),
+    (
+        "transaction.merchant_country != transaction.card_country",
+        Some(true),
+    ),
+    ("transaction.device_id == transaction.card_id", None),
+    (
+        "transaction.merchant_country in [\"FR\", \"BE\"]",
+        Some(true),
+    ),
+    ("transaction.merchant_country in ['US', 'BE']", Some(false)),
+    ("transaction.device_id in [\"a\"]", None),
+    (
+        "transaction.merchant_category_code in [4511, 5411]",
+        Some(true),
+    ),
+    ("transaction.amount in [-120.5, 1e3]", Some(false)),
+    ("transaction.refundable", None),
+    ("has(transaction.refundable)", Some(false)),
+    ("has(transaction.amount) && !has(model.score)", Some(true)),
+    ("transaction.merchant_id.startsWith(\"grocer\")", Some(true)),
+    ("transaction.merchant_id.endsWith(\"-1\")", Some(false)),
+    ("transaction.merchant_id.contains(\"cer-\")", Some(true)),
+    ("transaction.device_id.contains(\"\")", None),
+    (
+        "transaction.departure_time - transaction.event_time < duration(\"72h\")",
+        Some(true),
+    ),
+    (
+        "transaction.departure_time > transaction.event_time + duration(\"2d\")",
+        Some(false),
+    ),
+    (
+        "transaction.departure_time - duration(\"2d\") == transaction.event_time",
+        Some(true),
+    ),
+    (
+        "duration(\"1h\") + duration(\"30m\") == duration(\"90m\")",
+        Some(true),
+    ),
+    (
+        "duration(\"1h\") - duration(\"90m\") < duration(\"1s\")",
+        Some(true),
+    ),
+];
 
 #[test]
 fn conditions_hold_do_not_hold_or_are_unknown() {
-    let table = [
-        ("transaction.amount > 120", Some(true)),
-        ("120 < transaction.amount", Some(true)),
-        ("transaction.amount == 120.5", Some(true)),
-        ("transaction.amount != 120.5", Some(false)),
-        ("transaction.amount >= 500", Some(false)),
-        ("transaction.passengers == 1", None),
-        ("transaction.merchant_country == \"FR\"", Some(true)),
-        ("\"FR\" != transaction.merchant_country", Some(false)),
-        (
-            "transaction.merchant_country != transaction.card_country",
-            Some(true),
-        ),
-        ("transaction.device_id == transaction.card_id", None),
-        (
-            "transaction.merchant_country in [\"FR\", \"BE\"]",
-            Some(true),
-        ),
-        ("transaction.merchant_country in ['US', 'BE']", Some(false)),
-        ("transaction.device_id in [\"a\"]", None),
-        (
-            "transaction.merchant_category_code in [4511, 5411]",
-            Some(true),
-        ),
-        ("transaction.amount in [-120.5, 1e3]", Some(false)),
-        ("transaction.refundable", None),
-        ("has(transaction.refundable)", Some(false)),
-        ("has(transaction.amount) && !has(model.score)", Some(true)),
-        ("transaction.merchant_id.startsWith(\"grocer\")", Some(true)),
-        ("transaction.merchant_id.endsWith(\"-1\")", Some(false)),
-        ("transaction.merchant_id.contains(\"cer-\")", Some(true)),
-        ("transaction.device_id.contains(\"\")", None),
-        (
-            "transaction.departure_time - transaction.event_time < duration(\"72h\")",
-            Some(true),
-        ),
-        (
-            "transaction.departure_time > transaction.event_time + duration(\"2d\")",
-            Some(false),
-        ),
-        (
-            "transaction.departure_time - duration(\"2d\") == transaction.event_time",
-            Some(true),
-        ),
-        (
-            "duration(\"1h\") + duration(\"30m\") == duration(\"90m\")",
-            Some(true),
-        ),
-        (
-            "duration(\"1h\") - duration(\"90m\") < duration(\"1s\")",
-            Some(true),
-        ),
-    ];
-    for (source, expected) in table {
+    for &(source, expected) in CONDITIONS.iter().chain(FUNCTIONS) {
         let expected = expected.map_or(Cell::MISSING, Cell::flag);
         assert_eq!(evaluate(source), (expected, Type::Flag), "{source}");
     }
@@ -206,6 +209,18 @@ fn numbers_come_out_as_computed() {
             Some(48.0),
         ),
         ("duration(\"90s\").getMinutes()", Some(1.0)),
+        (
+            "round(distance_km(transaction.latitude, 2.3522, 40.7128, -74.006))",
+            Some(5837.0),
+        ),
+        (
+            "distance_km(transaction.latitude, transaction.longitude, 40.7128, -74.006)",
+            None,
+        ),
+        (
+            "distance_km(transaction.latitude * 2, 2.3522, 40.7128, -74.006)",
+            None,
+        ),
     ];
     for (source, expected) in table {
         let expected = expected.map_or(Cell::MISSING, Cell::number);

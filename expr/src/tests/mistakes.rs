@@ -38,9 +38,15 @@ fn the_cases_are_mistakes_and_nothing_else() {
 }
 
 fn render(compiled_as: &str, source: &str) -> String {
-    let mut text = format!("{compiled_as}: {source}\n");
     let indent = compiled_as.len() + 2;
-    for problem in compile(compiled_as, source) {
+    let said = render_problems(source, indent, compile(compiled_as, source));
+    format!("{compiled_as}: {source}\n{said}")
+}
+
+/// What is said about an expression, as it would stand below it.
+pub(super) fn render_problems(source: &str, indent: usize, problems: Vec<Problem>) -> String {
+    let mut text = String::new();
+    for problem in problems {
         let before = indent + source[..problem.span.start].chars().count();
         let marked = source[problem.span.clone()].chars().count().max(1);
         writeln!(text, "{}{}", " ".repeat(before), "^".repeat(marked)).unwrap();
@@ -74,7 +80,7 @@ fn compile(compiled_as: &str, source: &str) -> Vec<Problem> {
             .map_or_else(|problems| problems, |done| done.warnings),
         "feature" => compiler
             .feature("new", source)
-            .map_or_else(|problems| problems, |_| Vec::new()),
+            .map_or_else(|problems| problems, |(_, warnings)| warnings),
         other => panic!("no such kind of expression: {other}"),
     }
 }

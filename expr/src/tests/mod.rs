@@ -1,10 +1,15 @@
 //! Tests of the language as a whole: from source to program, and what is said about mistakes.
 
 mod aggregates;
+mod costs;
+mod documentation;
 mod equivalence;
 mod hostile;
 mod language;
+mod missing;
 mod mistakes;
+mod parts;
+mod sharing;
 
 use std::collections::BTreeMap;
 
@@ -12,8 +17,9 @@ use tollgate_types::{Cell, FieldType, Schema, SchemaBuilder, Span};
 
 use crate::{SlotId, Slots};
 
-/// Fields 0–12 are built in; 13 `product`, 14 `passengers`, 15 `refundable`, 16 `departure_time`.
-fn schema() -> Schema {
+/// Fields 0–12 are built in; 13 `product`, 14 `passengers`, 15 `refundable`, 16 `departure_time`, 17 `latitude`,
+/// 18 `longitude`.
+pub(crate) fn schema() -> Schema {
     let mut builder = SchemaBuilder::default();
     let products = ["flight", "hotel", "car"].map(str::to_owned).to_vec();
     builder
@@ -28,13 +34,25 @@ fn schema() -> Schema {
     builder
         .attribute("departure_time", FieldType::Time, None)
         .unwrap();
+    for coordinate in ["latitude", "longitude"] {
+        builder
+            .attribute(coordinate, FieldType::Number, None)
+            .unwrap();
+    }
     let strings = |names: &[&str]| {
         names
             .iter()
             .map(|&name| name.to_owned())
             .collect::<Vec<_>>()
     };
-    let retained = strings(&["amount", "merchant_country", "channel", "merchant_id"]);
+    let retained = strings(&[
+        "amount",
+        "merchant_country",
+        "channel",
+        "merchant_id",
+        "latitude",
+        "longitude",
+    ]);
     builder
         .entity(
             "card",
@@ -70,14 +88,15 @@ fn lists() -> BTreeMap<String, FieldType> {
     BTreeMap::from([
         ("blocked_merchants".to_owned(), FieldType::Text),
         ("risky_categories".to_owned(), FieldType::Number),
+        ("hosting_networks".to_owned(), FieldType::Text),
     ])
 }
 
 /// Slots by number, some of them with texts.
 #[derive(Default, Debug)]
-struct Values {
-    cells: Vec<Cell>,
-    texts: Vec<Option<String>>,
+pub(crate) struct Values {
+    pub(crate) cells: Vec<Cell>,
+    pub(crate) texts: Vec<Option<String>>,
 }
 
 impl Slots for Values {

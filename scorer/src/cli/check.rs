@@ -6,11 +6,15 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::{CommandError, Common, load_policy};
+use crate::policy::Policy;
 
 #[derive(Args)]
 pub(super) struct Check {
     /// The policy folder; the configured one if left out
     folder: Option<PathBuf>,
+    /// Name the rules that no test makes match, and the terms of conditions that tests have not seen both ways
+    #[arg(long)]
+    coverage: bool,
 }
 
 impl Check {
@@ -23,13 +27,32 @@ impl Check {
             .champion()
             .map_or("no champion", |model| model.version());
         println!(
-            "{}: no errors. {} rules, {} named features, {} lists, {champion}. Version {}",
+            "{}: no errors. {} rules, {} named features, {} lists, {} rule tests, {champion}. Version {}",
             folder.display(),
             logic.rules.rules().len(),
             logic.layout.features.len(),
             logic.lists.iter().count(),
+            policy.tests().tests,
             policy.version(),
         );
+        if self.coverage {
+            print!("{}", coverage(&policy));
+        }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// What the tests of rules leave open. It is advice: a policy without any test can be served.
+fn coverage(policy: &Policy) -> String {
+    let open = policy.logic().uncovered(policy.tests());
+    if open.is_empty() {
+        return "coverage: tests make every rule match and see every term both true and false\n"
+            .to_owned();
+    }
+    let things = if open.len() == 1 { "thing" } else { "things" };
+    format!(
+        "{}\n\ncoverage: {} {things} left open\n",
+        open.render(),
+        open.len()
+    )
 }

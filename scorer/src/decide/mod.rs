@@ -80,7 +80,7 @@ pub(crate) async fn decide(
         causes.push(Cause::HistoryCutOff);
     }
     let mut matches = logic.rules.matches();
-    logic.rules.match_without_score(&frame, &mut matches);
+    logic.rules.match_without_score(&mut frame, &mut matches);
     let mut level = Degradation::Full;
     if context.behind > context.stale_after {
         level = Degradation::StaleFeatures;
@@ -94,7 +94,7 @@ pub(crate) async fn decide(
         Ok(score) => {
             if let Some(score) = score {
                 frame.set(logic.layout.score, Cell::number(score));
-                logic.rules.match_with_score(&frame, &mut matches);
+                logic.rules.match_with_score(&mut frame, &mut matches);
             }
             matches.verdict()
         }

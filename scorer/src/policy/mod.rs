@@ -1,12 +1,13 @@
 //! Everything one decision is made by: rules, lists, features, fallback and models, in one version.
 
 mod models;
+mod rule_tests;
 
 use std::path::Path;
 
 use tollgate_features::ReadPlan;
 use tollgate_models::Runtime;
-use tollgate_rules::Logic;
+use tollgate_rules::{Logic, TestRun};
 use tollgate_source::{Diagnostic, Diagnostics, SourceFile};
 
 pub(crate) use models::{Model, feature_number};
@@ -19,6 +20,7 @@ pub struct Policy {
     champion: Option<Model>,
     challengers: Vec<Model>,
     version: String,
+    tests: TestRun,
 }
 
 /// How the champion is run.
@@ -29,16 +31,26 @@ pub struct ModelLimits {
 }
 
 impl Policy {
-    /// Loads a policy folder, its models included, and verifies all of it. Warnings come with the policy; if
-    /// anything is wrong, every error is reported at once, those of models once the features they need are right. A `runtime` that could not be loaded is an
-    /// error only where the policy names a model.
+    /// Loads a policy folder, its models included, verifies all of it and runs the tests of its rules. Warnings come
+    /// with the policy; if anything is wrong, every error is reported at once, those of models and of tests that
+    /// fail once rules and features are right. A `runtime` that could not be loaded is an error only where the
+    /// policy names a model.
     pub fn load(
         folder: &Path,
         runtime: &Result<Runtime, tollgate_models::Error>,
         limits: ModelLimits,
     ) -> Result<(Self, Diagnostics), Diagnostics> {
         let (logic, mut warnings) = tollgate_rules::load(folder)?;
-        let models = models::load(folder, &logic, runtime, limits)?;
+        let tests = rule_tests::run(&logic);
+        let models = models::load(folder, &logic, runtime, limits);
+        let mut errors = tests.failures.clone();
+        let models = models
+            .map_err(|of_models| errors.extend(of_models))
+            .unwrap_or_default();
+        if errors.has_errors() {
+            warnings.extend(errors);
+            return Err(warnings);
+        }
         let has_champion = models
             .as_ref()
             .is_some_and(|models| models.champion.is_some());
@@ -53,6 +65,7 @@ impl Policy {
             champion: None,
             challengers: Vec::new(),
             version: String::new(),
+            tests,
             logic,
         };
         if let Some(models) = models {
@@ -68,6 +81,11 @@ impl Policy {
 
     pub(crate) const fn logic(&self) -> &Logic {
         &self.logic
+    }
+
+    /// What came of the tests of its rules: all have passed.
+    pub(crate) const fn tests(&self) -> &TestRun {
+        &self.tests
     }
 
     pub(crate) const fn read_plan(&self) -> &ReadPlan {

@@ -1,0 +1,409 @@
+//! From what a test writes to what it runs with, and what is wrong with it.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::sync::Arc;
+
+use tollgate_expr::{Compiler, Layout, Part, Parts, SlotId, Type};
+use tollgate_source::{Diagnostic, Diagnostics, Located, SourceFile};
+use tollgate_types::{Cell, EventTime, Label, Outcome, Rates, Schema, Transaction};
+
+use super::transaction::{FieldWords, Maker, NOW};
+use super::values;
+use super::written::{PAST_KEYS, Word, WrittenPast, WrittenTest, WrittenTests};
+use super::{Expect, Group, Past, Test};
+use crate::condition::note_problems;
+use crate::rule_file::CompiledRule;
+use crate::{Lists, Lookups, Rule, RuleIndex, RuleSet, RuleTests};
+
+/// Most transactions of the past in one test, so that a load stays short.
+const HISTORY_MAX: usize = 10_000;
+
+/// What every rule's tests are compiled with.
+pub(crate) struct Bench<'b> {
+    /// Knows neither features nor rules.
+    pub(crate) bare: &'b Compiler<'b>,
+    /// Knows the features, and no rule.
+    pub(crate) with_features: &'b Compiler<'b>,
+    pub(crate) schema: &'b Schema,
+    pub(crate) rates: &'b Rates,
+    pub(crate) lists: &'b Lists,
+}
+
+impl Bench<'_> {
+    /// The tests of all rules, which come in the order of the set; mistakes are noted.
+    pub(crate) fn tests(
+        &self,
+        compiled: Vec<CompiledRule>,
+        rules: &RuleSet,
+        notes: &mut Diagnostics,
+    ) -> RuleTests {
+        let mut tests = RuleTests::default();
+        for (index, rule) in (0..).map(RuleIndex).zip(compiled) {
+            let CompiledRule {
+                place,
+                when,
+                tests: written,
+            } = rule;
+            if let Some(rule) = rules.rule(index).filter(|_| !written.is_empty()) {
+                let group = self.group((index, rule), when, &place.file, written, notes);
+                tests.groups.extend(group);
+            }
+            tests.places.push(place);
+        }
+        tests
+    }
+
+    /// The tests of a rule that has compiled.
+    fn group(
+        &self,
+        (index, rule): (RuleIndex, &Rule),
+        when: Located<String>,
+        file: &Arc<SourceFile>,
+        tests: WrittenTests,
+        notes: &mut Diagnostics,
+    ) -> Option<Group> {
+        // Features that the rule does not read would only cost time.
+        let reads_features = when.value.contains("features");
+        let mut compiler = if reads_features {
+            self.with_features.clone()
+        } else {
+            self.bare.clone()
+        };
+        // What is wrong with the condition was noted when the rule was compiled.
+        let condition = compiler.condition(&when.value).ok()?;
+        let parts = compiler.parts(&when.value).ok()?;
+        let layout = compiler.clone().finish();
+        let mut reader = Reader {
+            maker: Maker {
+                schema: self.schema,
+                rates: self.rates,
+                file,
+                notes,
+            },
+            rule,
+            when: &when.value,
+            compiler: &compiler,
+            reads: reads(&parts, &layout),
+            layout: &layout,
+            parts: &parts,
+        };
+        let tests: Vec<Test> = tests
+            .into_iter()
+            .filter_map(|test| reader.test(test))
+            .collect();
+        Some(Group {
+            rule: index,
+            file: Arc::clone(file),
+            period: rule.reach.period,
+            program: condition.program,
+            lookups: Lookups::resolve(&layout, self.lists)?,
+            when,
+            layout,
+            parts,
+            tests,
+        })
+    }
+}
+
+/// The slots that a condition reads, by itself or through features.
+fn reads(parts: &Parts, layout: &Layout) -> BTreeSet<SlotId> {
+    let mut reads: BTreeSet<SlotId> = parts.reads.iter().filter_map(Part::slot).collect();
+    // A feature reads only those before it.
+    for feature in layout.features.iter().rev() {
+        if reads.contains(&feature.slot) {
+            reads.extend(feature.program.reads());
+        }
+    }
+    reads
+}
+
+/// Reads the tests of one rule.
+struct Reader<'r> {
+    maker: Maker<'r>,
+    rule: &'r Rule,
+    when: &'r str,
+    compiler: &'r Compiler<'r>,
+    reads: BTreeSet<SlotId>,
+    layout: &'r Layout,
+    parts: &'r Parts,
+}
+
+/// A value that a test gives.
+struct Given {
+    slot: SlotId,
+    kind: Type,
+    name: Located<String>,
+    word: Located<Word>,
+}
+
+impl Reader<'_> {
+    fn test(&mut self, written: WrittenTest) -> Option<Test> {
+        let expected = self.expect_possible(&written.expect);
+        let named = self.maker.are_fields(&written.transaction, &[]);
+        let given: Vec<Option<Given>> = written
+            .given
+            .into_iter()
+            .map(|(name, word)| self.given(name, word))
+            .collect();
+        let given: Vec<Given> = given.into_iter().collect::<Option<_>>()?;
+        let scored = self.expect_score(&written.name, &given);
+        let (fields, given): (Vec<Given>, Vec<Given>) =
+            given.into_iter().partition(|given| self.is_field(given));
+        let mut words: FieldWords<'_> = by_name(&written.transaction);
+        for field in &fields {
+            self.merge(field, &mut words)?;
+        }
+        let otherwise = self.rule.reach.period.nearest(NOW);
+        let at = self.maker.event_time(&words, otherwise)?;
+        let given = self.cells(&given, at)?;
+        let transaction = self.maker.transaction(&words, "test", at);
+        let history = self.history(&written.history, &words, at);
+        (expected && named && scored).then_some(())?;
+        Some(Test {
+            name: written.name.value,
+            transaction: transaction?,
+            history: history?,
+            asks_history: self.asks_history(&given),
+            given,
+            expect: written.expect,
+        })
+    }
+
+    /// A rule does one thing, so a test cannot expect another.
+    fn expect_possible(&mut self, expect: &Located<Expect>) -> bool {
+        let does = self.rule.answer.outcome();
+        let Expect::Outcome(outcome) = expect.value else {
+            return true;
+        };
+        if outcome != does {
+            let message = format!(
+                "the rule can only {}, so a test cannot expect that it {}s",
+                does.name(),
+                outcome.name()
+            );
+            let help = if outcome == Outcome::Approve {
+                "write `no match` if the rule should leave this transaction alone".to_owned()
+            } else {
+                format!("write `{}` or `match`, or `no match`", does.name())
+            };
+            self.note(expect.span.clone(), message, help);
+        }
+        outcome == does
+    }
+
+    /// Models do not run in tests.
+    fn expect_score(&mut self, name: &Located<String>, given: &[Given]) -> bool {
+        let score = self.layout.score;
+        let missing = self.reads.contains(&score) && !given.iter().any(|given| given.slot == score);
+        if missing {
+            let message = "the rule reads `model.score`, and no model runs in a test".to_owned();
+            let help = "add `given:` and below it `model.score: 0.9`, or another score";
+            self.note(name.span.clone(), message, help);
+        }
+        !missing
+    }
+
+    /// Which slot a given value is for: one that the rule reads.
+    fn given(&mut self, name: Located<String>, word: Located<Word>) -> Option<Given> {
+        // A copy, so that what is not read does not become part of the layout.
+        let (compiled, kind) = match self.compiler.clone().expression(&name.value) {
+            Ok(compiled) => compiled,
+            Err(problems) => {
+                note_problems(problems, &name, self.maker.file, self.maker.notes);
+                return None;
+            }
+        };
+        let slot = compiled
+            .program
+            .slot()
+            .filter(|slot| self.is_read(*slot, &name.value));
+        let Some(slot) = slot else {
+            let message = format!("the rule does not read `{}`", name.value);
+            self.note(name.span, message, self.what_is_read());
+            return None;
+        };
+        Some(Given {
+            slot,
+            kind,
+            name,
+            word,
+        })
+    }
+
+    /// Fields that only a `where` reads have no slot of their own.
+    fn is_read(&self, slot: SlotId, name: &str) -> bool {
+        self.reads.contains(&slot) || (self.is_field_slot(slot) && self.when.contains(name))
+    }
+
+    fn is_field(&self, given: &Given) -> bool {
+        self.is_field_slot(given.slot)
+    }
+
+    fn is_field_slot(&self, slot: SlotId) -> bool {
+        usize::try_from(slot.0).is_ok_and(|slot| slot < self.layout.fields)
+    }
+
+    fn what_is_read(&self) -> String {
+        let mut shown: Vec<String> = Vec::new();
+        for read in &self.parts.reads {
+            let words: Vec<&str> = self.when[read.span.clone()].split_whitespace().collect();
+            let words = format!("`{}`", words.join(" "));
+            if !shown.contains(&words) {
+                shown.push(words);
+            }
+        }
+        format!("it reads {}", shown.join(", "))
+    }
+
+    /// A given field is one of the transaction's.
+    fn merge<'w>(&mut self, given: &'w Given, words: &mut FieldWords<'w>) -> Option<()> {
+        let name = given
+            .name
+            .value
+            .rsplit('.')
+            .next()
+            .unwrap_or_default()
+            .trim();
+        if words.insert(name, &given.word).is_none() {
+            return Some(());
+        }
+        let message = format!("`{name}` is written below `transaction` as well");
+        let help = "keep one of them".to_owned();
+        self.note(given.name.span.clone(), message, help);
+        None
+    }
+
+    fn cells(&mut self, given: &[Given], at: EventTime) -> Option<Vec<(SlotId, Cell)>> {
+        let mut cells = Vec::new();
+        let mut right = true;
+        for given in given {
+            let cell = match &given.word.value {
+                Word::Missing => Some(Cell::MISSING),
+                Word::Text(text) => values::cell(given.kind, text, at),
+            };
+            match (cell, &given.word.value) {
+                (Some(cell), _) => cells.push((given.slot, cell)),
+                (None, Word::Missing) => {}
+                (None, Word::Text(text)) => {
+                    right = false;
+                    let message = format!(
+                        "`{}` is a {}; this is `{text}`",
+                        given.name.value,
+                        given.kind.name()
+                    );
+                    let help = values::help(given.kind).to_owned();
+                    self.note(given.word.span.clone(), message, help);
+                }
+            }
+        }
+        right.then_some(cells)
+    }
+
+    fn asks_history(&self, given: &[(SlotId, Cell)]) -> bool {
+        let given = |slot: SlotId| given.iter().any(|(other, _)| *other == slot);
+        let mut asked = self.layout.aggregates.iter().map(|(_, slot)| *slot);
+        asked.any(|slot| self.reads.contains(&slot) && !given(slot))
+    }
+
+    /// The transactions of the past by event time. Each is like the tested one but for what it says itself.
+    fn history(
+        &mut self,
+        written: &[WrittenPast],
+        words: &FieldWords<'_>,
+        at: EventTime,
+    ) -> Option<Vec<Past>> {
+        let mut history = Vec::new();
+        let mut right = true;
+        for past in written {
+            right &= self.maker.are_fields(&past.fields, &PAST_KEYS);
+            right &= self.expect_no_time(past);
+            if history.len() + past.repeat > HISTORY_MAX {
+                let message = format!("the history has more than {HISTORY_MAX} transactions");
+                self.note(past.span.clone(), message, "let them repeat less often");
+                return None;
+            }
+            let mut own = words.clone();
+            own.retain(|name, _| !["transaction_id", "event_time"].contains(name));
+            own.extend(
+                past.fields
+                    .iter()
+                    .map(|(name, word)| (name.value.as_str(), word)),
+            );
+            for place in 0..past.repeat {
+                let id = format!("test-{}", history.len());
+                history.push(self.past(past, &own, place, at, &id)?);
+            }
+        }
+        if let Some(first) = written.first()
+            && !self.asks_history(&[])
+        {
+            let message = "the rule reads no history, so this changes nothing";
+            let help = "remove `history`, or test a condition over what happened before";
+            self.maker.notes.push(
+                Diagnostic::warning(self.maker.file, first.span.clone(), message).with_help(help),
+            );
+        }
+        history.sort_by_key(|past| past.transaction.event_time);
+        right.then_some(history)
+    }
+
+    fn past(
+        &mut self,
+        past: &WrittenPast,
+        words: &FieldWords<'_>,
+        place: usize,
+        at: EventTime,
+        id: &str,
+    ) -> Option<Past> {
+        let steps = i64::try_from(place).unwrap_or(i64::MAX);
+        let before = past.every.micros().saturating_mul(steps);
+        let before = past.ago.micros().saturating_add(before);
+        let happened = EventTime::from_micros(at.micros().saturating_sub(before));
+        let transaction = self.maker.transaction(words, id, happened)?;
+        let label = past.fraud.map(|fraud| label(&transaction, fraud, past));
+        Some(Past {
+            transaction,
+            declined: past.declined,
+            label,
+        })
+    }
+
+    fn expect_no_time(&mut self, past: &WrittenPast) -> bool {
+        let fixed = ["event_time", "transaction_id"];
+        let written = past
+            .fields
+            .iter()
+            .find(|(name, _)| fixed.contains(&name.value.as_str()));
+        if let Some((name, _)) = written {
+            let message = format!(
+                "a transaction of the past has no `{}` of its own",
+                name.value
+            );
+            let help = "write `ago: 2h`, how long before the tested transaction it was";
+            self.note(name.span.clone(), message, help);
+        }
+        written.is_none()
+    }
+
+    fn note(&mut self, span: Range<usize>, message: String, help: impl Into<String>) {
+        self.maker
+            .notes
+            .push(Diagnostic::error(self.maker.file, span, message).with_help(help));
+    }
+}
+
+fn label(transaction: &Transaction, fraud: bool, past: &WrittenPast) -> Label {
+    Label {
+        transaction_id: transaction.id.clone(),
+        fraud,
+        known_at: transaction.event_time.plus(past.known_after),
+    }
+}
+
+fn by_name(words: &super::written::Words) -> FieldWords<'_> {
+    words
+        .iter()
+        .map(|(name, word)| (name.value.as_str(), word))
+        .collect()
+}

@@ -1,0 +1,218 @@
+//! Tests that stand beside a rule, and what is known once they have run.
+//!
+//! A test asks one thing of one rule: whether it matches a transaction, given what happened before it. Its mode
+//! and its percentage play no part, so a rule that is off or on trial is tested like any other; its period does.
+//!
+//! What the aggregates of a history are is not known here: whoever runs the tests fills them in, from the same
+//! store that serves (see [`Scene`]).
+
+mod compile;
+mod report;
+mod transaction;
+mod values;
+mod written;
+
+use std::sync::Arc;
+
+use tollgate_expr::{Frame, Layout, Part, Parts, Program, SlotId};
+use tollgate_source::{Diagnostics, Located, SourceFile};
+use tollgate_types::{Cell, Label, Outcome, Rates, Record, Schema, Transaction};
+
+use crate::never_decides::Place;
+use crate::{Logic, Lookups, Mode, Period, RuleIndex};
+
+pub(crate) use compile::Bench;
+pub(crate) use written::{WrittenTests, read};
+
+/// The tests of a policy's rules.
+#[derive(Clone, Debug, Default)]
+pub struct RuleTests {
+    pub(crate) groups: Vec<Group>,
+    /// Where the rules stand, in their order.
+    pub(crate) places: Vec<Place>,
+}
+
+/// The tests of one rule. Its condition is compiled once more, for slots of its own: a test costs what its rule
+/// reads, not what the policy does.
+#[derive(Clone, Debug)]
+pub(crate) struct Group {
+    pub(crate) rule: RuleIndex,
+    file: Arc<SourceFile>,
+    when: Located<String>,
+    period: Period,
+    program: Program,
+    layout: Layout,
+    lookups: Lookups,
+    parts: Parts,
+    tests: Vec<Test>,
+}
+
+#[derive(Clone, Debug)]
+struct Test {
+    name: String,
+    transaction: Transaction,
+    history: Vec<Past>,
+    /// Values that stand in for what would be computed.
+    given: Vec<(SlotId, Cell)>,
+    /// Whether some aggregate that the rule reads is not given.
+    asks_history: bool,
+    expect: Located<Expect>,
+}
+
+/// A transaction that happened before the one that is tested.
+#[derive(Clone, Debug)]
+pub struct Past {
+    pub transaction: Transaction,
+    /// Whether its authorization was refused.
+    pub declined: bool,
+    pub label: Option<Label>,
+}
+
+/// What a test expects of its rule.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Expect {
+    Match,
+    NoMatch,
+    /// That it matches, and that this is what it does.
+    Outcome(Outcome),
+}
+
+/// What stands behind the aggregates of one test: apply the history, then read the layout's aggregates as of the
+/// record into the frame, the record itself included.
+#[derive(Debug)]
+pub struct Scene<'s> {
+    pub schema: &'s Arc<Schema>,
+    pub rates: &'s Rates,
+    pub layout: &'s Layout,
+    /// By event time, the oldest first.
+    pub history: &'s [Past],
+    pub record: &'s Record<'s>,
+}
+
+/// Fills the slots of a scene's aggregates.
+pub type FillAggregates<'f> = dyn FnMut(&Scene<'_>, &mut Frame<'_>) + 'f;
+
+/// What came of all tests.
+#[derive(Clone, Debug, Default)]
+pub struct TestRun {
+    /// One for each test that failed, at what it expects.
+    pub failures: Diagnostics,
+    /// How many tests ran.
+    pub tests: usize,
+    seen: Vec<Seen>,
+}
+
+/// What the tests of one rule have shown of it.
+#[derive(Clone, Debug)]
+struct Seen {
+    matched: bool,
+    /// Of each term, whether it was true and whether it was false.
+    terms: Vec<[bool; 2]>,
+}
+
+impl Logic {
+    /// Runs the tests of every rule.
+    pub fn run_tests(&self, fill: &mut FillAggregates<'_>) -> TestRun {
+        let mut run = TestRun::default();
+        for group in &self.tests.groups {
+            let mut seen = Seen {
+                matched: false,
+                terms: vec![[false; 2]; group.parts.terms.len()],
+            };
+            for test in &group.tests {
+                run.tests += 1;
+                let failure = self.run_test(group, test, &mut seen, fill);
+                run.failures.extend(failure);
+            }
+            run.seen.push(seen);
+        }
+        run
+    }
+
+    fn run_test(
+        &self,
+        group: &Group,
+        test: &Test,
+        seen: &mut Seen,
+        fill: &mut FillAggregates<'_>,
+    ) -> Option<tollgate_source::Diagnostic> {
+        // Whether it fits the schema was found out when the test was read.
+        let record = Record::new(&test.transaction, &self.schema, &self.rates).ok()?;
+        let mut frame = Frame::new(&group.layout, &record);
+        group.lookups.fill(&self.lists, &record, &mut frame);
+        if test.asks_history {
+            let scene = Scene {
+                schema: &self.schema,
+                rates: &self.rates,
+                layout: &group.layout,
+                history: &test.history,
+                record: &record,
+            };
+            fill(&scene, &mut frame);
+        }
+        test.fill_given(&group.layout, &mut frame);
+        let in_period = group.period.contains(record.event_time());
+        let matched = in_period && group.program.is_true(&frame);
+        seen.note(matched, &group.parts.terms, &frame);
+        let expected = test.expect.value != Expect::NoMatch;
+        (matched != expected).then(|| {
+            let id = self.rules.rule(group.rule).map_or("", |rule| &rule.id);
+            report::failure(group, test, id, in_period, matched, &frame)
+        })
+    }
+
+    /// What the tests leave open: a warning for each rule that none makes match, and for each term that was never
+    /// true or never false. Rules that are off are left out.
+    pub fn uncovered(&self, run: &TestRun) -> Diagnostics {
+        let mut open = Diagnostics::default();
+        let mut tested = self.tests.groups.iter().zip(&run.seen).peekable();
+        for (at, (rule, place)) in self
+            .rules
+            .rules()
+            .iter()
+            .zip(&self.tests.places)
+            .enumerate()
+        {
+            let of_rule = tested.next_if(|(group, _)| usize::try_from(group.rule.0) == Ok(at));
+            if rule.mode == Mode::Off {
+                continue;
+            }
+            if !of_rule.is_some_and(|(_, seen)| seen.matched) {
+                open.push(report::never_matched(&rule.id, place));
+            }
+            if let Some((group, seen)) = of_rule {
+                open.extend(report::one_sided(group, &seen.terms, &rule.id));
+            }
+        }
+        open
+    }
+}
+
+impl Test {
+    /// Given values last, but for features that are computed from them.
+    fn fill_given(&self, layout: &Layout, frame: &mut Frame<'_>) {
+        for &(slot, cell) in &self.given {
+            frame.set(slot, cell);
+        }
+        let given = |slot| self.given.iter().any(|(other, _)| *other == slot);
+        for feature in layout
+            .features
+            .iter()
+            .filter(|feature| !given(feature.slot))
+        {
+            let cell = feature.program.eval(frame);
+            frame.set(feature.slot, cell);
+        }
+    }
+}
+
+impl Seen {
+    fn note(&mut self, matched: bool, terms: &[Part], frame: &Frame<'_>) {
+        self.matched |= matched;
+        for (seen, term) in self.terms.iter_mut().zip(terms) {
+            if let Some(flag) = term.program.eval(frame).as_flag() {
+                seen[usize::from(!flag)] = true;
+            }
+        }
+    }
+}
