@@ -17,6 +17,9 @@ use crate::timing::now;
 /// memory is laid out.
 const PER_VISIT: u32 = 5;
 
+/// Events of every card between two times that all histories are moved together, as a service does every five minutes.
+const PER_REPACKING: u32 = 20;
+
 /// Fills run on as many threads as the smallest machine has cores.
 const THREADS: usize = 2;
 
@@ -123,6 +126,9 @@ impl Resident {
                 }
             }
             from = to;
+            if first == 0 && from.is_multiple_of(PER_REPACKING) {
+                self.store.repack(self.store.size().entities);
+            }
         }
         Ok(())
     }
