@@ -92,37 +92,22 @@ impl<'s> Compiler<'s> {
         let Checked {
             compiled,
             kind,
-            definition,
+            canonical,
             node,
         } = checked;
         let Compiled {
             program, warnings, ..
         } = compiled;
-        let definition = self.with_definitions_read(definition, &program);
         let feature = Feature {
             name: name.to_owned(),
             kind,
             program,
             slot,
-            definition,
+            canonical,
         };
         self.layout.features.push(feature);
         self.features.push((node, slot));
         Ok((kind, warnings))
-    }
-
-    /// A feature means what the features it reads mean, so their definitions belong to its own.
-    fn with_definitions_read(&self, mut definition: String, program: &Program) -> String {
-        let reads: BTreeSet<SlotId> = program.reads().collect();
-        for read in self
-            .layout
-            .features
-            .iter()
-            .filter(|feature| reads.contains(&feature.slot))
-        {
-            definition.push_str(&format!("; features.{} = {}", read.name, read.definition));
-        }
-        definition
     }
 
     /// Compiles the condition of a rule.
@@ -150,10 +135,22 @@ impl<'s> Compiler<'s> {
         Ok((checked.compiled, checked.kind))
     }
 
+    /// What a condition was compiled from.
+    #[cfg(any(test, feature = "fuzz"))]
+    pub(crate) fn tree(&self, id: ConditionId) -> Option<&Node> {
+        let tree = self.conditions.get(usize::try_from(id.0).ok()?)?;
+        Some(&tree.node)
+    }
+
     /// What everything compiled takes to evaluate, in comparisons of a slot with a constant; what several
     /// expressions share is counted for each.
     pub const fn steps(&self) -> u64 {
         self.steps
+    }
+
+    /// What has been asked for so far.
+    pub const fn layout(&self) -> &Layout {
+        &self.layout
     }
 
     /// The slots of everything compiled, for whoever evaluates each condition by its own program.
@@ -283,7 +280,7 @@ impl<'s> Compiler<'s> {
         Ok(Checked {
             compiled,
             kind,
-            definition: tokens.canonical(),
+            canonical: tokens.canonical(),
             node,
         })
     }
@@ -314,7 +311,7 @@ impl<'s> Compiler<'s> {
 struct Checked {
     compiled: Compiled,
     kind: Type,
-    definition: String,
+    canonical: String,
     node: Node,
 }
 

@@ -239,8 +239,8 @@ impl Reader<'_> {
 
     fn warn(&mut self, line: Range<usize>, message: String, help: &str) {
         if self.may_note(Severity::Warning) {
-            self.notes
-                .push(Diagnostic::warning(self.file, line, message).with_help(help));
+            let warning = Diagnostic::warning(self.file, line, message).with_help(help);
+            self.push(warning);
         }
     }
 
@@ -264,9 +264,20 @@ impl Reader<'_> {
 
     fn note(&mut self, span: Range<usize>, message: String, help: &str) {
         if self.may_note(Severity::Error) {
-            self.notes
-                .push(Diagnostic::error(self.file, span, message).with_help(help));
+            let error = Diagnostic::error(self.file, span, message).with_help(help);
+            self.push(error);
         }
+    }
+
+    /// A carriage return by itself ends a record but not a line, so the line that would be shown may have records
+    /// that were not looked at yet.
+    fn push(&mut self, diagnostic: Diagnostic) {
+        let shown = self.file.line(diagnostic.span.start);
+        self.notes.push(if contains_card_number(shown) {
+            diagnostic.without_source()
+        } else {
+            diagnostic
+        });
     }
 
     /// Counts a finding; of too many, the last one shown says that there are more. Too many warnings make no error.

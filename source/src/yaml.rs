@@ -17,8 +17,16 @@ pub fn from_str<T: DeserializeOwned>(file: &Arc<SourceFile>) -> Result<T, Diagno
 
 /// How every file is read. Tags are refused: `when: !transaction.is_guest` would lose its first word to one.
 pub(crate) fn options() -> serde_saphyr::Options {
-    serde_saphyr::options! { with_snippet: false, reject_unsupported_tags: true }
+    serde_saphyr::options! {
+        with_snippet: false,
+        reject_unsupported_tags: true,
+        budget: serde_saphyr::budget! { max_total_scalar_bytes: SCALAR_BYTES_MAX },
+    }
 }
+
+/// Most bytes of all values together, a value that is repeated by an alias counted each time: some times what a file
+/// may have, so that a short file of aliases cannot become a large tree.
+const SCALAR_BYTES_MAX: usize = 4 << 20;
 
 /// What mends most broken YAML.
 const SYNTAX_HELP: &str = "check the indentation; a value that has `: ` or ` #` in it, or begins with one of \
@@ -208,6 +216,10 @@ pub(crate) fn diagnostic(file: &Arc<SourceFile>, error: &Error) -> Diagnostic {
                 .map(|key| format!("`{key}` "))
                 .unwrap_or_default();
             at(format!("the key {key}is written twice")).with_help("keep one of them")
+        }
+        Error::Budget { .. } | Error::AliasReplayLimitExceeded { .. } => {
+            at("the file has too many values, those that aliases repeat included".to_owned())
+                .with_help("make several files of it, without `&` and `*`")
         }
         Error::Eof { .. } => at("the file ends too early".to_owned()),
         Error::Message { msg, .. } | Error::HookError { msg, .. } => at(msg.clone()),

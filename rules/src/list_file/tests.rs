@@ -144,3 +144,17 @@ fn a_list_has_at_most_a_million_values() {
     );
     assert!(notes.contains(":1000002:1"), "{notes}");
 }
+
+/// Found by fuzzing: an old Mac's line ends are line ends to the reader, but not to who shows a line.
+#[test]
+fn a_mistake_does_not_show_a_card_number_behind_a_carriage_return() {
+    for text in [
+        "vlaue\r4111111111111111\n",
+        "value,expires_at\rm1,soon\r4111 1111 1111 1111\n",
+        "value\rm1\rm1\r4111-1111-1111-1111",
+    ] {
+        let (_, notes) = read_all(text);
+        assert!(notes.contains("lists/blocked.csv:1:"), "{notes}");
+        assert!(!notes.contains("4111"), "{notes}");
+    }
+}
