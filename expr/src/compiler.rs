@@ -10,6 +10,7 @@ use crate::layout::Mark;
 use crate::parse::parse;
 use crate::scan::scan;
 use crate::share::{self, Shared, Tree};
+use crate::syntax::Syntax;
 use crate::tree::Node;
 use crate::{
     ConditionId, Conditions, Feature, Layout, Problem, Program, Severity, SlotId, Type, cost,
@@ -238,6 +239,33 @@ impl<'s> Compiler<'s> {
     ) -> Result<Checked, Vec<Problem>> {
         let tokens = scan(source)?;
         let syntax = parse(&tokens)?;
+        let (compiled, kind, node) = self.check_syntax(&syntax, source, scope, wanted)?;
+        Ok(Checked {
+            compiled,
+            kind,
+            canonical: tokens.canonical(),
+            node,
+        })
+    }
+
+    /// A part of an expression, as if it stood alone. Nothing is left of it where it cannot.
+    pub(crate) fn part(&mut self, syntax: &Syntax, source: &str) -> Option<(Program, Type)> {
+        let mark = self.layout.mark();
+        let checked = self.check_syntax(syntax, source, Scope::Rule, None);
+        if checked.is_err() {
+            self.layout.back_to(mark);
+        }
+        let (compiled, kind, _) = checked.ok()?;
+        Some((compiled.program, kind))
+    }
+
+    fn check_syntax(
+        &mut self,
+        syntax: &Syntax,
+        source: &str,
+        scope: Scope,
+        wanted: Option<Type>,
+    ) -> Result<(Compiled, Type, Node), Vec<Problem>> {
         let mut checker = Checker {
             schema: self.schema,
             lists: &self.lists,
@@ -250,13 +278,14 @@ impl<'s> Compiler<'s> {
             operands: Default::default(),
             dear: Vec::new(),
         };
-        let whole = checker.whole(&syntax, wanted);
+        let whole = checker.whole(syntax, wanted);
         let (mut problems, reads_score) = (checker.problems, checker.reads_score);
         let dear = checker.dear;
         let Some((node, kind)) = whole.filter(|_| problems.iter().all(is_warning)) else {
             return Err(never_silent(problems, source));
         };
-        let program = compile(&node).map_err(|deep| vec![deep.problem(syntax.span.clone())])?;
+        let span = syntax.span.clone();
+        let program = compile(&node).map_err(|deep| vec![deep.problem(span.clone())])?;
         let inputs: BTreeSet<SlotId> = program.reads().collect();
         let inputs = inputs
             .iter()
@@ -264,11 +293,11 @@ impl<'s> Compiler<'s> {
         let steps = cost::steps(&node) + inputs.sum::<u64>();
         if steps > cost::EXPRESSION_STEPS_MAX {
             let dearest = dear.iter().rev().max_by_key(|part| part.steps);
-            return Err(vec![cost::too_dear(steps, syntax.span, dearest)]);
+            return Err(vec![cost::too_dear(steps, span, dearest)]);
         }
         if program.reads().next().is_none() {
             let message = "this reads nothing of the transaction, so it is always the same";
-            problems.push(Problem::warning(syntax.span, message));
+            problems.push(Problem::warning(span, message));
         }
         let compiled = Compiled {
             program,
@@ -277,12 +306,7 @@ impl<'s> Compiler<'s> {
             warnings: problems,
             reads_score,
         };
-        Ok(Checked {
-            compiled,
-            kind,
-            canonical: tokens.canonical(),
-            node,
-        })
+        Ok((compiled, kind, node))
     }
 
     fn check_name(&self, name: &str, source: &str) -> Result<(), Vec<Problem>> {

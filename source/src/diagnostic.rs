@@ -14,6 +14,9 @@ const SHOWN_COLUMNS_MAX: usize = 200;
 /// Lines longer than this, in bytes, are not shown: nobody reads them, and looking for the place takes long.
 const SHOWN_BYTES_MAX: usize = 8 << 10;
 
+/// Longest message or help, in bytes. They repeat what is written, which may be of any length.
+const MESSAGE_BYTES_MAX: usize = 16 << 10;
+
 /// Most mistakes kept, and as many warnings. A person mends some and checks again; a file of a megabyte could have
 /// hundreds of thousands.
 const KEPT_MAX: usize = 1_000;
@@ -43,7 +46,7 @@ impl Diagnostic {
     pub fn error(file: &Arc<SourceFile>, span: Range<usize>, message: impl Into<String>) -> Self {
         Self {
             severity: Severity::Error,
-            message: message.into(),
+            message: shortened(message.into()),
             file: Arc::clone(file),
             span,
             help: None,
@@ -60,7 +63,7 @@ impl Diagnostic {
 
     #[must_use]
     pub fn with_help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
+        self.help = Some(shortened(help.into()));
         self
     }
 
@@ -131,6 +134,14 @@ impl Diagnostic {
         let end = end.clamp(start, line.len());
         (line.len() <= SHOWN_BYTES_MAX).then_some((line, number, start..end))
     }
+}
+
+fn shortened(mut text: String) -> String {
+    if text.len() > MESSAGE_BYTES_MAX {
+        text.truncate(text.floor_char_boundary(MESSAGE_BYTES_MAX));
+        text.push('…');
+    }
+    text
 }
 
 /// Every mistake found, so that one run shows them all. Of more than anyone would read, the first are kept.
@@ -365,6 +376,9 @@ error: the file does not exist
     #[test]
     fn an_endless_line_is_named_but_not_shown() {
         let file = SourceFile::new("a", format!("ok\n{}", "é".repeat(100_000)));
+        let endless = "é".repeat(100_000);
+        let error = Diagnostic::error(&file, 103..105, endless).with_help("write less");
+        assert!(error.message.len() < 20_000 && error.message.ends_with("é…"));
         let error = Diagnostic::error(&file, 103..105, "odd").with_help("write less");
         let expected = "error: odd\n --> a:2:51\n  = help: write less";
         assert_eq!(error.render(), expected);

@@ -12,7 +12,7 @@ use crate::tools;
 const FILE_LINES_MAX: usize = 500;
 
 /// Which of our packages each may depend on; ARCHITECTURE.md says why.
-const MAY_DEPEND_ON: [(&str, &[&str]); 11] = [
+const MAY_DEPEND_ON: [(&str, &[&str]); 12] = [
     ("types", &[]),
     ("source", &[]),
     ("proto", &[]),
@@ -34,6 +34,7 @@ const MAY_DEPEND_ON: [(&str, &[&str]); 11] = [
         ],
     ),
     ("xtask", &[]),
+    ("fuzz", &["types", "expr", "features", "rules"]),
 ];
 
 /// Libraries that only the named packages may use.

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use tollgate_expr::{Compiler, Layout, Part, Parts, SlotId, Type};
-use tollgate_source::{Diagnostic, Diagnostics, Located, SourceFile};
+use tollgate_source::{Diagnostic, Diagnostics, Located};
 use tollgate_types::{Cell, EventTime, Label, Outcome, Rates, Schema, Transaction};
 
 use super::transaction::{FieldWords, Maker, NOW};
