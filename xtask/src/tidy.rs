@@ -49,6 +49,8 @@ const ONLY_IN: [(&str, &[&str]); 5] = [
 pub(crate) fn check() -> anyhow::Result<()> {
     let cargo = |arguments: &[&str]| tools::run(Command::new(env!("CARGO")).args(arguments));
     cargo(&["fmt", "--all", "--check"]).context("run `cargo fmt --all`")?;
+    let fuzz = ["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"];
+    cargo(&fuzz).context("run `cargo fmt --manifest-path fuzz/Cargo.toml`")?;
     cargo(&[
         "clippy",
         "--workspace",
