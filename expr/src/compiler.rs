@@ -94,11 +94,18 @@ impl<'s> Compiler<'s> {
             compiled,
             kind,
             canonical,
-            node,
+            mut node,
         } = checked;
         let Compiled {
-            program, warnings, ..
+            mut program,
+            warnings,
+            ..
         } = compiled;
+        if self.is_too_dear {
+            // Only its type is of use to what follows.
+            node = Node::Constant(0);
+            program = compile(&node).map_err(|deep| vec![deep.problem(0..source.len())])?;
+        }
         let feature = Feature {
             name: name.to_owned(),
             kind,
@@ -114,6 +121,9 @@ impl<'s> Compiler<'s> {
     /// Compiles the condition of a rule.
     pub fn condition(&mut self, source: &str) -> Result<Compiled, Vec<Problem>> {
         let Checked { compiled, node, .. } = self.check(source, Scope::Rule, Some(Type::Flag))?;
+        if self.is_too_dear {
+            return Ok(compiled);
+        }
         let id = u32::try_from(self.conditions.len()).ok().map(ConditionId);
         self.conditions.push(Tree {
             node,
@@ -147,6 +157,12 @@ impl<'s> Compiler<'s> {
     /// expressions share is counted for each.
     pub const fn steps(&self) -> u64 {
         self.steps
+    }
+
+    /// Whether everything together takes too much, which has been said. Further expressions are checked, but as the
+    /// policy is refused, there is no use in keeping them.
+    pub const fn is_too_dear(&self) -> bool {
+        self.is_too_dear
     }
 
     /// What has been asked for so far.

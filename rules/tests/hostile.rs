@@ -197,22 +197,35 @@ fn long_conditions_with_tests_are_taken_apart_soon() {
         ")".repeat(60)
     );
     let tests = ", tests: [{name: a, expect: match}, {name: b, transaction: {amount: 0}, expect: no match}]";
-    let rules = rules(250, |at| {
+    let rules = rules(60, |at| {
         let when = if at % 2 == 0 { &sum } else { &nested };
         rule(&format!("r{at}"), when, tests)
     });
     let (logic, _) = loaded(&[("rules/a.yaml", rules)]);
-    assert_eq!(logic.run_tests(&mut |_, _| {}).tests, 500);
+    assert_eq!(logic.run_tests(&mut |_, _| {}).tests, 120);
 }
 
 #[test]
 fn many_large_patterns_are_refused_or_loaded() {
-    let rules = rules(6_000, |at| {
+    let rules = rules(1_500, |at| {
         // An eighth of a megabyte each.
         let pattern = format!("transaction.merchant_id.matches(\"{at}\\\\d{{30}}\")");
         rule(&format!("r{at}"), &pattern, "")
     });
     let said = refused(&[("rules/a.yaml", rules)]);
+    assert!(
+        said.starts_with("with this, all conditions and features take"),
+        "{said}"
+    );
+    let mut features = String::new();
+    for at in 0..1_500 {
+        writeln!(
+            features,
+            "f{at}: transaction.merchant_id.matches('{at}\\\\d{{30}}')"
+        )
+        .unwrap();
+    }
+    let said = refused(&[("features.yaml", features)]);
     assert!(
         said.starts_with("with this, all conditions and features take"),
         "{said}"

@@ -47,7 +47,7 @@ const MEGABYTES_MAX: u32 = 1_024;
 
 /// Makes LLVM count which parts of the code run, and tell what is compared with what. What is compared is guessed
 /// at, so that a text gets past a comparison.
-const COUNTERS: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+const COUNTERS: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
     -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1 -Cdebug-assertions";
 
