@@ -179,9 +179,9 @@ fn a_schema_with_endless_fields_is_refused() {
     }
     let names: Vec<String> = (0..40_000).map(|at| format!("b{at}")).collect();
     let retained = names.join(", ");
-    write!(
+    writeln!(
         schema,
-        "entities: {{card: {{key: card_id, retention: 1d, retain: [{retained}]}}}}\n"
+        "entities: {{card: {{key: card_id, retention: 1d, retain: [{retained}]}}}}"
     )
     .unwrap();
     let message = "more than 256 fields, entities or columns";

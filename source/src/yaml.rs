@@ -238,22 +238,24 @@ pub(crate) fn diagnostic(file: &Arc<SourceFile>, error: &Error) -> Diagnostic {
                 "a value that begins with `!` goes into quotes or on its own lines below `>-`",
             )
         }
-        other => {
-            let message = UserMessageFormatter.format_message(other);
-            let known = SYNTAX_MESSAGES
-                .iter()
-                .find(|(theirs, ..)| *theirs == message);
-            let (message, help) = known
-                .map_or((message.as_ref(), SYNTAX_HELP), |(_, ours, help)| {
-                    (ours, help)
-                });
-            let span = match message {
-                TAB => first_tab(&file.text, span.start),
-                _ => span.clone(),
-            };
-            Diagnostic::error(file, span, message).with_help(help)
-        }
+        other => of_syntax(file, other, span),
     }
+}
+
+/// What is wrong with the YAML itself.
+fn of_syntax(file: &Arc<SourceFile>, error: &Error, span: Range<usize>) -> Diagnostic {
+    let message = UserMessageFormatter.format_message(error);
+    let known = SYNTAX_MESSAGES
+        .iter()
+        .find(|(theirs, ..)| *theirs == message);
+    let (message, help) = known.map_or((message.as_ref(), SYNTAX_HELP), |(_, ours, help)| {
+        (ours, help)
+    });
+    let span = match message {
+        TAB => first_tab(&file.text, span.start),
+        _ => span,
+    };
+    Diagnostic::error(file, span, message).with_help(help)
 }
 
 /// The tab that a line from `near` on, or the one before, is indented with.
