@@ -50,7 +50,7 @@ enum Verb {
     /// Make up expressions, rule files, lists and policies; report what panics, hangs or takes memory without end
     Fuzz {
         /// How long, all targets together
-        #[arg(long, default_value_t = 30)]
+        #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..))]
         minutes: u32,
         /// Make the corpus in fuzz/corpus anew from what was found: the fewest texts that reach as much
         #[arg(long)]
