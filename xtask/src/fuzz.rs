@@ -45,6 +45,10 @@ const SECONDS_MAX: u32 = 5;
 /// Memory above this many megabytes is a finding: a run takes about fifty.
 const MEGABYTES_MAX: u32 = 1_024;
 
+/// Most texts of a target in the repository: what they reach is three quarters or more of what all reach, and the tests
+/// replay them in seconds.
+const KEPT_MAX: usize = 100;
+
 /// Makes LLVM count which parts of the code run, and tell what is compared with what. What is compared is guessed
 /// at, so that a text gets past a comparison.
 const COUNTERS: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
@@ -55,7 +59,7 @@ const COUNTERS: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-l
 const WORK: &str = "target/fuzz";
 
 /// Runs all targets in turn, each for its part of the time. With `minimise`, the corpus in the repository is then made
-/// anew: the fewest texts that reach everything that was reached.
+/// anew: the texts that reach the most.
 pub(crate) fn run(minutes: u32, minimise: bool) -> anyhow::Result<()> {
     let programs = build()?;
     let targets = u32::try_from(TARGETS.len())?;
@@ -151,24 +155,34 @@ impl Target {
         Ok(outcome)
     }
 
-    /// Replaces the corpus of the repository by as few texts as reach as much.
+    /// Replaces the corpus of the repository by the texts of it, and of what was found, that reach the most.
     fn minimise(&self, programs: &Path) -> anyhow::Result<()> {
         let merged = self.folder("merged")?;
         std::fs::remove_dir_all(&merged)?;
         std::fs::create_dir_all(&merged)?;
-        let log = self.folder("logs")?.join("minimise");
+        copy(&files(&self.kept())?, &merged)?;
+        let logs = self.folder("logs")?;
+        let control = logs.join("reached");
+        // What is left of an earlier one would be gone on with.
+        let _ = std::fs::remove_file(&control);
         let mut command = self.command(programs);
-        command.arg("-set_cover_merge=1").arg(&merged);
-        command.args([self.kept(), self.folder("corpus")?]);
-        tools::run(command.stderr(std::fs::File::create(log)?))?;
+        command
+            .arg("-merge=1")
+            .arg(format!("-merge_control_file={}", control.display()))
+            .args([&merged, &self.folder("corpus")?])
+            .stderr(std::fs::File::create(logs.join("merge"))?);
+        tools::run(&mut command)?;
+        let control = std::fs::read(&control)?;
+        let best: Vec<PathBuf> = most_reaching(&String::from_utf8_lossy(&control))
+            .into_iter()
+            .map(PathBuf::from)
+            .filter(|path| std::fs::read_to_string(path).is_ok())
+            .take(KEPT_MAX)
+            .collect();
         for old in files(&self.kept())? {
             std::fs::remove_file(old)?;
         }
-        for new in files(&merged)? {
-            let name = new.file_name().context("a file without a name")?;
-            std::fs::copy(&new, self.kept().join(name))?;
-        }
-        Ok(())
+        copy(&best, &self.kept())
     }
 
     /// At the lowest priority: whoever else works on the machine comes first.
@@ -199,6 +213,32 @@ impl Target {
         std::fs::create_dir_all(&folder)?;
         Ok(folder)
     }
+}
+
+/// The files that the fuzzer went through, those that reach the most before others: it goes through them in order
+/// and notes, in a line `COV <number of the file> <place> …`, what none before has reached.
+fn most_reaching(control: &str) -> Vec<&str> {
+    let mut lines = control.lines();
+    let count = lines.next().and_then(|line| line.parse().ok()).unwrap_or(0);
+    let files: Vec<&str> = lines.by_ref().skip(1).take(count).collect();
+    let mut reached: Vec<(usize, &str)> = lines
+        .filter_map(|line| {
+            let mut words = line.strip_prefix("COV ")?.split_whitespace();
+            let file = files.get(words.next()?.parse::<usize>().ok()?)?;
+            Some((words.count(), *file))
+        })
+        .filter(|(places, _)| *places > 0)
+        .collect();
+    reached.sort_by_key(|(places, _)| std::cmp::Reverse(*places));
+    reached.into_iter().map(|(_, file)| file).collect()
+}
+
+fn copy(files: &[PathBuf], to: &Path) -> anyhow::Result<()> {
+    for file in files {
+        let name = file.file_name().context("a file without a name")?;
+        std::fs::copy(file, to.join(name))?;
+    }
+    Ok(())
 }
 
 fn files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
@@ -252,6 +292,14 @@ impl Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn texts_are_kept_by_how_much_they_reach_first() {
+        let control = "3\n1\nkept/a\nfound/b\nfound/c\nSTARTED 0 2\nFT 0 5 6\nCOV 0 7\nSTARTED 1 3\n\
+                       FT 1 8\nCOV 1\nSTARTED 2 9\nFT 2 1\nCOV 2 1 2 3\n";
+        assert_eq!(most_reaching(control), ["found/c", "kept/a"]);
+        assert!(most_reaching("").is_empty());
+    }
 
     #[test]
     fn figures_are_read_from_what_the_fuzzer_prints() {

@@ -52,7 +52,7 @@ enum Verb {
         /// How long, all targets together
         #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..))]
         minutes: u32,
-        /// Make the corpus in fuzz/corpus anew from what was found: the fewest texts that reach as much
+        /// Then make fuzz/corpus anew from it and what was found: the texts that reach the most
         #[arg(long)]
         minimise: bool,
     },
