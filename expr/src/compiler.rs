@@ -10,6 +10,7 @@ use crate::layout::Mark;
 use crate::parse::parse;
 use crate::scan::scan;
 use crate::share::{self, Shared, Tree};
+use crate::syntax::Syntax;
 use crate::tree::Node;
 use crate::{
     ConditionId, Conditions, Feature, Layout, Problem, Program, Severity, SlotId, Type, cost,
@@ -92,42 +93,37 @@ impl<'s> Compiler<'s> {
         let Checked {
             compiled,
             kind,
-            definition,
-            node,
+            canonical,
+            mut node,
         } = checked;
         let Compiled {
-            program, warnings, ..
+            mut program,
+            warnings,
+            ..
         } = compiled;
-        let definition = self.with_definitions_read(definition, &program);
+        if self.is_too_dear {
+            // Only its type is of use to what follows.
+            node = Node::Constant(0);
+            program = compile(&node).map_err(|deep| vec![deep.problem(0..source.len())])?;
+        }
         let feature = Feature {
             name: name.to_owned(),
             kind,
             program,
             slot,
-            definition,
+            canonical,
         };
         self.layout.features.push(feature);
         self.features.push((node, slot));
         Ok((kind, warnings))
     }
 
-    /// A feature means what the features it reads mean, so their definitions belong to its own.
-    fn with_definitions_read(&self, mut definition: String, program: &Program) -> String {
-        let reads: BTreeSet<SlotId> = program.reads().collect();
-        for read in self
-            .layout
-            .features
-            .iter()
-            .filter(|feature| reads.contains(&feature.slot))
-        {
-            definition.push_str(&format!("; features.{} = {}", read.name, read.definition));
-        }
-        definition
-    }
-
     /// Compiles the condition of a rule.
     pub fn condition(&mut self, source: &str) -> Result<Compiled, Vec<Problem>> {
         let Checked { compiled, node, .. } = self.check(source, Scope::Rule, Some(Type::Flag))?;
+        if self.is_too_dear {
+            return Ok(compiled);
+        }
         let id = u32::try_from(self.conditions.len()).ok().map(ConditionId);
         self.conditions.push(Tree {
             node,
@@ -150,10 +146,28 @@ impl<'s> Compiler<'s> {
         Ok((checked.compiled, checked.kind))
     }
 
+    /// What a condition was compiled from.
+    #[cfg(any(test, feature = "fuzz"))]
+    pub(crate) fn tree(&self, id: ConditionId) -> Option<&Node> {
+        let tree = self.conditions.get(usize::try_from(id.0).ok()?)?;
+        Some(&tree.node)
+    }
+
     /// What everything compiled takes to evaluate, in comparisons of a slot with a constant; what several
     /// expressions share is counted for each.
     pub const fn steps(&self) -> u64 {
         self.steps
+    }
+
+    /// Whether everything together takes too much, which has been said. Further expressions are checked, but as the
+    /// policy is refused, there is no use in keeping them.
+    pub const fn is_too_dear(&self) -> bool {
+        self.is_too_dear
+    }
+
+    /// What has been asked for so far.
+    pub const fn layout(&self) -> &Layout {
+        &self.layout
     }
 
     /// The slots of everything compiled, for whoever evaluates each condition by its own program.
@@ -241,6 +255,33 @@ impl<'s> Compiler<'s> {
     ) -> Result<Checked, Vec<Problem>> {
         let tokens = scan(source)?;
         let syntax = parse(&tokens)?;
+        let (compiled, kind, node) = self.check_syntax(&syntax, source, scope, wanted)?;
+        Ok(Checked {
+            compiled,
+            kind,
+            canonical: tokens.canonical(),
+            node,
+        })
+    }
+
+    /// A part of an expression, as if it stood alone. Nothing is left of it where it cannot.
+    pub(crate) fn part(&mut self, syntax: &Syntax, source: &str) -> Option<(Program, Type)> {
+        let mark = self.layout.mark();
+        let checked = self.check_syntax(syntax, source, Scope::Rule, None);
+        if checked.is_err() {
+            self.layout.back_to(mark);
+        }
+        let (compiled, kind, _) = checked.ok()?;
+        Some((compiled.program, kind))
+    }
+
+    fn check_syntax(
+        &mut self,
+        syntax: &Syntax,
+        source: &str,
+        scope: Scope,
+        wanted: Option<Type>,
+    ) -> Result<(Compiled, Type, Node), Vec<Problem>> {
         let mut checker = Checker {
             schema: self.schema,
             lists: &self.lists,
@@ -253,13 +294,14 @@ impl<'s> Compiler<'s> {
             operands: Default::default(),
             dear: Vec::new(),
         };
-        let whole = checker.whole(&syntax, wanted);
+        let whole = checker.whole(syntax, wanted);
         let (mut problems, reads_score) = (checker.problems, checker.reads_score);
         let dear = checker.dear;
         let Some((node, kind)) = whole.filter(|_| problems.iter().all(is_warning)) else {
             return Err(never_silent(problems, source));
         };
-        let program = compile(&node).map_err(|deep| vec![deep.problem(syntax.span.clone())])?;
+        let span = syntax.span.clone();
+        let program = compile(&node).map_err(|deep| vec![deep.problem(span.clone())])?;
         let inputs: BTreeSet<SlotId> = program.reads().collect();
         let inputs = inputs
             .iter()
@@ -267,11 +309,11 @@ impl<'s> Compiler<'s> {
         let steps = cost::steps(&node) + inputs.sum::<u64>();
         if steps > cost::EXPRESSION_STEPS_MAX {
             let dearest = dear.iter().rev().max_by_key(|part| part.steps);
-            return Err(vec![cost::too_dear(steps, syntax.span, dearest)]);
+            return Err(vec![cost::too_dear(steps, span, dearest)]);
         }
         if program.reads().next().is_none() {
             let message = "this reads nothing of the transaction, so it is always the same";
-            problems.push(Problem::warning(syntax.span, message));
+            problems.push(Problem::warning(span, message));
         }
         let compiled = Compiled {
             program,
@@ -280,12 +322,7 @@ impl<'s> Compiler<'s> {
             warnings: problems,
             reads_score,
         };
-        Ok(Checked {
-            compiled,
-            kind,
-            definition: tokens.canonical(),
-            node,
-        })
+        Ok((compiled, kind, node))
     }
 
     fn check_name(&self, name: &str, source: &str) -> Result<(), Vec<Problem>> {
@@ -314,7 +351,7 @@ impl<'s> Compiler<'s> {
 struct Checked {
     compiled: Compiled,
     kind: Type,
-    definition: String,
+    canonical: String,
     node: Node,
 }
 

@@ -18,9 +18,6 @@ pub(crate) const SET_STEPS_MAX: u64 = 250_000;
 /// Looking at a text of some tens of bytes.
 const TEXT: u64 = 5;
 
-/// Running a pattern over such a text.
-const PATTERN: u64 = 50;
-
 /// Reading an IP address.
 const ADDRESS: u64 = 10;
 
@@ -61,7 +58,7 @@ pub(crate) fn steps(node: &Node) -> u64 {
         Node::Calendar(..) => CALENDAR,
         Node::Distance(_) => DISTANCE,
         Node::TextTest(..) | Node::TextSize(_) => TEXT,
-        Node::Matches(..) => PATTERN,
+        Node::Matches(pattern, _) => pattern.steps(),
         Node::InNetwork(..) => ADDRESS,
     };
     own + node.children().map(steps).sum::<u64>()

@@ -1,6 +1,6 @@
 //! Which slot holds what: the agreement between compiled programs and those who fill the slots.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tollgate_types::{ColumnId, EntityId, FieldId, Span};
 
@@ -30,6 +30,25 @@ pub struct Layout {
 }
 
 impl Layout {
+    /// What a feature means: its source with white space made uniform, followed by those of the features it reads,
+    /// by itself or through others, the later ones first. Equal texts mean equal features, as long as schema and
+    /// base currency are equal. Put together when asked for: features that read one another would take more memory
+    /// than they have text.
+    pub fn definition(&self, feature: &Feature) -> String {
+        let mut definition = feature.canonical.clone();
+        let mut reads: BTreeSet<SlotId> = feature.program.reads().collect();
+        for earlier in self.features.iter().rev() {
+            if reads.contains(&earlier.slot) {
+                reads.extend(earlier.program.reads());
+                let Feature {
+                    name, canonical, ..
+                } = earlier;
+                definition.push_str(&format!("; features.{name} = {canonical}"));
+            }
+        }
+        definition
+    }
+
     /// The slot of an aggregate; equal ones share one.
     pub(crate) fn aggregate(&mut self, aggregate: Aggregate, steps: u64) -> SlotId {
         if let Some((_, slot)) = self
@@ -150,7 +169,6 @@ pub struct Feature {
     pub kind: Type,
     pub program: Program,
     pub slot: SlotId,
-    /// The source with white space made uniform, followed by the definitions of the features it reads: equal
-    /// texts mean equal features, as long as schema and base currency are equal.
-    pub definition: String,
+    /// The source with white space made uniform.
+    pub(crate) canonical: String,
 }

@@ -40,7 +40,11 @@ pub use problem::{Problem, Severity};
 pub use program::{Program, Slots};
 pub use share::{ConditionId, Conditions, Shared};
 
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
+#[cfg(any(test, feature = "fuzz"))]
 mod reference;
+#[cfg(any(test, feature = "fuzz"))]
+mod sample;
 #[cfg(test)]
 mod tests;

@@ -36,7 +36,7 @@ pub struct Parts {
 
 impl Compiler<'_> {
     /// Takes a condition apart that has been compiled by this compiler, so that it asks for no slot that is not
-    /// there. Takes time proportional to the square of the source's length at most.
+    /// there. Takes a few times as long as compiling it.
     pub fn parts(&mut self, source: &str) -> Result<Parts, Vec<Problem>> {
         let tokens = scan(source)?;
         let syntax = parse(&tokens)?;
@@ -58,14 +58,17 @@ impl Compiler<'_> {
                 }
             }
             SyntaxKind::Not(of) => self.add_terms(source, of, parts),
-            _ => parts.terms.extend(self.part(source, syntax.span.clone())),
+            _ => parts.terms.extend(self.part_of(source, syntax)),
         }
     }
 
-    /// The largest parts that are one slot.
+    /// The largest parts that are one slot. Only those are compiled that can be one: compiling every part of a long
+    /// condition would take time by the square of its length.
     fn add_reads(&mut self, source: &str, syntax: &Syntax, parts: &mut Parts) {
-        let whole = self.part(source, syntax.span.clone());
-        if let Some(read) = whole.filter(|part| part.slot().is_some()) {
+        if may_be_slot(&syntax.kind)
+            && let Some(read) = self.part_of(source, syntax)
+            && read.slot().is_some()
+        {
             parts.reads.push(read);
             return;
         }
@@ -82,8 +85,14 @@ impl Compiler<'_> {
             | SyntaxKind::Name(_)
             | SyntaxKind::Select { .. } => {}
             SyntaxKind::Has { of, field } => {
-                let asked = of.span.start..field.span.end;
-                let read = self.part(source, asked);
+                let asked = Syntax {
+                    span: of.span.start..field.span.end,
+                    kind: SyntaxKind::Select {
+                        of: of.clone(),
+                        field: field.clone(),
+                    },
+                };
+                let read = self.part_of(source, &asked);
                 parts
                     .reads
                     .extend(read.filter(|part| part.slot().is_some()));
@@ -101,12 +110,22 @@ impl Compiler<'_> {
         }
     }
 
-    fn part(&mut self, source: &str, span: Range<usize>) -> Option<Part> {
-        let (compiled, kind) = self.expression(source.get(span.clone())?).ok()?;
+    fn part_of(&mut self, source: &str, syntax: &Syntax) -> Option<Part> {
+        let (program, kind) = self.part(syntax, source)?;
         Some(Part {
-            span,
+            span: syntax.span.clone(),
             kind,
-            program: compiled.program,
+            program,
         })
+    }
+}
+
+/// Fields, features and the score; aggregates; look-ups.
+fn may_be_slot(kind: &SyntaxKind) -> bool {
+    match kind {
+        SyntaxKind::Select { .. } => true,
+        SyntaxKind::Call(call) => call.of.is_some(),
+        SyntaxKind::Binary { operator, .. } => *operator == Operator::In,
+        _ => false,
     }
 }

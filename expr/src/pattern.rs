@@ -15,15 +15,20 @@ use regex_syntax::{Parser, ParserBuilder};
 /// Deepest nesting of brackets in a pattern: its parser recurses.
 const NESTING_MAX: u32 = 32;
 
-/// Largest compiled pattern in bytes. Counts multiply (`(a{50}){50}`), so a short pattern can be a large program.
-const COMPILED_BYTES_MAX: usize = 256 << 10;
+/// How large a compiled pattern may be in bytes, and the steps it is counted as. Counts multiply (`(a{50}){50}`), so a
+/// short pattern can be a large program. Larger ones take longer to search with; and as the steps of a policy are
+/// bounded, so is the memory of all its patterns: to some 200 MB.
+const SIZES: [(usize, u64); 3] = [(16 << 10, 50), (64 << 10, 150), (256 << 10, 400)];
 
 /// Largest cache of one search in bytes, so that many patterns on many threads stay small.
 const CACHE_BYTES_MAX: usize = 256 << 10;
 
 /// A compiled pattern. It matches a text if it does so anywhere in it.
 #[derive(Clone, Debug)]
-pub(crate) struct Pattern(Regex);
+pub(crate) struct Pattern {
+    regex: Regex,
+    steps: u64,
+}
 
 /// What is wrong with a pattern, and where: bytes of the pattern.
 #[derive(PartialEq, Eq, Debug)]
@@ -49,31 +54,34 @@ impl Pattern {
             regex_syntax::Error::Translate(error) => untranslated(&error),
             _ => unreadable(whole.clone()),
         })?;
-        let compiled = RegexBuilder::new(written)
-            .nest_limit(NESTING_MAX)
-            .size_limit(COMPILED_BYTES_MAX)
-            .dfa_size_limit(CACHE_BYTES_MAX)
-            .build()
-            .map_err(|error| match error {
-                regex::Error::CompiledTooBig(_) => Mistake {
-                    message: "this pattern is too large".to_owned(),
-                    span: whole.clone(),
-                    help: Some("use smaller counts in `{…}`, or several conditions"),
-                },
-                _ => unreadable(whole.clone()),
-            })?;
-        Ok((Self(compiled), reach(&tree)))
+        for (bytes_max, steps) in SIZES {
+            match build(written, bytes_max) {
+                Ok(regex) => return Ok((Self { regex, steps }, reach(&tree))),
+                Err(regex::Error::CompiledTooBig(_)) => {}
+                Err(_) => return Err(unreadable(whole)),
+            }
+        }
+        Err(Mistake {
+            message: "this pattern is too large".to_owned(),
+            span: whole,
+            help: Some("use smaller counts in `{…}`, or several conditions"),
+        })
+    }
+
+    /// What searching a text of some tens of bytes takes, in comparisons of a slot with a constant.
+    pub(crate) const fn steps(&self) -> u64 {
+        self.steps
     }
 
     #[inline]
     pub(crate) fn holds(&self, text: &str) -> bool {
-        self.0.is_match(text)
+        self.regex.is_match(text)
     }
 }
 
 impl PartialEq for Pattern {
     fn eq(&self, other: &Self) -> bool {
-        self.0.as_str() == other.0.as_str()
+        self.regex.as_str() == other.regex.as_str()
     }
 }
 
@@ -81,8 +89,16 @@ impl Eq for Pattern {}
 
 impl Hash for Pattern {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.as_str().hash(state);
+        self.regex.as_str().hash(state);
     }
+}
+
+fn build(written: &str, bytes_max: usize) -> Result<Regex, regex::Error> {
+    RegexBuilder::new(written)
+        .nest_limit(NESTING_MAX)
+        .size_limit(bytes_max)
+        .dfa_size_limit(CACHE_BYTES_MAX)
+        .build()
 }
 
 fn parser() -> Parser {

@@ -12,7 +12,7 @@ pub(crate) fn read(file: &Arc<SourceFile>, notes: &mut Diagnostics) -> Option<Ra
     let mut found = Diagnostics::default();
     let rates = read_rates(file, &mut found);
     let good = !found.has_errors();
-    notes.extend(found);
+    notes.append(found);
     rates.filter(|_| good)
 }
 

@@ -10,6 +10,8 @@ mod digest;
 mod fallback;
 mod features_file;
 mod folder;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod fx_file;
 mod list_file;
 mod list_files;

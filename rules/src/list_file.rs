@@ -19,6 +19,9 @@ use crate::moment;
 /// Most values of one list, so that memory and loading stay bounded.
 const ENTRIES_MAX: usize = 1_000_000;
 
+/// Longest line in bytes: far more than a value and a note. Looking for card numbers in it takes time and memory.
+const LINE_BYTES_MAX: usize = 8 << 10;
+
 /// Most mistakes shown of one list: they tend to be the same one on every line.
 const NOTES_MAX: usize = 20;
 
@@ -67,7 +70,7 @@ impl Reader<'_> {
             self.note(0..0, "the list has no header".to_owned(), HEADER_HELP);
             return None;
         }
-        if self.has_card_number(&record) {
+        if self.is_too_long(&record) || self.has_card_number(&record) {
             return None;
         }
         let columns = self.header(&record)?;
@@ -165,16 +168,7 @@ impl Reader<'_> {
 
     /// Until when the value of a line is listed; `None` if there is a mistake in the line.
     fn until(&mut self, record: &StringRecord, columns: &Columns) -> Option<EventTime> {
-        if self.has_card_number(record) {
-            return None;
-        }
-        if record.iter().any(|field| field.contains(['\n', '\r'])) {
-            // The lines after it would be swallowed into one field, unseen.
-            self.note(
-                line_of(record, self.file),
-                "a quote that opens on this line does not close on it".to_owned(),
-                "close it; a quote inside a quoted text is written twice",
-            );
+        if self.is_too_long(record) || self.has_card_number(record) || self.has_open_quote(record) {
             return None;
         }
         if record.len() > columns.count {
@@ -216,6 +210,27 @@ impl Reader<'_> {
         }
     }
 
+    fn is_too_long(&mut self, record: &StringRecord) -> bool {
+        let too_long = record.as_slice().len() > LINE_BYTES_MAX;
+        if too_long && !self.has_open_quote(record) {
+            let message = format!("this line has more than {LINE_BYTES_MAX} bytes");
+            let help = "shorten its note, or begin a new line for each value";
+            self.note(line_of(record, self.file), message, help);
+        }
+        too_long
+    }
+
+    /// Notes a quote that swallows the lines after it into one field, unseen.
+    fn has_open_quote(&mut self, record: &StringRecord) -> bool {
+        let open = record.iter().any(|field| field.contains(['\n', '\r']));
+        if open {
+            let message = "a quote that opens on this line does not close on it".to_owned();
+            let help = "close it; a quote inside a quoted text is written twice";
+            self.note(line_of(record, self.file), message, help);
+        }
+        open
+    }
+
     /// Notes a line that has a card number, before any other mistake on it could show the line.
     fn has_card_number(&mut self, record: &StringRecord) -> bool {
         let found = record.iter().any(contains_card_number);
@@ -239,8 +254,8 @@ impl Reader<'_> {
 
     fn warn(&mut self, line: Range<usize>, message: String, help: &str) {
         if self.may_note(Severity::Warning) {
-            self.notes
-                .push(Diagnostic::warning(self.file, line, message).with_help(help));
+            let warning = Diagnostic::warning(self.file, line, message).with_help(help);
+            self.push(warning);
         }
     }
 
@@ -264,9 +279,21 @@ impl Reader<'_> {
 
     fn note(&mut self, span: Range<usize>, message: String, help: &str) {
         if self.may_note(Severity::Error) {
-            self.notes
-                .push(Diagnostic::error(self.file, span, message).with_help(help));
+            let error = Diagnostic::error(self.file, span, message).with_help(help);
+            self.push(error);
         }
+    }
+
+    /// A carriage return by itself ends a record but not a line, so the line that would be shown may have records
+    /// that were not looked at yet.
+    fn push(&mut self, diagnostic: Diagnostic) {
+        let shown = self.file.line(diagnostic.span.start);
+        let is_hidden = shown.len() > LINE_BYTES_MAX || contains_card_number(shown);
+        self.notes.push(if is_hidden {
+            diagnostic.without_source()
+        } else {
+            diagnostic
+        });
     }
 
     /// Counts a finding; of too many, the last one shown says that there are more. Too many warnings make no error.

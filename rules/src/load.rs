@@ -146,6 +146,7 @@ impl Files {
         let bench = Bench {
             bare: &bare,
             with_features: &with_features,
+            features: &self.features,
             schema: &schema,
             rates: &rates,
             lists: &self.lists.lists,

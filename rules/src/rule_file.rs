@@ -209,7 +209,7 @@ impl WrittenRule {
         };
         note_problems(condition.warnings.clone(), &when, &self.file, notes);
         list_use.check(&when, &self.file, notes);
-        let rest = self.rest?;
+        let rest = self.rest.filter(|_| !compiler.is_too_dear())?;
         let rule = Rule {
             id: rest.id,
             description: rest.description,

@@ -38,7 +38,7 @@ pub(crate) fn read(file: &Arc<SourceFile>, notes: &mut Diagnostics) -> Option<Sc
             Some(reader.builder.build())
         });
     let good = !found.has_errors();
-    notes.extend(found);
+    notes.append(found);
     schema.filter(|_| good)
 }
 
@@ -64,6 +64,9 @@ impl Reader<'_> {
             };
             if let Err(error) = self.builder.attribute(&name.value, kind, values) {
                 self.note(name, &error);
+                if matches!(error, SchemaError::TooMany(_)) {
+                    return;
+                }
             }
         }
     }
@@ -226,9 +229,10 @@ impl Reader<'_> {
             if !self.names.contains(&name.value) {
                 all_known = false;
                 let message = format!("there is no field `{}`", name.value);
-                let help = did_you_mean(&name.value, self.names.iter().map(String::as_str));
-                self.notes
-                    .push(Diagnostic::error(self.file, name.span.clone(), message).with_help(help));
+                let known = self.names.iter().map(String::as_str);
+                let help = (!self.notes.is_full()).then(|| did_you_mean(&name.value, known));
+                let diagnostic = Diagnostic::error(self.file, name.span.clone(), message);
+                self.notes.push(Diagnostic { help, ..diagnostic });
             }
         }
         all_known.then(|| written.into_iter().map(|name| name.value).collect())

@@ -4,12 +4,22 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use annotate_snippets::{Annotation, AnnotationKind, Level, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 
 use crate::SourceFile;
 
 /// Lines longer than this are cut around the caret when shown.
 const SHOWN_COLUMNS_MAX: usize = 200;
+
+/// Lines longer than this, in bytes, are not shown: nobody reads them, and looking for the place takes long.
+const SHOWN_BYTES_MAX: usize = 8 << 10;
+
+/// Longest message or help, in bytes. They repeat what is written, which may be of any length.
+const MESSAGE_BYTES_MAX: usize = 16 << 10;
+
+/// Most mistakes kept, and as many warnings. A person mends some and checks again; a file of a megabyte could have
+/// hundreds of thousands.
+const KEPT_MAX: usize = 1_000;
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Severity {
@@ -36,7 +46,7 @@ impl Diagnostic {
     pub fn error(file: &Arc<SourceFile>, span: Range<usize>, message: impl Into<String>) -> Self {
         Self {
             severity: Severity::Error,
-            message: message.into(),
+            message: shortened(message.into()),
             file: Arc::clone(file),
             span,
             help: None,
@@ -53,7 +63,7 @@ impl Diagnostic {
 
     #[must_use]
     pub fn with_help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
+        self.help = Some(shortened(help.into()));
         self
     }
 
@@ -71,16 +81,19 @@ impl Diagnostic {
 
     /// The mistake as text: message, `file:line:column`, the line with a caret, and the help.
     pub fn render(&self) -> String {
-        if self.file.text.is_empty() || !self.shows_source {
+        let Some((line, number, marked)) = self.marked_line() else {
             return self.render_without_source();
-        }
+        };
         let level = match self.severity {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
         };
-        let group = level
-            .primary_title(self.message.as_str())
-            .element(self.snippet());
+        let group = level.primary_title(self.message.as_str()).element(
+            Snippet::source(line)
+                .line_start(number)
+                .path(self.file.path.as_str())
+                .annotation(AnnotationKind::Primary.span(marked)),
+        );
         let group = match &self.help {
             Some(help) => group.element(Level::HELP.message(help.as_str())),
             None => group,
@@ -107,53 +120,82 @@ impl Diagnostic {
         text
     }
 
-    /// The first line of the span. Cut out here, because a list may have a million lines and one file many
-    /// mistakes.
-    fn snippet(&self) -> Snippet<'_, Annotation<'_>> {
+    /// The first line of the span, its number, and the part of it that the span marks; nothing if it cannot or must
+    /// not be shown. Cut out here, because a list may have a million lines and one file many mistakes.
+    fn marked_line(&self) -> Option<(&str, usize, Range<usize>)> {
+        if self.file.text.is_empty() || !self.shows_source {
+            return None;
+        }
         let (line_start, number) = self.file.line_at(self.span.start);
-        let rest = &self.file.text[line_start..];
-        let line = rest.lines().next().unwrap_or_default();
+        let line = self.file.line(self.span.start);
         let start = self.file.boundary(self.span.start) - line_start;
         let end = self.file.boundary(self.span.end).saturating_sub(line_start);
         let start = start.min(line.len());
         let end = end.clamp(start, line.len());
-        Snippet::source(line)
-            .line_start(number)
-            .path(self.file.path.as_str())
-            .annotation(AnnotationKind::Primary.span(start..end))
+        (line.len() <= SHOWN_BYTES_MAX).then_some((line, number, start..end))
     }
 }
 
-/// Every mistake found, so that one run shows them all.
+fn shortened(mut text: String) -> String {
+    if text.len() > MESSAGE_BYTES_MAX {
+        text.truncate(text.floor_char_boundary(MESSAGE_BYTES_MAX));
+        text.push('…');
+    }
+    text
+}
+
+/// Every mistake found, so that one run shows them all. Of more than anyone would read, the first are kept.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Diagnostics(Vec<Diagnostic>);
+pub struct Diagnostics {
+    kept: Vec<Diagnostic>,
+    errors: usize,
+    warnings: usize,
+}
 
 impl Diagnostics {
     pub fn push(&mut self, diagnostic: Diagnostic) {
-        self.0.push(diagnostic);
+        let noted = match diagnostic.severity {
+            Severity::Error => &mut self.errors,
+            Severity::Warning => &mut self.warnings,
+        };
+        *noted += 1;
+        if *noted <= KEPT_MAX {
+            self.kept.push(diagnostic);
+        }
     }
 
-    pub fn has_errors(&self) -> bool {
-        self.0
-            .iter()
-            .any(|diagnostic| diagnostic.severity == Severity::Error)
+    /// Adds those of another, what it only counted included.
+    pub fn append(&mut self, other: Self) {
+        let (errors, warnings) = (self.errors + other.errors, self.warnings + other.warnings);
+        self.extend(other.kept);
+        (self.errors, self.warnings) = (errors, warnings);
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    pub const fn has_errors(&self) -> bool {
+        self.errors > 0
     }
 
-    pub fn len(&self) -> usize {
-        self.0.len()
+    /// Whether further errors are only counted, so that finding out what to say of them is for nothing.
+    pub const fn is_full(&self) -> bool {
+        self.errors >= KEPT_MAX
+    }
+
+    pub const fn is_empty(&self) -> bool {
+        self.kept.is_empty()
+    }
+
+    /// How many are kept.
+    pub const fn len(&self) -> usize {
+        self.kept.len()
     }
 
     pub fn iter(&self) -> std::slice::Iter<'_, Diagnostic> {
-        self.0.iter()
+        self.kept.iter()
     }
 
     /// All of them as text, by file and position, an empty line between two.
     pub fn render(&self) -> String {
-        let mut sorted: Vec<&Diagnostic> = self.0.iter().collect();
+        let mut sorted: Vec<&Diagnostic> = self.kept.iter().collect();
         sorted.sort_by_key(|diagnostic| {
             (
                 &diagnostic.file.path,
@@ -161,14 +203,23 @@ impl Diagnostics {
                 diagnostic.severity,
             )
         });
-        let parts: Vec<String> = sorted.into_iter().map(Diagnostic::render).collect();
+        let mut parts: Vec<String> = sorted.into_iter().map(Diagnostic::render).collect();
+        for (severity, noted) in [("error", self.errors), ("warning", self.warnings)] {
+            if noted > KEPT_MAX {
+                let more = noted - KEPT_MAX;
+                parts.push(format!(
+                    "{severity}: {more} more are not shown\n  = help: mend those above and check again"
+                ));
+            }
+        }
         parts.join("\n\n")
     }
 }
 
 impl Extend<Diagnostic> for Diagnostics {
     fn extend<I: IntoIterator<Item = Diagnostic>>(&mut self, more: I) {
-        self.0.extend(more);
+        more.into_iter()
+            .for_each(|diagnostic| self.push(diagnostic));
     }
 }
 
@@ -177,7 +228,7 @@ impl IntoIterator for Diagnostics {
     type IntoIter = std::vec::IntoIter<Diagnostic>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.0.into_iter()
+        self.kept.into_iter()
     }
 }
 
@@ -186,13 +237,21 @@ impl<'d> IntoIterator for &'d Diagnostics {
     type IntoIter = std::slice::Iter<'d, Diagnostic>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.0.iter()
+        self.kept.iter()
+    }
+}
+
+impl FromIterator<Diagnostic> for Diagnostics {
+    fn from_iter<I: IntoIterator<Item = Diagnostic>>(found: I) -> Self {
+        let mut all = Self::default();
+        all.extend(found);
+        all
     }
 }
 
 impl From<Diagnostic> for Diagnostics {
     fn from(diagnostic: Diagnostic) -> Self {
-        Self(vec![diagnostic])
+        Self::from_iter([diagnostic])
     }
 }
 
@@ -293,5 +352,35 @@ error: the file does not exist
         assert_eq!(all.render(), expected);
         assert!(all.has_errors());
         assert_eq!(all.len(), 3);
+    }
+
+    /// A file with a mistake on every line would take minutes to show, and no one would read it.
+    #[test]
+    fn of_endless_mistakes_the_first_are_shown_and_the_rest_counted() {
+        let file = SourceFile::new("a", "x\n".repeat(300_000));
+        let mut all = Diagnostics::default();
+        all.push(Diagnostic::warning(&file, 0..1, "odd"));
+        assert!(!all.has_errors() && !all.is_full());
+        for line in 0..300_000 {
+            all.push(Diagnostic::error(&file, 2 * line..2 * line + 1, "wrong"));
+        }
+        assert!(all.is_full());
+        assert_eq!(all.len(), KEPT_MAX + 1);
+        let shown = all.render();
+        assert_eq!(shown.matches("error: wrong").count(), KEPT_MAX);
+        assert!(shown.ends_with(
+            "error: 299000 more are not shown\n  = help: mend those above and check again"
+        ));
+    }
+
+    #[test]
+    fn an_endless_line_is_named_but_not_shown() {
+        let file = SourceFile::new("a", format!("ok\n{}", "é".repeat(100_000)));
+        let endless = "é".repeat(100_000);
+        let error = Diagnostic::error(&file, 103..105, endless).with_help("write less");
+        assert!(error.message.len() < 20_000 && error.message.ends_with("é…"));
+        let error = Diagnostic::error(&file, 103..105, "odd").with_help("write less");
+        let expected = "error: odd\n --> a:2:51\n  = help: write less";
+        assert_eq!(error.render(), expected);
     }
 }

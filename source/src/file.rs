@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::Diagnostic;
 
@@ -11,18 +11,29 @@ use crate::Diagnostic;
 pub const BYTES_MAX: u64 = 1 << 20;
 
 /// A text and where it came from.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct SourceFile {
     /// As the user named it, for instance `policy/rules/velocity.yaml`.
     pub path: String,
     pub text: String,
+    /// Where lines begin, found once a position is asked for: a file may have a mistake on each of its lines.
+    lines: OnceLock<Vec<usize>>,
 }
+
+impl PartialEq for SourceFile {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.path, &self.text) == (&other.path, &other.text)
+    }
+}
+
+impl Eq for SourceFile {}
 
 impl SourceFile {
     pub fn new(path: impl Into<String>, text: impl Into<String>) -> Arc<Self> {
         Arc::new(Self {
             path: path.into(),
             text: text.into(),
+            lines: OnceLock::new(),
         })
     }
 
@@ -35,14 +46,22 @@ impl SourceFile {
         )
     }
 
+    /// The line with a byte offset, without its end: what is shown of a mistake there.
+    pub fn line(&self, offset: usize) -> &str {
+        let rest = &self.text[self.line_at(offset).0..];
+        rest.lines().next().unwrap_or_default()
+    }
+
     /// Where the line with a byte offset begins, and its number from 1.
     pub(crate) fn line_at(&self, offset: usize) -> (usize, usize) {
-        let before = &self.text[..self.boundary(offset)];
-        let start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        (
-            start,
-            before.bytes().filter(|&byte| byte == b'\n').count() + 1,
-        )
+        let lines = self.lines.get_or_init(|| {
+            let breaks = self.text.match_indices('\n').map(|(at, _)| at + 1);
+            std::iter::once(0).chain(breaks).collect()
+        });
+        let offset = self.boundary(offset);
+        // The first one begins at 0, so there is always one.
+        let number = lines.partition_point(|start| *start <= offset).max(1);
+        (lines.get(number - 1).copied().unwrap_or_default(), number)
     }
 
     /// The offset, or the nearest one before it that is inside the text and between two characters.

@@ -228,4 +228,28 @@ mod tests {
         assert_eq!(error.message, "the key `a` is written twice");
         assert_eq!(error.span, 10..11);
     }
+
+    /// Nine levels of nine aliases each are a billion values; a long text repeated is as bad.
+    #[test]
+    fn aliases_that_multiply_are_refused() {
+        let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned();
+        for level in 1..10 {
+            let alias = format!("*a{}, ", level - 1).repeat(9);
+            bomb.push_str(&format!("a{level}: &a{level} [{alias}]\n"));
+        }
+        let long = format!(
+            "a: &a {}\nb: [{}]\n",
+            "x".repeat(100_000),
+            "*a, ".repeat(1_000)
+        );
+        for text in [bomb, long] {
+            let error = parse(&SourceFile::new("a.yaml", text)).unwrap_err();
+            assert_eq!(
+                error.message,
+                "the file has too many values, those that aliases repeat included"
+            );
+        }
+        let few = SourceFile::new("a.yaml", "a: &a [x]\nb: [*a, *a]\n");
+        assert!(parse(&few).is_ok());
+    }
 }

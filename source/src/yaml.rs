@@ -17,8 +17,16 @@ pub fn from_str<T: DeserializeOwned>(file: &Arc<SourceFile>) -> Result<T, Diagno
 
 /// How every file is read. Tags are refused: `when: !transaction.is_guest` would lose its first word to one.
 pub(crate) fn options() -> serde_saphyr::Options {
-    serde_saphyr::options! { with_snippet: false, reject_unsupported_tags: true }
+    serde_saphyr::options! {
+        with_snippet: false,
+        reject_unsupported_tags: true,
+        budget: serde_saphyr::budget! { max_total_scalar_bytes: SCALAR_BYTES_MAX },
+    }
 }
+
+/// Most bytes of all values together, a value that is repeated by an alias counted each time: some times what a file
+/// may have, so that a short file of aliases cannot become a large tree.
+const SCALAR_BYTES_MAX: usize = 4 << 20;
 
 /// What mends most broken YAML.
 const SYNTAX_HELP: &str = "check the indentation; a value that has `: ` or ` #` in it, or begins with one of \
@@ -209,6 +217,10 @@ pub(crate) fn diagnostic(file: &Arc<SourceFile>, error: &Error) -> Diagnostic {
                 .unwrap_or_default();
             at(format!("the key {key}is written twice")).with_help("keep one of them")
         }
+        Error::Budget { .. } | Error::AliasReplayLimitExceeded { .. } => {
+            at("the file has too many values, those that aliases repeat included".to_owned())
+                .with_help("make several files of it, without `&` and `*`")
+        }
         Error::Eof { .. } => at("the file ends too early".to_owned()),
         Error::Message { msg, .. } | Error::HookError { msg, .. } => at(msg.clone()),
         Error::UnsupportedTag { tag, .. } => {
@@ -226,22 +238,24 @@ pub(crate) fn diagnostic(file: &Arc<SourceFile>, error: &Error) -> Diagnostic {
                 "a value that begins with `!` goes into quotes or on its own lines below `>-`",
             )
         }
-        other => {
-            let message = UserMessageFormatter.format_message(other);
-            let known = SYNTAX_MESSAGES
-                .iter()
-                .find(|(theirs, ..)| *theirs == message);
-            let (message, help) = known
-                .map_or((message.as_ref(), SYNTAX_HELP), |(_, ours, help)| {
-                    (ours, help)
-                });
-            let span = match message {
-                TAB => first_tab(&file.text, span.start),
-                _ => span.clone(),
-            };
-            Diagnostic::error(file, span, message).with_help(help)
-        }
+        other => of_syntax(file, other, span),
     }
+}
+
+/// What is wrong with the YAML itself.
+fn of_syntax(file: &Arc<SourceFile>, error: &Error, span: Range<usize>) -> Diagnostic {
+    let message = UserMessageFormatter.format_message(error);
+    let known = SYNTAX_MESSAGES
+        .iter()
+        .find(|(theirs, ..)| *theirs == message);
+    let (message, help) = known.map_or((message.as_ref(), SYNTAX_HELP), |(_, ours, help)| {
+        (ours, help)
+    });
+    let span = match message {
+        TAB => first_tab(&file.text, span.start),
+        _ => span,
+    };
+    Diagnostic::error(file, span, message).with_help(help)
 }
 
 /// The tab that a line from `near` on, or the one before, is indented with.

@@ -1,6 +1,7 @@
 //! `cargo xtask`: the verbs of this repository. `demo` and `test` are all a newcomer needs.
 
 mod bench;
+mod fuzz;
 mod handbook;
 mod onnxruntime;
 mod suite;
@@ -46,6 +47,15 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Make up expressions, rule files, lists and policies; report what panics, hangs or takes memory without end
+    Fuzz {
+        /// How long, all targets together
+        #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..))]
+        minutes: u32,
+        /// Then make fuzz/corpus anew from it and what was found: the texts that reach the most
+        #[arg(long)]
+        minimise: bool,
+    },
     /// Generate history, compute features, train the sample policy's model
     Train,
     /// Fetch ONNX Runtime's library to target/onnxruntime
@@ -71,6 +81,7 @@ fn run() -> anyhow::Result<()> {
         Verb::Check => tidy::check(),
         Verb::Handbook { data } => handbook::run(&data),
         Verb::Bench { what, arguments } => bench::run(what, &arguments),
+        Verb::Fuzz { minutes, minimise } => fuzz::run(minutes, minimise),
         Verb::Train => train(),
         Verb::Onnxruntime => {
             println!("{}", onnxruntime::ensure(&root)?.display());

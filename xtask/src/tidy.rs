@@ -12,7 +12,7 @@ use crate::tools;
 const FILE_LINES_MAX: usize = 500;
 
 /// Which of our packages each may depend on; ARCHITECTURE.md says why.
-const MAY_DEPEND_ON: [(&str, &[&str]); 11] = [
+const MAY_DEPEND_ON: [(&str, &[&str]); 12] = [
     ("types", &[]),
     ("source", &[]),
     ("proto", &[]),
@@ -34,6 +34,7 @@ const MAY_DEPEND_ON: [(&str, &[&str]); 11] = [
         ],
     ),
     ("xtask", &[]),
+    ("fuzz", &["types", "expr", "features", "rules"]),
 ];
 
 /// Libraries that only the named packages may use.
@@ -48,6 +49,8 @@ const ONLY_IN: [(&str, &[&str]); 5] = [
 pub(crate) fn check() -> anyhow::Result<()> {
     let cargo = |arguments: &[&str]| tools::run(Command::new(env!("CARGO")).args(arguments));
     cargo(&["fmt", "--all", "--check"]).context("run `cargo fmt --all`")?;
+    let fuzz = ["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"];
+    cargo(&fuzz).context("run `cargo fmt --manifest-path fuzz/Cargo.toml`")?;
     cargo(&[
         "clippy",
         "--workspace",

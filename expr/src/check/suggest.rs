@@ -1,15 +1,23 @@
 //! What somebody may have meant.
 
+/// Longest word, in bytes, that may be a misspelling of another: comparing two takes time and memory by the product
+/// of their lengths, and the values of an attribute may be of any length.
+const COMPARED_MAX: usize = 64;
+
 /// The candidate that `written` is most likely a misspelling of: the same but for capitals, or the fewest
 /// changed letters, at most a third of them.
 pub(super) fn closest<'c>(
     written: &str,
     candidates: impl IntoIterator<Item = &'c str>,
 ) -> Option<&'c str> {
+    if written.len() > COMPARED_MAX {
+        return None;
+    }
     let small = written.to_ascii_lowercase();
     let changes_max = (small.len() / 3).max(1);
     candidates
         .into_iter()
+        .filter(|candidate| candidate.len() <= COMPARED_MAX)
         .map(|candidate| {
             (
                 strsim::damerau_levenshtein(&small, &candidate.to_ascii_lowercase()),
@@ -52,6 +60,7 @@ mod tests {
             ("card_contry", Some("card_country")),
             ("origin", None),
             ("", None),
+            (&"a".repeat(4_000), None),
         ];
         for (written, expected) in table {
             assert_eq!(closest(written, known), expected, "{written}");

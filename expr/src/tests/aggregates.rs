@@ -201,10 +201,10 @@ fn features_read_earlier_ones_and_keep_their_definition() {
         .unwrap();
     assert!(rule.reads_score);
     let layout = compiler.finish();
-    let definitions: Vec<&str> = layout
+    let definitions: Vec<String> = layout
         .features
         .iter()
-        .map(|feature| feature.definition.as_str())
+        .map(|feature| layout.definition(feature))
         .collect();
     assert_eq!(
         definitions,
@@ -224,6 +224,26 @@ fn features_read_earlier_ones_and_keep_their_definition() {
         cells,
         texts: Vec::new()
     }));
+}
+
+/// A definition that had those of all it reads in full would double with each of these features.
+#[test]
+fn a_definition_names_each_feature_it_reads_once() {
+    let schema = schema();
+    let mut compiler = Compiler::new(&schema, lists());
+    compiler.feature("f0", "transaction.amount").unwrap();
+    compiler.feature("f1", "features.f0 * 2").unwrap();
+    for at in 2..40 {
+        let source = format!("features.f{} + features.f{}", at - 1, at - 2);
+        compiler.feature(&format!("f{at}"), &source).unwrap();
+    }
+    let layout = compiler.finish();
+    assert_eq!(
+        layout.definition(&layout.features[2]),
+        "features.f1 + features.f0; features.f1 = features.f0 * 2; features.f0 = transaction.amount"
+    );
+    let last = layout.definition(&layout.features[39]);
+    assert_eq!(last.matches(" = ").count(), 39);
 }
 
 #[test]

@@ -62,9 +62,23 @@ fn the_cost_of_all_expressions_together_is_bounded_and_said_once() {
     let slots = compiler.clone().finish().slots;
     compiler.condition(&dear(minutes + 1)).unwrap();
     assert_eq!(
-        compiler.finish().slots,
+        compiler.clone().finish().slots,
         slots + 1,
         "what was refused asks for nothing"
+    );
+    // What follows is checked, and what features are is known, but nothing of it is kept.
+    assert!(compiler.is_too_dear());
+    let pattern = "transaction.merchant_id.matches(\"a\")";
+    compiler.feature("late", pattern).unwrap();
+    let late = compiler.condition("features.late").unwrap();
+    assert_eq!(late.id, None);
+    assert!(compiler.condition("features.late > 5").is_err());
+    assert!(
+        compiler.layout().features[0]
+            .program
+            .reads()
+            .next()
+            .is_none()
     );
 }
 

@@ -144,3 +144,35 @@ fn a_list_has_at_most_a_million_values() {
     );
     assert!(notes.contains(":1000002:1"), "{notes}");
 }
+
+/// Found by fuzzing: an old Mac's line ends are line ends to the reader, but not to who shows a line.
+#[test]
+fn a_mistake_does_not_show_a_card_number_behind_a_carriage_return() {
+    for text in [
+        "vlaue\r4111111111111111\n",
+        "value,expires_at\rm1,soon\r4111 1111 1111 1111\n",
+        "value\rm1\rm1\r4111-1111-1111-1111",
+    ] {
+        let (_, notes) = read_all(text);
+        assert!(notes.contains("lists/blocked.csv:1:"), "{notes}");
+        assert!(!notes.contains("4111"), "{notes}");
+    }
+}
+
+#[test]
+fn a_line_without_end_is_refused_before_it_is_looked_through() {
+    // Each number may be the beginning of a card number.
+    let text = format!("value\n{}\nm1\n", "1 ".repeat(4 << 20));
+    let (list, notes) = read_all(&text);
+    assert_eq!(list.unwrap().len(), 1);
+    let expected = "error: this line has more than 8192 bytes\n --> lists/blocked.csv:2:1\n  \
+                    = help: shorten its note, or begin a new line for each value";
+    assert_eq!(notes, expected);
+    let (_, notes) = read_all(&format!("value\n\"m1\n{}", "1 ".repeat(4 << 20)));
+    assert!(
+        notes.starts_with("error: a quote that opens on this line"),
+        "{notes}"
+    );
+    let (list, _) = read_all(&format!("value,{}\nm1\n", "1 ".repeat(4 << 20)));
+    assert!(list.unwrap().is_empty());
+}

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use tollgate_expr::{Compiler, Layout, Part, Parts, SlotId, Type};
-use tollgate_source::{Diagnostic, Diagnostics, Located, SourceFile};
+use tollgate_source::{Diagnostic, Diagnostics, Located};
 use tollgate_types::{Cell, EventTime, Label, Outcome, Rates, Schema, Transaction};
 
 use super::transaction::{FieldWords, Maker, NOW};
@@ -13,11 +13,18 @@ use super::values;
 use super::written::{PAST_KEYS, Word, WrittenPast, WrittenTest, WrittenTests};
 use super::{Expect, Group, Past, Test};
 use crate::condition::note_problems;
+use crate::features_file::Named;
 use crate::rule_file::CompiledRule;
 use crate::{Lists, Lookups, Rule, RuleIndex, RuleSet, RuleTests};
 
 /// Most transactions of the past in one test, so that a load stays short.
 const HISTORY_MAX: usize = 10_000;
+
+/// Most bytes of the past of all tests of a policy together: they are kept for as long as the policy is.
+const HISTORY_BYTES_MAX: usize = 64 << 20;
+
+/// About what a transaction of the past takes beside its texts.
+const PAST_BYTES: usize = 512;
 
 /// What every rule's tests are compiled with.
 pub(crate) struct Bench<'b> {
@@ -25,12 +32,13 @@ pub(crate) struct Bench<'b> {
     pub(crate) bare: &'b Compiler<'b>,
     /// Knows the features, and no rule.
     pub(crate) with_features: &'b Compiler<'b>,
+    pub(crate) features: &'b [Named],
     pub(crate) schema: &'b Schema,
     pub(crate) rates: &'b Rates,
     pub(crate) lists: &'b Lists,
 }
 
-impl Bench<'_> {
+impl<'b> Bench<'b> {
     /// The tests of all rules, which come in the order of the set; mistakes are noted.
     pub(crate) fn tests(
         &self,
@@ -39,6 +47,8 @@ impl Bench<'_> {
         notes: &mut Diagnostics,
     ) -> RuleTests {
         let mut tests = RuleTests::default();
+        let mut scratch = self.with_features.clone();
+        let mut history_left = HISTORY_BYTES_MAX;
         for (index, rule) in (0..).map(RuleIndex).zip(compiled) {
             let CompiledRule {
                 place,
@@ -46,7 +56,15 @@ impl Bench<'_> {
                 tests: written,
             } = rule;
             if let Some(rule) = rules.rule(index).filter(|_| !written.is_empty()) {
-                let group = self.group((index, rule), when, &place.file, written, notes);
+                let compiler = self.compiler_for(&when.value, &mut scratch);
+                let mut maker = Maker {
+                    schema: self.schema,
+                    rates: self.rates,
+                    file: &place.file,
+                    notes,
+                    history_left: &mut history_left,
+                };
+                let group = self.group((index, rule), when, compiler, written, &mut maker);
                 tests.groups.extend(group);
             }
             tests.places.push(place);
@@ -54,36 +72,46 @@ impl Bench<'_> {
         tests
     }
 
+    /// A compiler that knows the features the condition reads, and no others: each rule with tests keeps its
+    /// layout. `scratch` knows all of them.
+    fn compiler_for(&self, when: &str, scratch: &mut Compiler<'b>) -> Compiler<'b> {
+        let mut compiler = self.bare.clone();
+        let Ok(parts) = scratch.parts(when) else {
+            return compiler;
+        };
+        let layout = self.with_features.layout();
+        let reads = reads(&parts, layout);
+        let read = layout.features.iter();
+        let read = read.filter(|feature| reads.contains(&feature.slot));
+        let names: BTreeSet<&str> = read.map(|feature| feature.name.as_str()).collect();
+        for Named { name, source, .. } in self.features {
+            if names.contains(name.as_str()) {
+                // It compiled before, together with more of them.
+                let _ = compiler.feature(name, &source.value);
+            }
+        }
+        compiler
+    }
+
     /// The tests of a rule that has compiled.
     fn group(
         &self,
         (index, rule): (RuleIndex, &Rule),
         when: Located<String>,
-        file: &Arc<SourceFile>,
+        mut compiler: Compiler<'b>,
         tests: WrittenTests,
-        notes: &mut Diagnostics,
+        maker: &mut Maker<'_>,
     ) -> Option<Group> {
-        // Features that the rule does not read would only cost time.
-        let reads_features = when.value.contains("features");
-        let mut compiler = if reads_features {
-            self.with_features.clone()
-        } else {
-            self.bare.clone()
-        };
         // What is wrong with the condition was noted when the rule was compiled.
         let condition = compiler.condition(&when.value).ok()?;
         let parts = compiler.parts(&when.value).ok()?;
         let layout = compiler.clone().finish();
+        let file = Arc::clone(maker.file);
         let mut reader = Reader {
-            maker: Maker {
-                schema: self.schema,
-                rates: self.rates,
-                file,
-                notes,
-            },
+            maker,
             rule,
             when: &when.value,
-            compiler: &compiler,
+            scratch: compiler,
             reads: reads(&parts, &layout),
             layout: &layout,
             parts: &parts,
@@ -94,7 +122,7 @@ impl Bench<'_> {
             .collect();
         Some(Group {
             rule: index,
-            file: Arc::clone(file),
+            file,
             period: rule.reach.period,
             program: condition.program,
             lookups: Lookups::resolve(&layout, self.lists)?,
@@ -119,11 +147,12 @@ fn reads(parts: &Parts, layout: &Layout) -> BTreeSet<SlotId> {
 }
 
 /// Reads the tests of one rule.
-struct Reader<'r> {
-    maker: Maker<'r>,
+struct Reader<'r, 'm> {
+    maker: &'r mut Maker<'m>,
     rule: &'r Rule,
     when: &'r str,
-    compiler: &'r Compiler<'r>,
+    /// Knows what the rule reads; what it is asked for besides is not part of the layout.
+    scratch: Compiler<'r>,
     reads: BTreeSet<SlotId>,
     layout: &'r Layout,
     parts: &'r Parts,
@@ -137,7 +166,7 @@ struct Given {
     word: Located<Word>,
 }
 
-impl Reader<'_> {
+impl Reader<'_, '_> {
     fn test(&mut self, written: WrittenTest) -> Option<Test> {
         let expected = self.expect_possible(&written.expect);
         let named = self.maker.are_fields(&written.transaction, &[]);
@@ -206,8 +235,7 @@ impl Reader<'_> {
 
     /// Which slot a given value is for: one that the rule reads.
     fn given(&mut self, name: Located<String>, word: Located<Word>) -> Option<Given> {
-        // A copy, so that what is not read does not become part of the layout.
-        let (compiled, kind) = match self.compiler.clone().expression(&name.value) {
+        let (compiled, kind) = match self.scratch.expression(&name.value) {
             Ok(compiled) => compiled,
             Err(problems) => {
                 note_problems(problems, &name, self.maker.file, self.maker.notes);
@@ -330,6 +358,7 @@ impl Reader<'_> {
                     .iter()
                     .map(|(name, word)| (name.value.as_str(), word)),
             );
+            self.fits(past, &own)?;
             for place in 0..past.repeat {
                 let id = format!("test-{}", history.len());
                 history.push(self.past(past, &own, place, at, &id)?);
@@ -346,6 +375,24 @@ impl Reader<'_> {
         }
         history.sort_by_key(|past| past.transaction.event_time);
         right.then_some(history)
+    }
+
+    /// Takes what an entry needs from what all tests together may have.
+    fn fits(&mut self, past: &WrittenPast, words: &FieldWords<'_>) -> Option<()> {
+        let texts = words.values().map(|word| match &word.value {
+            Word::Text(text) => text.len(),
+            Word::Missing => 0,
+        });
+        let bytes = (PAST_BYTES + texts.sum::<usize>()).saturating_mul(past.repeat);
+        let left = self.maker.history_left.checked_sub(bytes);
+        if left.is_none() {
+            let message = "with this, the tests of the policy have too much history".to_owned();
+            let help =
+                "let transactions repeat less often here or in other tests, or shorten their texts";
+            self.note(past.span.clone(), message, help);
+        }
+        *self.maker.history_left = left?;
+        Some(())
     }
 
     fn past(

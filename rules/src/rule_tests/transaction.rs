@@ -35,6 +35,8 @@ pub(super) struct Maker<'m> {
     pub(super) rates: &'m Rates,
     pub(super) file: &'m Arc<SourceFile>,
     pub(super) notes: &'m mut Diagnostics,
+    /// Bytes that further transactions of the past may take.
+    pub(super) history_left: &'m mut usize,
 }
 
 /// A value that does not fit: what is wrong, and what to write.
@@ -47,6 +49,9 @@ impl Maker<'_> {
         for (name, _) in words {
             if self.schema.field(&name.value).is_none() {
                 all = false;
+                if self.notes.is_full() {
+                    break;
+                }
                 let known = self.schema.fields().iter().map(|field| field.name.as_str());
                 let help = did_you_mean(&name.value, keys.iter().copied().chain(known));
                 let message = format!("the transaction has no field `{}`", name.value);

@@ -148,7 +148,7 @@ fn start(
         features
             .iter()
             .find(|feature| feature.name == name)
-            .map(|feature| feature.definition.clone())
+            .map(|feature| logic.layout.definition(feature))
     };
     let bundle = Bundle::open(&bundle_folder, &definition)?;
     check_manifest(name, &bundle, features)?;

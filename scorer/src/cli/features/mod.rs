@@ -173,13 +173,12 @@ impl Features {
 
 /// `<out>.definitions.json`: the features' names and definitions in order, for the model's manifest.
 fn write_definitions(out: &Path, logic: &Logic) -> anyhow::Result<()> {
-    let definitions: Vec<_> = logic
-        .layout
-        .features
-        .iter()
-        .map(
-            |feature| serde_json::json!({ "name": feature.name, "definition": feature.definition }),
-        )
+    let layout = &logic.layout;
+    let features = layout.features.iter();
+    let definitions: Vec<_> = features
+        .map(|feature| {
+            serde_json::json!({ "name": feature.name, "definition": layout.definition(feature) })
+        })
         .collect();
     let mut path = out.to_owned().into_os_string();
     path.push(".definitions.json");
