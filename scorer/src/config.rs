@@ -39,6 +39,10 @@ pub struct Config {
 pub struct PolicyConfig {
     /// The policy folder.
     pub path: PathBuf,
+    /// Loaded policies that are kept, the live one included, so that one can be rolled back to.
+    pub versions_max: usize,
+    /// How often the folder is looked at where the file system does not tell of changes.
+    pub poll_s: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -112,6 +116,8 @@ impl Default for PolicyConfig {
     fn default() -> Self {
         Self {
             path: "policy".into(),
+            versions_max: 10,
+            poll_s: 5,
         }
     }
 }
@@ -278,6 +284,12 @@ impl Config {
             count(self.model.queue_rows_max),
             1..=65_536,
         );
+        range(
+            "policy.versions_max",
+            count(self.policy.versions_max),
+            1..=1_000,
+        );
+        range("policy.poll_s", self.policy.poll_s, 1..=3_600);
         self.features.ranges(&mut range);
         range("grpc.drain_ms", self.grpc.drain_ms, 0..=600_000);
         let partitions = u64::try_from(self.kafka.embedded_partitions).unwrap_or(0);

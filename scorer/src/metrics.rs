@@ -32,7 +32,16 @@ pub(crate) struct Metrics {
     pub(crate) store: StoreMetrics,
     pub(crate) audit_records: IntCounterVec,
     pub(crate) challenger_runs: IntCounterVec,
+    pub(crate) policy: PolicyMetrics,
     pub(crate) ready: IntGauge,
+}
+
+/// What became of the policy folder.
+#[derive(Debug, Clone)]
+pub(crate) struct PolicyMetrics {
+    pub(crate) loads: IntCounterVec,
+    pub(crate) folder_refused: IntGauge,
+    pub(crate) pinned: IntGauge,
 }
 
 /// How much is kept of cards, merchants and the like, and what was let go.
@@ -103,6 +112,7 @@ impl Metrics {
                 "Challenger scores by how they ended.",
                 "result",
             )?,
+            policy: PolicyMetrics::new(&make)?,
             ready: make.gauge(
                 "ready",
                 "1 once the log was read to where it ended at start.",
@@ -117,6 +127,26 @@ impl Metrics {
         // Writing into a vector cannot fail; a family without samples is skipped by the encoder.
         let _ = TextEncoder::new().encode(&self.registry.gather(), &mut text);
         String::from_utf8(text).unwrap_or_default()
+    }
+}
+
+impl PolicyMetrics {
+    fn new(make: &Maker) -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            loads: make.counters(
+                "policy_loads",
+                "Loads of the policy folder by what became of them.",
+                "result",
+            )?,
+            folder_refused: make.gauge(
+                "policy_folder_refused",
+                "1 while the policy folder has a mistake and the policy before it stays.",
+            )?,
+            pinned: make.gauge(
+                "policy_pinned",
+                "1 while an operator has chosen the policy and the folder is only checked.",
+            )?,
+        })
     }
 }
 

@@ -37,11 +37,13 @@ const MAY_DEPEND_ON: [(&str, &[&str]); 11] = [
 ];
 
 /// Libraries that only the named packages may use.
-const ONLY_IN: [(&str, &[&str]); 5] = [
+const ONLY_IN: [(&str, &[&str]); 7] = [
     ("rdkafka", &["scorer", "loadtest"]),
     ("tonic", &["scorer", "proto", "loadtest"]),
     ("ort", &["models"]),
     ("parquet", &["scorer"]),
+    ("notify", &["scorer"]),
+    ("notify-debouncer-full", &["scorer"]),
     ("tokio", &["scorer", "models", "loadtest"]),
 ];
 

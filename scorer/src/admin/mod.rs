@@ -1,4 +1,9 @@
-//! For operators: metrics, probes and status over plain HTTP.
+//! For operators: metrics, probes, status, and which policy is live, over plain HTTP.
+//!
+//! Nothing here asks who is calling: the port is for the machine itself or a network that only operators reach. What
+//! changes something is asked for by POST, and refused to web pages (see `policy`).
+
+mod policy;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,6 +21,7 @@ use tokio::task::JoinHandle;
 use crate::ingest::IngestState;
 use crate::metrics::Metrics;
 use crate::policy::Policy;
+use crate::reload::{Problem, Versions, Wake};
 
 /// What the pages show.
 #[derive(Clone)]
@@ -23,6 +29,8 @@ pub(crate) struct AdminState {
     pub(crate) metrics: Metrics,
     pub(crate) ingest: Arc<IngestState>,
     pub(crate) policy: Arc<ArcSwap<Policy>>,
+    pub(crate) versions: Arc<Versions>,
+    pub(crate) wake: Wake,
 }
 
 /// The running admin server.
@@ -36,6 +44,10 @@ pub(crate) struct AdminServer {
 struct Status {
     ready: bool,
     policy_version: String,
+    /// Whether an operator chose the policy, so that the folder is only checked.
+    policy_pinned: bool,
+    /// Why the folder as it is now is not loaded; `null` while it loads.
+    policy_problem: Option<Problem>,
     champion: Option<String>,
     challengers: Vec<String>,
     rules: usize,
@@ -51,6 +63,7 @@ impl AdminServer {
             .route("/healthz", get(|| async { "alive\n" }))
             .route("/readyz", get(readiness))
             .route("/status", get(status))
+            .merge(policy::routes())
             .with_state(state);
         let task = tokio::spawn(async move { axum::serve(listener, router).await });
         Ok(Self { address, task })
@@ -88,9 +101,12 @@ async fn readiness(State(state): State<AdminState>) -> impl IntoResponse {
 
 async fn status(State(state): State<AdminState>) -> Json<Status> {
     let policy = state.policy.load();
+    let report = state.versions.report();
     Json(Status {
         ready: state.ingest.is_ready(),
         policy_version: policy.version().to_owned(),
+        policy_pinned: report.pinned,
+        policy_problem: report.problem,
         champion: policy.champion().map(|model| model.version().to_owned()),
         challengers: policy
             .challengers()

@@ -1,13 +1,14 @@
-//! The command line: `serve`, `check`, `features`, `score`, `demo`.
+//! The command line: `serve`, `check`, `features`, `score`, `policy`, `demo`.
 
 mod check;
 mod demo;
 mod features;
+mod operate;
 mod score;
 mod serve;
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
@@ -16,7 +17,7 @@ use tollgate_source::Diagnostics;
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{Config, ConfigError};
-use crate::policy::{ModelLimits, Policy};
+use crate::policy::{Loader, ModelLimits, Policy};
 
 /// Decides card transactions: approve, flag, challenge or decline.
 #[derive(Parser)]
@@ -48,6 +49,8 @@ enum Command {
     Features(features::Features),
     /// Decide one transaction given as JSON, and explain the decision
     Score(score::Score),
+    /// List the policies that a running service has loaded, roll back to one, or follow the folder again
+    Policy(operate::Policy),
     /// Serve on an embedded broker, feed it generated history, score generated traffic, report
     Demo(demo::Demo),
 }
@@ -72,6 +75,7 @@ pub fn run() -> ExitCode {
         Command::Check(check) => check.run(&cli.common),
         Command::Features(features) => features.run(&cli.common),
         Command::Score(score) => score.run(&cli.common),
+        Command::Policy(policy) => policy.run(&cli.common),
         Command::Demo(demo) => demo.run(&cli.common),
     };
     match result {
@@ -116,16 +120,20 @@ fn start_logging(json: bool) {
 }
 
 /// Loads the policy with its models; warnings are printed.
-fn load_policy(folder: &std::path::Path, config: &Config) -> Result<Policy, CommandError> {
+fn load_policy(folder: &Path, config: &Config) -> Result<Policy, CommandError> {
+    load(folder, config).map(|(_, policy)| policy)
+}
+
+/// The same, with what loads it again.
+fn load(folder: &Path, config: &Config) -> Result<(Loader, Policy), CommandError> {
     let limits = ModelLimits {
         threads: config.model.threads,
         queue_rows_max: config.model.queue_rows_max,
     };
-    let runtime = load_runtime(config);
-    let loaded = Policy::load(folder, &runtime, limits).map_err(CommandError::Policy)?;
-    let (policy, warnings) = loaded;
+    let loader = Loader::new(folder.to_owned(), load_runtime(config), limits);
+    let (policy, warnings) = loader.load().map_err(CommandError::Policy)?;
     eprint!("{}", warnings.render());
-    Ok(policy)
+    Ok((loader, policy))
 }
 
 /// ONNX Runtime, if it can be found. A policy without models does not need it; one with models reports the
