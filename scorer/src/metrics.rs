@@ -8,6 +8,7 @@ use prometheus::{
     TextEncoder,
 };
 use tollgate_features::Limits;
+use tollgate_rules::RuleSet;
 
 /// Upper bounds of latency buckets in seconds: 50 µs to 100 ms, the contract's limit among them.
 const LATENCY_BUCKETS: [f64; 12] = [
@@ -42,6 +43,8 @@ pub(crate) struct PolicyMetrics {
     pub(crate) loads: IntCounterVec,
     pub(crate) folder_refused: IntGauge,
     pub(crate) pinned: IntGauge,
+    pub(crate) rules_demoted: IntGauge,
+    pub(crate) rule_demotions: IntCounter,
 }
 
 /// How much is kept of cards, merchants and the like, and what was let go.
@@ -131,6 +134,13 @@ impl Metrics {
 }
 
 impl PolicyMetrics {
+    /// Counts the demoted rules of what is live.
+    pub(crate) fn note_demoted(&self, rules: &RuleSet) {
+        let demoted = rules.demoted().count();
+        self.rules_demoted
+            .set(i64::try_from(demoted).unwrap_or(i64::MAX));
+    }
+
     fn new(make: &Maker) -> Result<Self, prometheus::Error> {
         Ok(Self {
             loads: make.counters(
@@ -145,6 +155,14 @@ impl PolicyMetrics {
             pinned: make.gauge(
                 "policy_pinned",
                 "1 while an operator has chosen the policy and the folder is only checked.",
+            )?,
+            rules_demoted: make.gauge(
+                "rules_demoted",
+                "Rules of the live policy that their guard has taken back to shadow.",
+            )?,
+            rule_demotions: make.counter(
+                "rule_demotions",
+                "How often a guard has taken a rule back to shadow.",
             )?,
         })
     }

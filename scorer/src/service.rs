@@ -173,7 +173,7 @@ impl Core {
             Arc::clone(&policy),
             config.policy.versions_max,
             metrics.policy.clone(),
-            clock::wall_time(),
+            clock::steady_time(),
         );
         Ok(Self {
             store: Arc::new(Store::with_limits(schema, limits)),

@@ -7,124 +7,17 @@
     reason = "a test that cannot go on should stop; its numbers are small and exact"
 )]
 
+mod changes;
 mod common;
 
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::time::Duration;
 
-use common::{
-    POLICY, Running, loader, start, start_at, start_polling, start_with, transaction, write_policy,
-};
+use changes::{Bench, FILE, PATIENCE, rules};
+use common::{POLICY, start_at, start_polling, start_with, transaction, write_policy};
 use tollgate_proto::v1;
-
-/// How long a change may take to be seen before a test gives up. Only ever waited out by a failure.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-/// A rule file whose only rule matches everything and says which one it is.
-fn rules(id: &str) -> String {
-    let code = id.to_uppercase();
-    format!(
-        "rules:\n  - id: {id}\n    description: Matches everything.\n    when: transaction.amount > 0\n    \
-         then: flag\n    reason: {code}\n"
-    )
-}
-
-const FILE: &str = "rules/rules.yaml";
-
-/// A driver of one service: writes its folder, asks for decisions.
-struct Bench {
-    running: Running,
-    asked: i64,
-}
-
-impl Bench {
-    async fn start() -> Self {
-        let bench = Self {
-            running: start().await,
-            asked: 0,
-        };
-        bench.rests().await;
-        bench
-    }
-
-    fn at(&self, name: &str) -> std::path::PathBuf {
-        self.running.policy.path().join(name)
-    }
-
-    /// Replaces a file as careful programs do: written beside, renamed over.
-    fn replace(&self, name: &str, text: &str) {
-        let beside = self.at(".new");
-        fs::write(&beside, text).unwrap();
-        fs::rename(beside, self.at(name)).unwrap();
-    }
-
-    /// The folder was looked at for the first time, so that what is counted from here on comes from changes.
-    async fn rests(&self) {
-        self.until("the first look", async |bench| {
-            bench.loads("unchanged").await + bench.loads("swapped").await >= 1.0
-        })
-        .await;
-    }
-
-    /// Polls until it is so.
-    async fn until(&self, what: &str, is_so: impl AsyncFn(&Self) -> bool) {
-        let poll = async {
-            while !is_so(self).await {
-                tokio::task::yield_now().await;
-            }
-        };
-        if tokio::time::timeout(PATIENCE, poll).await.is_err() {
-            panic!("not so: {what}; {}", self.running.get("/status").await);
-        }
-    }
-
-    async fn loads(&self, result: &str) -> f64 {
-        let sample = format!("tollgate_policy_loads_total{{result=\"{result}\"}}");
-        self.running.metric(&sample).await
-    }
-
-    async fn metric(&self, name: &str) -> f64 {
-        let name = format!("tollgate_policy_{name}");
-        self.running.metric(&name).await
-    }
-
-    async fn decide(&mut self) -> v1::ScoreResponse {
-        self.asked += 1;
-        let (id, card) = (format!("t{}", self.asked), format!("card-{}", self.asked));
-        let transaction = transaction(&id, &card, self.asked, 1_000);
-        self.running.score(transaction).await
-    }
-
-    /// Asks until the rule of this id has matched, and returns that answer.
-    async fn until_matched(&mut self, id: &str) -> v1::ScoreResponse {
-        let poll = async {
-            loop {
-                let answer = self.decide().await;
-                if answer.reasons.iter().any(|reason| reason.rule_id == id) {
-                    return answer;
-                }
-            }
-        };
-        let matched = tokio::time::timeout(PATIENCE, poll).await;
-        matched.unwrap_or_else(|_| panic!("the rule {id} did not become live"))
-    }
-
-    /// What `tollgate check` would say the version is.
-    fn version_of_folder(&self) -> String {
-        version_of(self.running.policy.path())
-    }
-
-    async fn stop(self) {
-        self.running.service.stop().await;
-    }
-}
-
-fn version_of(folder: &Path) -> String {
-    common::load_policy(&loader(folder)).version().to_owned()
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_goes_live_and_decisions_carry_its_version() {

@@ -1,17 +1,19 @@
 //! For operators: metrics, probes, status, and which policy is live, over plain HTTP.
 //!
 //! Nothing here asks who is calling: the port is for the machine itself or a network that only operators reach. What
-//! changes something is asked for by POST, and refused to web pages (see `policy`).
+//! changes something is asked for by POST, and refused to web pages.
 
 mod policy;
+mod rules;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
-use axum::response::IntoResponse;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde::Serialize;
@@ -22,6 +24,7 @@ use crate::ingest::IngestState;
 use crate::metrics::Metrics;
 use crate::policy::Policy;
 use crate::reload::{Problem, Versions, Wake};
+pub(crate) use rules::DemotedReport;
 
 /// What the pages show.
 #[derive(Clone)]
@@ -51,6 +54,8 @@ struct Status {
     champion: Option<String>,
     challengers: Vec<String>,
     rules: usize,
+    /// Ids of those that their guard has taken back to shadow.
+    demoted_rules: Vec<String>,
     features: usize,
 }
 
@@ -64,6 +69,7 @@ impl AdminServer {
             .route("/readyz", get(readiness))
             .route("/status", get(status))
             .merge(policy::routes())
+            .merge(rules::routes())
             .with_state(state);
         let task = tokio::spawn(async move { axum::serve(listener, router).await });
         Ok(Self { address, task })
@@ -78,6 +84,16 @@ impl Drop for AdminServer {
     fn drop(&mut self) {
         self.task.abort();
     }
+}
+
+/// A page of any web site can have a browser send a POST to a port of its own machine; it then says where the page came
+/// from, which no tool does.
+async fn refuse_web_pages(request: Request, next: Next) -> Response {
+    if request.headers().contains_key(header::ORIGIN) {
+        let refusal = "refused: this is for the command line, not for web pages\n";
+        return (StatusCode::FORBIDDEN, refusal).into_response();
+    }
+    next.run(request).await
 }
 
 async fn metrics(State(state): State<AdminState>) -> impl IntoResponse {
@@ -114,6 +130,12 @@ async fn status(State(state): State<AdminState>) -> Json<Status> {
             .map(|model| model.version().to_owned())
             .collect(),
         rules: policy.logic().rules.rules().len(),
+        demoted_rules: policy
+            .logic()
+            .rules
+            .demoted()
+            .map(|(rule, _)| rule.id.to_string())
+            .collect(),
         features: policy.logic().layout.features.len(),
     })
 }

@@ -8,13 +8,13 @@
 
 use axum::Json;
 use axum::Router;
-use axum::extract::{Path, Request, State};
-use axum::http::{StatusCode, header};
-use axum::middleware::{self, Next};
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
-use super::AdminState;
+use super::{AdminState, refuse_web_pages};
 use crate::clock;
 use crate::reload::VersionsReport;
 
@@ -28,22 +28,12 @@ pub(super) fn routes() -> Router<AdminState> {
         .merge(changes)
 }
 
-/// A page of any web site can have a browser send a POST to a port of its own machine; it then says where the page came
-/// from, which no tool does.
-async fn refuse_web_pages(request: Request, next: Next) -> Response {
-    if request.headers().contains_key(header::ORIGIN) {
-        let refusal = "refused: this is for the command line, not for web pages\n";
-        return (StatusCode::FORBIDDEN, refusal).into_response();
-    }
-    next.run(request).await
-}
-
 async fn versions(State(state): State<AdminState>) -> Json<VersionsReport> {
     Json(state.versions.report())
 }
 
 async fn roll_back(State(state): State<AdminState>, Path(version): Path<String>) -> Response {
-    match state.versions.roll_back(&version, clock::wall_time()) {
+    match state.versions.roll_back(&version, clock::steady_time()) {
         Ok(()) => Json(state.versions.report()).into_response(),
         Err(unknown) => (StatusCode::NOT_FOUND, format!("{unknown}\n")).into_response(),
     }

@@ -1,4 +1,4 @@
-//! The command line: `serve`, `check`, `features`, `score`, `policy`, `demo`.
+//! The command line: `serve`, `check`, `features`, `score`, `policy`, `rules`, `demo`.
 
 mod check;
 mod demo;
@@ -51,6 +51,8 @@ enum Command {
     Score(score::Score),
     /// List the policies that a running service has loaded, roll back to one, or follow the folder again
     Policy(operate::Policy),
+    /// List the rules that a running service has demoted, or let one decide again
+    Rules(operate::Rules),
     /// Serve on an embedded broker, feed it generated history, score generated traffic, report
     Demo(demo::Demo),
 }
@@ -76,6 +78,7 @@ pub fn run() -> ExitCode {
         Command::Features(features) => features.run(&cli.common),
         Command::Score(score) => score.run(&cli.common),
         Command::Policy(policy) => policy.run(&cli.common),
+        Command::Rules(rules) => rules.run(&cli.common),
         Command::Demo(demo) => demo.run(&cli.common),
     };
     match result {
@@ -130,7 +133,8 @@ fn load(folder: &Path, config: &Config) -> Result<(Loader, Policy), CommandError
         threads: config.model.threads,
         queue_rows_max: config.model.queue_rows_max,
     };
-    let loader = Loader::new(folder.to_owned(), load_runtime(config), limits);
+    let loader = Loader::new(folder.to_owned(), load_runtime(config), limits)
+        .with_guard(config.policy.guard.guard());
     let (policy, warnings) = loader.load().map_err(CommandError::Policy)?;
     eprint!("{}", warnings.render());
     Ok((loader, policy))

@@ -1,4 +1,4 @@
-//! `tollgate policy …`: commands to a service that is running, through its admin port.
+//! `tollgate policy …` and `tollgate rules …`: commands to a service that is running, through its admin port.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
@@ -10,6 +10,7 @@ use clap::{Args, Subcommand};
 
 use super::{CommandError, Common};
 use crate::Config;
+use crate::admin::DemotedReport;
 use crate::reload::VersionsReport;
 
 /// A service that does not answer within this has other troubles.
@@ -36,6 +37,25 @@ enum PolicyCommand {
     Follow,
 }
 
+#[derive(Args)]
+pub(super) struct Rules {
+    #[command(flatten)]
+    service: Service,
+    #[command(subcommand)]
+    what: RulesCommand,
+}
+
+#[derive(Subcommand)]
+enum RulesCommand {
+    /// List the rules that declined more than their guard allows and are reported only
+    Demoted,
+    /// Let one of them decide again
+    Resume {
+        /// Its id
+        rule: String,
+    },
+}
+
 /// Which service is meant.
 #[derive(Args)]
 struct Service {
@@ -57,6 +77,38 @@ impl Policy {
         let report: VersionsReport =
             serde_json::from_str(&report).context("the service's answer")?;
         print!("{}", shown(&report));
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Rules {
+    pub(super) fn run(self, common: &Common) -> Result<ExitCode, CommandError> {
+        let service = Connection::new(&self.service, &common.load()?);
+        let report = match self.what {
+            RulesCommand::Demoted => service.get("/rules/demoted")?,
+            RulesCommand::Resume { rule } => service.post("/rules/resume", Some(&rule))?,
+        };
+        let report: Vec<DemotedReport> =
+            serde_json::from_str(&report).context("the service's answer")?;
+        if report.is_empty() {
+            println!("no rule is demoted");
+        }
+        for demoted in report {
+            let DemotedReport {
+                rule,
+                since,
+                declined,
+                of,
+                period,
+                ..
+            } = &demoted;
+            let share_max = f64::from(demoted.share_max_per_million) / 10_000.0;
+            let owner = demoted.owner.as_deref().unwrap_or("nobody named");
+            println!(
+                "{rule}  since {since}: declined {declined} of {of} transactions within {period}, where {share_max} % are \
+                 allowed; owner: {owner}"
+            );
+        }
         Ok(ExitCode::SUCCESS)
     }
 }

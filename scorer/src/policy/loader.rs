@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tollgate_models::{Error, Runtime};
-use tollgate_rules::Kept;
+use tollgate_rules::{Guard, Kept};
 use tollgate_source::Diagnostics;
 
 use super::{ModelLimits, Policy};
@@ -15,6 +15,7 @@ pub struct Loader {
     folder: PathBuf,
     runtime: Result<Runtime, Error>,
     limits: ModelLimits,
+    guard: Option<Guard>,
 }
 
 impl Loader {
@@ -28,7 +29,15 @@ impl Loader {
             folder,
             runtime,
             limits,
+            guard: None,
         }
+    }
+
+    /// Gives a guard to rules that decline and do not name their own.
+    #[must_use]
+    pub fn with_guard(mut self, guard: Option<Guard>) -> Self {
+        self.guard = guard;
+        self
     }
 
     /// Loads the policy, its models included, verifies all of it and runs the tests of its rules. Warnings come with the
@@ -54,6 +63,10 @@ impl Loader {
 
     pub(super) const fn runtime(&self) -> &Result<Runtime, Error> {
         &self.runtime
+    }
+
+    pub(super) const fn guard(&self) -> Option<Guard> {
+        self.guard
     }
 
     pub(super) const fn limits(&self) -> ModelLimits {

@@ -37,7 +37,7 @@ impl Policy {
     /// Puts together what was read of a folder, runs the tests of its rules and starts its models. If anything is wrong,
     /// every error is reported at once, those of models and of tests that fail once rules and features are right.
     fn assemble(
-        (logic, mut warnings): (Logic, Diagnostics),
+        (mut logic, mut warnings): (Logic, Diagnostics),
         loader: &Loader,
         earlier: &[Arc<Self>],
     ) -> Result<(Self, Diagnostics), Diagnostics> {
@@ -51,6 +51,8 @@ impl Policy {
             warnings.extend(errors);
             return Err(warnings);
         }
+        let guarded = earlier.iter().rev().map(|policy| &policy.logic.rules);
+        logic.rules.guard(loader.guard(), guarded);
         let has_champion = models
             .as_ref()
             .is_some_and(|models| models.champion.is_some());

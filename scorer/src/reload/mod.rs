@@ -177,7 +177,7 @@ impl Reloading {
             return false;
         }
         self.judged = Some(seen.content);
-        let judged = self.parts.versions.judge(loaded, clock::wall_time());
+        let judged = self.parts.versions.judge(loaded, clock::steady_time());
         tracing::debug!(?judged, "looked at the policy folder");
         true
     }

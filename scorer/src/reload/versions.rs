@@ -1,7 +1,8 @@
 //! Which policy is live, which were before it, and what came of the last look at the folder.
 //!
 //! Whoever changes what is live (a reload, or an operator who rolls back) does so under one lock, so that a roll-back
-//! acts at once, whatever is being loaded meanwhile. Decisions only ever load the one pointer.
+//! acts at once, whatever is being loaded meanwhile. Decisions only ever load the one pointer. Time is that of the steady
+//! clock, since the guards of rules count by it.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -212,6 +213,9 @@ impl Versions {
             .folder_refused
             .set(i64::from(state.problem.is_some()));
         self.metrics.pinned.set(i64::from(state.pinned));
+        if let Some(live) = state.live() {
+            self.metrics.note_demoted(&live.logic().rules);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -249,6 +253,8 @@ impl State {
         let changed = changes.unwrap_or_default();
         next.changed = changed.iter().map(ToString::to_string).collect();
         next.live_since = now;
+        let before = self.live().map(|before| &before.logic().rules);
+        next.policy.logic().rules.begin(before, now);
         live.store(Arc::clone(&next.policy));
         tracing::info!(
             version = next.policy.version(),
