@@ -4,6 +4,7 @@ mod bench;
 mod handbook;
 mod onnxruntime;
 mod suite;
+mod swaps;
 mod tidy;
 mod tools;
 
@@ -46,6 +47,12 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Change the policy 200 times under load; writes target/reports/swaps.json
+    Swaps {
+        /// Further arguments for the load generator, such as --rate 2000
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Generate history, compute features, train the sample policy's model
     Train,
     /// Fetch ONNX Runtime's library to target/onnxruntime
@@ -71,6 +78,7 @@ fn run() -> anyhow::Result<()> {
         Verb::Check => tidy::check(),
         Verb::Handbook { data } => handbook::run(&data),
         Verb::Bench { what, arguments } => bench::run(what, &arguments),
+        Verb::Swaps { arguments } => swaps::run(&arguments),
         Verb::Train => train(),
         Verb::Onnxruntime => {
             println!("{}", onnxruntime::ensure(&root)?.display());
