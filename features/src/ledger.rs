@@ -47,6 +47,17 @@ impl Ledger {
         }
     }
 
+    /// Forgets every transaction and every label that waits.
+    pub(crate) fn clear(&mut self) {
+        for shard in &mut self.shards {
+            let shard = shard.get_mut();
+            if shard.table.used > 0 || !shard.pending.is_empty() {
+                *shard = Shard::default();
+            }
+        }
+        *self.pending.get_mut() = 0;
+    }
+
     /// Locks the part that a transaction belongs to.
     pub(crate) fn lock(&self, key: TransactionKey) -> MutexGuard<'_, Shard> {
         // The high half chooses the shard, the low half is kept in the entry.

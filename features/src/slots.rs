@@ -79,6 +79,19 @@ impl Slots {
         }
     }
 
+    /// Lets every entity go; the memory stays for the next ones.
+    pub(crate) fn clear(&mut self) {
+        for at in 0..std::mem::take(self.end.get_mut()) {
+            if let Some(slot) = self.slot(SlotId(at)) {
+                let tenant = std::mem::take(&mut *slot.inner.write());
+                self.map.remove(&tenant.key.half());
+                slot.active.store(0, Ordering::Relaxed);
+            }
+        }
+        self.free.get_mut().clear();
+        *self.entities.get_mut() = 0;
+    }
+
     /// How many entities there are.
     pub(crate) fn len(&self) -> usize {
         self.entities.load(Ordering::Relaxed)

@@ -108,9 +108,12 @@ impl Common {
     }
 }
 
+/// The library that watches files warns of every folder that goes while it is watched, as they do with a ConfigMap.
+const LEVELS: &str = "info,notify=error,notify_debouncer_full=error";
+
 /// Log lines go to standard error, so that what a command prints can be piped. `RUST_LOG` sets the level.
 fn start_logging(json: bool) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LEVELS));
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
