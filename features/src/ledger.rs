@@ -49,6 +49,15 @@ impl Ledger {
         }
     }
 
+    /// Forgets every transaction and every label that waits.
+    pub(crate) fn clear(&mut self) {
+        for shard in &mut self.shards {
+            shard.get_mut().table.clear();
+        }
+        self.pending.clear();
+        *self.pending_labels.get_mut() = 0;
+    }
+
     /// Locks the part that a transaction belongs to.
     pub(crate) fn lock(&self, key: TransactionKey) -> MutexGuard<'_, Shard> {
         // The high bits choose the shard, the low ones are what its table is searched by.

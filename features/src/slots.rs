@@ -84,6 +84,22 @@ impl Slots {
         }
     }
 
+    /// Lets every entity go; the slots stay for the next ones.
+    pub(crate) fn clear(&mut self) {
+        for shard in &mut self.shards {
+            shard.0.get_mut().clear();
+        }
+        *self.table_bytes.get_mut() = 0;
+        for at in 0..std::mem::take(self.end.get_mut()) {
+            if let Some(slot) = self.slot(SlotId(at)) {
+                *slot.inner.write() = Tenant::default();
+                slot.active.store(0, Ordering::Relaxed);
+            }
+        }
+        self.free.get_mut().clear();
+        *self.entities.get_mut() = 0;
+    }
+
     /// How many entities there are.
     pub(crate) fn len(&self) -> usize {
         self.entities.load(Ordering::Relaxed)

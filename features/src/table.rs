@@ -49,6 +49,13 @@ impl Table {
         (self.entries.len() - before) * 8
     }
 
+    /// Forgets everything, and the room for it.
+    pub(crate) fn clear(&mut self) {
+        if !self.entries.is_empty() {
+            *self = Self::default();
+        }
+    }
+
     /// Moves into memory anew.
     pub(crate) fn repack(&mut self) {
         self.entries = self.entries.clone();

@@ -14,6 +14,7 @@ pub mod load;
 mod output;
 mod progress;
 mod score;
+pub mod swaps;
 
 /// Locks what tasks count into. A task that panics ends the run with an error of its own.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use tollgate_loadtest::{demo, generate, handbook, load};
+use tollgate_loadtest::{demo, generate, handbook, load, swaps};
 
 /// Generates card transactions and drives a Tollgate service with them.
 #[derive(Parser)]
@@ -21,6 +21,8 @@ enum Command {
     Demo(demo::Args),
     /// Scores at a fixed rate, open loop, and reports latencies.
     Load(load::Args),
+    /// Changes the policy again and again under load, and reports what requests noticed of it.
+    Swaps(swaps::Args),
     /// Replays the handbook's data set and compares every feature and score with the expected ones.
     Handbook(handbook::Args),
     /// Writes the policy that the handbook's data set is scored by, its models included.
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
         Command::Generate(args) => generate::write::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Load(args) => load::run(&args),
+        Command::Swaps(args) => swaps::run(&args),
         Command::Handbook(args) => handbook::run(&args),
         Command::HandbookPolicy(args) => handbook::policy::run(&args),
         Command::HandbookTable(args) => handbook::table::run(&args),

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use crate::Error;
 use crate::engine::Engine;
 use crate::golden::Golden;
-use crate::manifest::Manifest;
+use crate::manifest::{Input, Manifest};
 
 const MODEL_FILE: &str = "model.onnx";
 const MANIFEST_FILE: &str = "manifest.yaml";
@@ -39,7 +39,7 @@ impl Bundle {
     /// [`crate::Runtime::load`] first.
     pub fn open(folder: &Path, definition: &dyn Fn(&str) -> Option<String>) -> Result<Self, Error> {
         let manifest = read_manifest(&folder.join(MANIFEST_FILE))?;
-        check_features(&manifest, definition)?;
+        check_features(&manifest.inputs, &manifest.features_sha256, definition)?;
         let model_path = folder.join(MODEL_FILE);
         let model = read(&model_path, MODEL_BYTES_MAX)?;
         let found = hexadecimal(Sha256::digest(&model).as_slice());
@@ -66,6 +66,21 @@ impl Bundle {
             model_path,
             engine,
         })
+    }
+
+    /// A digest of all the files of the bundle in `folder`, as 64 hexadecimal digits: who has opened a bundle with the same
+    /// digest need not open this one. Reads the files, and believes them.
+    pub fn digest(folder: &Path) -> Result<String, Error> {
+        let files = [
+            (MANIFEST_FILE, GOLDEN_BYTES_MAX),
+            (MODEL_FILE, MODEL_BYTES_MAX),
+            (GOLDEN_FILE, GOLDEN_BYTES_MAX),
+        ];
+        let mut whole = Sha256::new();
+        for (name, bytes_max) in files {
+            whole.update(Sha256::digest(read(&folder.join(name), bytes_max)?));
+        }
+        Ok(hexadecimal(whole.finalize().as_slice()))
     }
 
     pub fn manifest(&self) -> &Manifest {
@@ -116,11 +131,12 @@ fn read_manifest(path: &Path) -> Result<Manifest, Error> {
 }
 
 /// MO-1: the model's features exist and mean what they meant when it was trained.
-fn check_features(
-    manifest: &Manifest,
+pub(crate) fn check_features(
+    inputs: &[Input],
+    expected: &str,
     definition: &dyn Fn(&str) -> Option<String>,
 ) -> Result<(), Error> {
-    let names = || manifest.inputs.iter().map(|input| input.feature.as_str());
+    let names = || inputs.iter().map(|input| input.feature.as_str());
     let definitions: Vec<Option<String>> = names().map(definition).collect();
     let pairs = || names().zip(definitions.iter().map(Option::as_deref));
     let features: Vec<String> = pairs()
@@ -131,13 +147,12 @@ fn check_features(
         return Err(Error::UnknownFeatures { features });
     }
     let found = features_digest(pairs().filter_map(|(name, definition)| Some((name, definition?))));
-    if found == manifest.features_sha256 {
+    if found == expected {
         return Ok(());
     }
-    let expected = manifest.features_sha256.clone();
     Err(Error::FeaturesDigest {
         features: names().map(str::to_owned).collect(),
-        expected,
+        expected: expected.to_owned(),
         found,
     })
 }

@@ -12,6 +12,7 @@ use crossbeam_channel::{Sender, TrySendError};
 use tokio::sync::oneshot;
 
 use self::worker::{Job, Worker};
+use crate::bundle::check_features;
 use crate::engine::Engine;
 use crate::manifest::{Input, Manifest};
 use crate::{Bundle, Error, QueueFull, RunError, Score};
@@ -38,6 +39,7 @@ pub struct Options {
 pub struct Inference {
     jobs: Sender<Job>,
     inputs: Vec<Input>,
+    features_sha256: String,
     version: String,
 }
 
@@ -66,6 +68,7 @@ impl Inference {
         Ok(Self {
             jobs,
             inputs: manifest.inputs.clone(),
+            features_sha256: manifest.features_sha256.clone(),
             version,
         })
     }
@@ -88,6 +91,12 @@ impl Inference {
             // as overloaded.
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => Err(QueueFull),
         }
+    }
+
+    /// Whether the features are still defined as they were when the model was trained (MO-1): asked again where a
+    /// running model is taken over by another policy. `definition` is as for [`Bundle::open`].
+    pub fn check_features(&self, definition: &dyn Fn(&str) -> Option<String>) -> Result<(), Error> {
+        check_features(&self.inputs, &self.features_sha256, definition)
     }
 
     /// What goes into a row, in order.

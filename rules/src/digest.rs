@@ -1,6 +1,7 @@
 //! One name for the exact contents of a policy.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use sha2::{Digest as _, Sha256};
 
@@ -20,6 +21,26 @@ impl Digest {
             .insert(path.to_owned(), Sha256::digest(content).into());
     }
 
+    /// The files that are in one of the two only or differ between them, by name.
+    pub fn changed_since(&self, before: &Self) -> Vec<FileChange> {
+        let mut changes: Vec<FileChange> = Vec::new();
+        for (path, content) in &self.files {
+            let change = match before.files.get(path) {
+                None => Change::Added,
+                Some(earlier) if earlier != content => Change::Changed,
+                Some(_) => continue,
+            };
+            changes.push(FileChange::new(path, change));
+        }
+        let gone = before
+            .files
+            .keys()
+            .filter(|path| !self.files.contains_key(*path));
+        changes.extend(gone.map(|path| FileChange::new(path, Change::Removed)));
+        changes.sort_by(|one, other| one.path.cmp(&other.path));
+        changes
+    }
+
     /// SHA-256 over the paths in order and the SHA-256 of each content, as 64 hex digits.
     pub fn hex(&self) -> String {
         let mut hasher = Sha256::new();
@@ -34,6 +55,41 @@ impl Digest {
             .iter()
             .map(|byte| format!("{byte:02x}"))
             .collect()
+    }
+}
+
+/// What became of a file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Change {
+    Added,
+    Changed,
+    Removed,
+}
+
+/// A file that differs between two versions of a policy.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FileChange {
+    /// Relative to the policy folder.
+    pub path: String,
+    pub change: Change,
+}
+
+impl FileChange {
+    fn new(path: &str, change: Change) -> Self {
+        Self {
+            path: path.to_owned(),
+            change,
+        }
+    }
+}
+
+impl fmt::Display for FileChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.change {
+            Change::Added => write!(f, "{} (new)", self.path),
+            Change::Changed => write!(f, "{}", self.path),
+            Change::Removed => write!(f, "{} (removed)", self.path),
+        }
     }
 }
 
@@ -69,6 +125,26 @@ mod tests {
         assert_ne!(both, digest(&[("a", "1")]));
         assert_eq!(both.len(), 64);
         assert_eq!(version_of(&both), &both[..16]);
+    }
+
+    #[test]
+    fn what_changed_is_told_by_file() {
+        let digest = |files: &[(&str, &str)]| {
+            let mut digest = Digest::default();
+            for (path, content) in files {
+                digest.add(path, content.as_bytes());
+            }
+            digest
+        };
+        let before = digest(&[("a", "1"), ("b", "2"), ("d", "4")]);
+        let now = digest(&[("a", "1"), ("b", "3"), ("c", "2")]);
+        let told: Vec<String> = now
+            .changed_since(&before)
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(told, ["b", "c (new)", "d (removed)"]);
+        assert_eq!(now.changed_since(&now), []);
     }
 
     #[test]

@@ -13,6 +13,8 @@ mod folder;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
 mod fx_file;
+mod guard;
+mod kept;
 mod list_file;
 mod list_files;
 mod list_use;
@@ -30,12 +32,14 @@ mod rule_tests;
 mod schema_file;
 
 pub use answer::Answer;
-pub use digest::{Digest, version_of};
+pub use digest::{Change, Digest, FileChange, version_of};
 pub use fallback::{Fallback, FallbackCase};
+pub use guard::{Demotion, Guard, Guarding};
+pub use kept::Kept;
 pub(crate) use lists::Lookups;
 pub use lists::{List, ListId, ListKind, Lists};
-pub use load::{Logic, load};
-pub use matches::{Matches, Verdict};
+pub use load::{Logic, load, load_onto};
+pub use matches::{Demoted, Matches, Verdict};
 pub use reach::{Period, Reach, Share};
 pub use rule_set::{Mode, Rule, RuleIndex, RuleSet};
 pub use rule_tests::{FillAggregates, Past, RuleTests, Scene, TestRun};

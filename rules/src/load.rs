@@ -16,7 +16,7 @@ use crate::list_use::ListUse;
 use crate::rule_file::{Compilers, Ids, WrittenRule};
 use crate::rule_tests::Bench;
 use crate::{
-    Digest, Fallback, Lists, Lookups, RuleSet, RuleTests, fallback, features_file, fx_file,
+    Digest, Fallback, Kept, Lists, Lookups, RuleSet, RuleTests, fallback, features_file, fx_file,
     never_decides, rule_file, schema_file,
 };
 
@@ -48,9 +48,21 @@ impl Logic {
 /// Reads and compiles a policy folder. Either the policy and the warnings about it, or everything that is wrong
 /// in any of its files, warnings included.
 pub fn load(dir: &Path) -> Result<(Logic, Diagnostics), Diagnostics> {
+    read(dir, None)
+}
+
+/// As [`load`], for a service whose store is filled already: what that would have to be filled anew for is an error.
+pub fn load_onto(dir: &Path, kept: &Kept<'_>) -> Result<(Logic, Diagnostics), Diagnostics> {
+    read(dir, Some(kept))
+}
+
+fn read(dir: &Path, kept: Option<&Kept<'_>>) -> Result<(Logic, Diagnostics), Diagnostics> {
     let mut notes = Diagnostics::default();
     let mut folder = Folder::open(dir)?;
-    let files = Files::read(&mut folder, &mut notes);
+    let mut files = Files::read(&mut folder, &mut notes);
+    if let Some(kept) = kept {
+        kept.fit(dir, &mut files.schema, files.rates.as_ref(), &mut notes);
+    }
     let logic = files.compile(folder.digest, &mut notes);
     match logic {
         Some(logic) if !notes.has_errors() => Ok((logic, notes)),

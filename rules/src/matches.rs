@@ -1,27 +1,42 @@
 //! What the rules that matched add up to.
 //!
 //! A matching allow rule ends it with approve, unless a rule marked `overrides_allow` matches too; then, and
-//! without an allow rule, the most severe match of all wins; without a match, approve. Shadow rules are
-//! reported and take no part (DE-1).
+//! without an allow rule, the most severe match of all wins; without a match, approve. Shadow rules, and rules
+//! that their guard has demoted, are reported and take no part (DE-1).
 
 use std::cmp::Reverse;
 use std::sync::Arc;
 
-use tollgate_types::{Outcome, Reason};
+use tollgate_types::{EventTime, Outcome, Reason};
 
-use crate::{Mode, Rule, RuleIndex, RuleSet};
+use crate::guard::GuardState;
+use crate::{Demotion, Mode, Rule, RuleIndex, RuleSet};
 
 /// The rules that matched one transaction so far.
 #[derive(Clone, Debug)]
 pub struct Matches<'r> {
     rules: &'r RuleSet,
-    matched: Vec<RuleIndex>,
+    matched: Vec<Matched>,
     /// The most severe enforced match that is no allow rule.
     severest: Outcome,
     allow: bool,
     overrides_allow: bool,
     without_score_done: bool,
     with_score_done: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Matched {
+    index: RuleIndex,
+    /// Neither a shadow rule nor one that was demoted at that moment: a decision sees one state of each rule.
+    enforced: bool,
+}
+
+/// A rule that was demoted by the transaction at hand.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Demoted {
+    pub rule: Arc<str>,
+    pub demotion: Demotion,
 }
 
 /// The outcome of the rules and everything that is said about it.
@@ -31,7 +46,7 @@ pub struct Verdict {
     /// Of enforced rules that matched: those whose outcome won first, then the others by severity. Where an
     /// allow rule won, only its own. Never empty unless the outcome is approve (DE-2).
     pub reasons: Vec<Reason>,
-    /// Ids of the shadow rules that matched.
+    /// Ids of the rules that matched and do not decide: shadow rules, and those that their guard has demoted.
     pub shadow_matches: Vec<Arc<str>>,
 }
 
@@ -50,12 +65,17 @@ impl<'r> Matches<'r> {
 
     pub(crate) fn extend(&mut self, matched: impl Iterator<Item = RuleIndex>) {
         for index in matched {
-            self.matched.push(index);
-            let Some(rule) = self
-                .rules
-                .rule(index)
-                .filter(|rule| rule.mode == Mode::Enforce)
-            else {
+            let demoted = || {
+                let state = self.rules.guard_state(index);
+                state.is_some_and(GuardState::is_demoted)
+            };
+            let rule = self.rules.rule(index);
+            let enforced = rule.filter(|rule| rule.mode == Mode::Enforce && !demoted());
+            self.matched.push(Matched {
+                index,
+                enforced: enforced.is_some(),
+            });
+            let Some(rule) = enforced else {
                 continue;
             };
             self.severest = self.severest.max(rule.answer.outcome());
@@ -72,16 +92,39 @@ impl<'r> Matches<'r> {
         self.with_score_done = true;
     }
 
-    /// Every rule that matched, shadow rules included; for counting.
-    pub fn indices(&self) -> &[RuleIndex] {
-        &self.matched
-    }
-
     /// Every rule that matched, shadow rules included.
     pub fn rules(&self) -> impl Iterator<Item = &'r Rule> {
-        self.matched
+        self.matched.iter().filter_map(|matched| self.rule(matched))
+    }
+
+    fn rule(&self, matched: &Matched) -> Option<&'r Rule> {
+        self.rules.rule(matched.index)
+    }
+
+    fn rules_that(&self, enforced: bool) -> impl Iterator<Item = &'r Rule> {
+        let those = self
+            .matched
             .iter()
-            .filter_map(|&index| self.rules.rule(index))
+            .filter(move |matched| matched.enforced == enforced);
+        those.filter_map(|matched| self.rule(matched))
+    }
+
+    /// Counts the transaction for the guards of the rules, now that its outcome is known, and says which rules have
+    /// thereby declined too much. `now` is of a clock that does not go back, not the transaction's own time.
+    pub fn note(&self, outcome: Outcome, now: EventTime) -> Vec<Demoted> {
+        self.rules.guards.note_transaction(now);
+        if outcome != Outcome::Decline {
+            return Vec::new();
+        }
+        let note = |matched: &Matched| {
+            let rule = self.rule(matched)?;
+            let declines = matched.enforced && rule.answer.outcome() == Outcome::Decline;
+            let state = self.rules.guard_state(matched.index).filter(|_| declines)?;
+            let demotion = state.note_decline(now)?;
+            let rule = Arc::clone(&rule.id);
+            Some(Demoted { rule, demotion })
+        };
+        self.matched.iter().filter_map(note).collect()
     }
 
     /// Whether an allow rule matched and nothing overrides it.
@@ -121,14 +164,13 @@ impl<'r> Matches<'r> {
     pub fn verdict(&self) -> Verdict {
         let outcome = self.outcome();
         let mut reasons: Vec<&Rule> = self
-            .rules()
-            .filter(|rule| rule.mode == Mode::Enforce)
+            .rules_that(true)
             .filter(|rule| rule.is_allow() == (outcome == Outcome::Approve))
             .collect();
         // The order of the files where the outcome is the same. The outcome is the most severe match, so its
         // reasons come first.
         reasons.sort_by_key(|rule| Reverse(rule.answer.outcome()));
-        let shadows = self.rules().filter(|rule| rule.mode == Mode::Shadow);
+        let shadows = self.rules_that(false);
         Verdict {
             outcome,
             reasons: reasons
@@ -178,6 +220,7 @@ mod tests {
             overrides_allow: words.contains(&"overrides"),
             reads_score: words.contains(&"score"),
             reach: Reach::EVERYTHING,
+            guarding: crate::Guarding::Default,
         }
     }
 

@@ -59,7 +59,7 @@ pub struct Share {
     seed: u64,
 }
 
-const MILLION: u32 = 1_000_000;
+pub(crate) const MILLION: u32 = 1_000_000;
 
 /// Decimals of a percentage that a millionth can tell apart.
 const DECIMALS_MAX: usize = 4;
@@ -181,7 +181,7 @@ fn read_share(
 }
 
 /// A percentage in millionths, without the detour over floating point.
-fn per_million(text: &str) -> Result<u32, (String, &'static str)> {
+pub(crate) fn per_million(text: &str) -> Result<u32, (String, &'static str)> {
     let no_percentage = |help| (format!("`{text}` is not a percentage"), help);
     let help = "write a number above 0 and up to 100, such as 5";
     if text.trim_end().ends_with('%') {

@@ -14,7 +14,7 @@ use crate::condition::note_problems;
 use crate::list_use::ListUse;
 use crate::never_decides::Place;
 use crate::rule_tests::{self, WrittenTests};
-use crate::{Mode, Reach, Rule, RuleSet};
+use crate::{Guarding, Mode, Reach, Rule, RuleSet, guard};
 
 /// A rule as it is written, its condition not compiled yet.
 pub(crate) struct WrittenRule {
@@ -35,9 +35,10 @@ struct Rest {
     mode: Mode,
     overrides_allow: bool,
     reach: Reach,
+    guarding: Guarding,
 }
 
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 14] = [
     "id",
     "description",
     "owner",
@@ -50,6 +51,7 @@ const KEYS: [&str; 13] = [
     "from",
     "until",
     "percentage",
+    "guard",
     "tests",
 ];
 
@@ -108,6 +110,8 @@ fn read_rule(
         );
     }
     let reach = Reach::read(&fields, &answer_id, file, notes);
+    let outcome = answer.as_ref().map(Answer::outcome);
+    let guarding = guard::read(&fields, outcome, file, notes);
     let owner = fields.text("owner", notes).map(|owner| owner.value);
     let tags = fields.texts("tags", notes).unwrap_or_default();
     let tests = rule_tests::read(&fields, file, notes);
@@ -123,6 +127,7 @@ fn read_rule(
             mode: mode?,
             overrides_allow: overrides_allow.is_some_and(|flag| flag.value),
             reach: reach?,
+            guarding: guarding?,
         })
     };
     Some(WrittenRule {
@@ -221,6 +226,7 @@ impl WrittenRule {
             overrides_allow: rest.overrides_allow,
             reads_score: condition.reads_score,
             reach: rest.reach,
+            guarding: rest.guarding,
         };
         rules.push(rule, condition);
         Some(CompiledRule {

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use tollgate_expr::{Compiled, ConditionId, Conditions, Frame, Program, Shared};
-use tollgate_types::Outcome;
+use tollgate_types::{EventTime, Outcome};
 
-use crate::{Answer, Matches, Reach};
+use crate::guard::{GuardState, Guards};
+use crate::{Answer, Demotion, Guard, Guarding, Matches, Reach};
 
 /// A rule's place among [`RuleSet::rules`]: files by name, rules in the order of their file.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -51,6 +52,8 @@ pub struct Rule {
     pub reads_score: bool,
     /// Which transactions it is for.
     pub reach: Reach,
+    /// What it may decline before it is demoted.
+    pub guarding: Guarding,
 }
 
 impl Rule {
@@ -70,6 +73,7 @@ pub struct RuleSet {
     shared: Shared,
     shared_with_score: Shared,
     pub(crate) pending: Pending,
+    pub(crate) guards: Guards,
 }
 
 /// A rule as it is evaluated.
@@ -128,6 +132,40 @@ impl RuleSet {
         }
         self.shared = conditions.before_score;
         self.shared_with_score = conditions.with_score;
+    }
+
+    /// Gives each rule its guard, `default` to those that say nothing. Rules that one of the `earlier` sets has as they
+    /// are here keep what was counted there, and stay demoted if they were.
+    pub fn guard<'e>(
+        &mut self,
+        default: Option<Guard>,
+        earlier: impl Iterator<Item = &'e Self> + Clone,
+    ) {
+        let earlier = earlier.map(|set| (set.rules.as_slice(), &set.guards));
+        self.guards = Guards::new(&self.rules, default, &earlier);
+    }
+
+    /// The rules begin to decide. For those that did not in the set `before`, counting begins.
+    pub fn begin(&self, before: Option<&Self>, now: EventTime) {
+        self.guards.begin(before.map(|set| &set.guards), now);
+    }
+
+    /// The rules that their guard has taken back to shadow, and what it had counted.
+    pub fn demoted(&self) -> impl Iterator<Item = (&Rule, Demotion)> {
+        let demotion = |(at, rule)| Some((rule, self.guards.state(at)?.demotion()?));
+        self.rules.iter().enumerate().filter_map(demotion)
+    }
+
+    /// Lets a demoted rule decide again. `false` if there is no such rule that is demoted.
+    pub fn resume(&self, id: &str, now: EventTime) -> bool {
+        let at = self.rules.iter().position(|rule| &*rule.id == id);
+        at.and_then(|at| self.guards.state(at))
+            .is_some_and(|state| state.resume(now))
+    }
+
+    pub(crate) fn guard_state(&self, index: RuleIndex) -> Option<&GuardState> {
+        self.guards
+            .state(usize::try_from(index.0).unwrap_or(usize::MAX))
     }
 
     /// All rules, those that are off included.

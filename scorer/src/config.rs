@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tollgate_rules::Guard;
+use tollgate_types::Span;
 
 /// Longest budget that can be configured: the contract is an answer within 100 ms.
 const BUDGET_MS_MAX: u64 = 100;
@@ -39,6 +41,24 @@ pub struct Config {
 pub struct PolicyConfig {
     /// The policy folder.
     pub path: PathBuf,
+    /// Loaded policies that are kept, the live one included, so that one can be rolled back to.
+    pub versions_max: usize,
+    /// How often the folder is looked at where the file system does not tell of changes.
+    pub poll_s: u64,
+    pub guard: GuardConfig,
+}
+
+/// What rules that decline are held to where they do not say it themselves.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GuardConfig {
+    /// `false`: only rules with a guard of their own are watched.
+    pub enabled: bool,
+    /// Share of all transactions in a period that one rule may decline, in percent.
+    pub share_max_percent: u32,
+    pub period_s: u64,
+    /// With fewer transactions in the period a share says nothing.
+    pub transactions_min: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -112,6 +132,20 @@ impl Default for PolicyConfig {
     fn default() -> Self {
         Self {
             path: "policy".into(),
+            versions_max: 10,
+            poll_s: 5,
+            guard: GuardConfig::default(),
+        }
+    }
+}
+
+impl Default for GuardConfig {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            share_max_percent: 10,
+            period_s: 600,
+            transactions_min: 1_000,
         }
     }
 }
@@ -246,7 +280,7 @@ impl Config {
         }
         let text = Value::String(value.to_owned());
         *place = match place {
-            Value::Number(_) => serde_json::from_str(value).unwrap_or(text),
+            Value::Number(_) | Value::Bool(_) => serde_json::from_str(value).unwrap_or(text),
             _ => text,
         };
         serde_json::from_value(root).map_err(|error| error.to_string())
@@ -278,6 +312,7 @@ impl Config {
             count(self.model.queue_rows_max),
             1..=65_536,
         );
+        self.policy.ranges(&mut range);
         self.features.ranges(&mut range);
         range("grpc.drain_ms", self.grpc.drain_ms, 0..=600_000);
         let partitions = u64::try_from(self.kafka.embedded_partitions).unwrap_or(0);
@@ -307,6 +342,36 @@ impl Config {
         } else {
             Err(ConfigError::Values(wrong.join("\n")))
         }
+    }
+}
+
+impl PolicyConfig {
+    /// Holds each value against the range it may have.
+    fn ranges(&self, range: &mut impl FnMut(&str, u64, RangeInclusive<u64>)) {
+        let versions_max = u64::try_from(self.versions_max).unwrap_or(u64::MAX);
+        range("policy.versions_max", versions_max, 1..=1_000);
+        range("policy.poll_s", self.poll_s, 1..=3_600);
+        let guard = &self.guard;
+        let share_max = guard.share_max_percent.into();
+        range("policy.guard.share_max_percent", share_max, 1..=100);
+        range("policy.guard.period_s", guard.period_s, 60..=86_400);
+        let transactions_min = guard.transactions_min.into();
+        range(
+            "policy.guard.transactions_min",
+            transactions_min,
+            10..=10_000_000,
+        );
+    }
+}
+
+impl GuardConfig {
+    /// The guard of rules that say nothing; `None` if they have none.
+    pub(crate) fn guard(&self) -> Option<Guard> {
+        self.enabled.then(|| Guard {
+            share_max_per_million: self.share_max_percent.saturating_mul(10_000),
+            period: Span::from_seconds(i64::try_from(self.period_s).unwrap_or(i64::MAX)),
+            transactions_min: self.transactions_min,
+        })
     }
 }
 
@@ -358,6 +423,7 @@ mod tests {
             ("TOLLGATE_GRPC__LISTEN", "0.0.0.0:9000"),
             ("TOLLGATE_DEADLINE__BUDGET_MS", "40"),
             ("TOLLGATE_KAFKA__BOOTSTRAP", "a:9092"),
+            ("TOLLGATE_POLICY__GUARD__ENABLED", "false"),
             ("TOLLGATE_KAFKA__PROPERTIES__SECURITY_PROTOCOL", "ssl"),
             ("HOME", "/root"),
         ])
@@ -365,6 +431,7 @@ mod tests {
         assert_eq!(config.grpc.listen.port(), 9000);
         assert_eq!(config.deadline.budget_ms, 40);
         assert_eq!(config.kafka.bootstrap, "a:9092");
+        assert_eq!(config.policy.guard.guard(), None);
         assert_eq!(config.kafka.properties["security.protocol"], "ssl");
     }
 

@@ -18,8 +18,9 @@ mod kafka;
 mod memory;
 mod metrics;
 mod policy;
+mod reload;
 mod service;
 
 pub use config::Config;
-pub use policy::{ModelLimits, Policy};
+pub use policy::{Loader, ModelLimits, Policy};
 pub use service::{Addresses, Service};

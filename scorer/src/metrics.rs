@@ -8,6 +8,7 @@ use prometheus::{
     TextEncoder,
 };
 use tollgate_features::Limits;
+use tollgate_rules::RuleSet;
 
 /// Upper bounds of latency buckets in seconds: 50 µs to 100 ms, the contract's limit among them.
 const LATENCY_BUCKETS: [f64; 12] = [
@@ -32,7 +33,18 @@ pub(crate) struct Metrics {
     pub(crate) store: StoreMetrics,
     pub(crate) audit_records: IntCounterVec,
     pub(crate) challenger_runs: IntCounterVec,
+    pub(crate) policy: PolicyMetrics,
     pub(crate) ready: IntGauge,
+}
+
+/// What became of the policy folder.
+#[derive(Debug, Clone)]
+pub(crate) struct PolicyMetrics {
+    pub(crate) loads: IntCounterVec,
+    pub(crate) folder_refused: IntGauge,
+    pub(crate) pinned: IntGauge,
+    pub(crate) rules_demoted: IntGauge,
+    pub(crate) rule_demotions: IntCounter,
 }
 
 /// How much is kept of cards, merchants and the like, and what was let go.
@@ -103,6 +115,7 @@ impl Metrics {
                 "Challenger scores by how they ended.",
                 "result",
             )?,
+            policy: PolicyMetrics::new(&make)?,
             ready: make.gauge(
                 "ready",
                 "1 once the log was read to where it ended at start.",
@@ -117,6 +130,41 @@ impl Metrics {
         // Writing into a vector cannot fail; a family without samples is skipped by the encoder.
         let _ = TextEncoder::new().encode(&self.registry.gather(), &mut text);
         String::from_utf8(text).unwrap_or_default()
+    }
+}
+
+impl PolicyMetrics {
+    /// Counts the demoted rules of what is live.
+    pub(crate) fn note_demoted(&self, rules: &RuleSet) {
+        let demoted = rules.demoted().count();
+        self.rules_demoted
+            .set(i64::try_from(demoted).unwrap_or(i64::MAX));
+    }
+
+    fn new(make: &Maker) -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            loads: make.counters(
+                "policy_loads",
+                "Loads of the policy folder by what became of them.",
+                "result",
+            )?,
+            folder_refused: make.gauge(
+                "policy_folder_refused",
+                "1 while the policy folder has a mistake and the policy before it stays.",
+            )?,
+            pinned: make.gauge(
+                "policy_pinned",
+                "1 while an operator has chosen the policy and the folder is only checked.",
+            )?,
+            rules_demoted: make.gauge(
+                "rules_demoted",
+                "Rules of the live policy that their guard has taken back to shadow.",
+            )?,
+            rule_demotions: make.counter(
+                "rule_demotions",
+                "How often a guard has taken a rule back to shadow.",
+            )?,
+        })
     }
 }
 

@@ -18,7 +18,8 @@ use crate::ingest::{Ingest, IngestError, IngestState, Parts};
 use crate::kafka::{EmbeddedBroker, EmbeddedBrokerError};
 use crate::memory;
 use crate::metrics::Metrics;
-use crate::policy::Policy;
+use crate::policy::{Loader, Policy};
+use crate::reload::{self, Reload, Versions, Wake};
 
 /// Between two looks at whether the log has been read.
 const READINESS_POLL: Duration = Duration::from_millis(20);
@@ -37,6 +38,7 @@ pub struct Service {
     metrics: Metrics,
     audit: Publishing,
     housekeeping: JoinHandle<()>,
+    reload: Reload,
     /// Dropped last: everything above talks to it.
     broker: Option<EmbeddedBroker>,
 }
@@ -66,15 +68,16 @@ pub enum StartError {
         address: SocketAddr,
         error: std::io::Error,
     },
+    #[error("the thread that loads changes of the policy did not start: {0}")]
+    Reload(std::io::Error),
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
 }
 
 impl Service {
-    /// Starts everything with a policy that has been loaded. Returns as soon as requests are answered;
-    /// [`Service::ready`] waits until the log has been read.
-    pub async fn start(config: Config, policy: Policy) -> Result<Self, StartError> {
-        let metrics = Metrics::new()?;
+    /// Starts everything with a policy that `loader` has loaded, and loads it again as it changes. Returns as soon as
+    /// requests are answered; [`Service::ready`] waits until the log has been read.
+    pub async fn start(config: Config, loader: Loader, policy: Policy) -> Result<Self, StartError> {
         let broker = if config.kafka.bootstrap.is_empty() {
             Some(EmbeddedBroker::start(&config.kafka).map_err(StartError::Broker)?)
         } else {
@@ -83,61 +86,35 @@ impl Service {
         let bootstrap = broker
             .as_ref()
             .map_or(config.kafka.bootstrap.as_str(), EmbeddedBroker::bootstrap);
-        let schema = Arc::clone(&policy.logic().schema);
-        let limits = memory::limits(&config.features);
-        metrics.store.note_limit(limits);
-        let store = Arc::new(Store::with_limits(schema, limits));
-        let policy = Arc::new(ArcSwap::from_pointee(policy));
-        let ingest_state = Arc::new(IngestState::default());
+        let core = Core::new(&config, policy)?;
+        let (reload, wake) = core.start_reload(loader, &config)?;
+        let metrics = core.metrics.clone();
         let (audit_log, audit) = AuditLog::start(&config.kafka, bootstrap, metrics.clone())
             .map_err(StartError::Audit)?;
-        let ingest = Ingest::start(&Parts {
-            config: config.kafka.clone(),
-            bootstrap: bootstrap.to_owned(),
-            store: Arc::clone(&store),
-            policy: Arc::clone(&policy),
-            metrics: metrics.clone(),
-            state: Arc::clone(&ingest_state),
-        })
-        .map_err(StartError::Ingest)?;
-        let scoring = Scoring {
-            policy: Arc::clone(&policy),
-            store: Arc::clone(&store),
-            ingest: Arc::clone(&ingest_state),
-            audit: audit_log,
-            decision_ids: DecisionIds::new(clock::wall_time()),
-            metrics: metrics.clone(),
-            deadline: config.deadline.clone(),
-            features: config.features.clone(),
-        };
+        let ingest = core.start_ingest(&config, bootstrap)?;
+        let scoring = core.scoring(&config, audit_log);
         let grpc = GrpcServer::start(config.grpc.listen, Arc::new(scoring));
         let grpc = grpc.await.map_err(StartError::Grpc)?;
-        let admin_state = AdminState {
-            metrics: metrics.clone(),
-            ingest: Arc::clone(&ingest_state),
-            policy,
-        };
         let address = config.admin.listen;
-        let admin = AdminServer::start(address, admin_state).await;
+        let admin = AdminServer::start(address, core.admin_state(wake)).await;
         let admin = admin.map_err(|error| StartError::Admin { address, error })?;
-        let housekeeping =
-            tokio::spawn(housekeeping::keep(store, metrics.clone(), config.features));
+        let keeping = housekeeping::keep(core.store, metrics.clone(), config.features);
         let addresses = Addresses {
             grpc: grpc.address(),
             admin: admin.address(),
             kafka: bootstrap.to_owned(),
         };
-        let grpc_drain = Duration::from_millis(config.grpc.drain_ms);
         Ok(Self {
             addresses,
             grpc,
-            grpc_drain,
+            grpc_drain: Duration::from_millis(config.grpc.drain_ms),
             admin,
             ingest,
-            ingest_state,
+            ingest_state: core.ingest_state,
             metrics,
             audit,
-            housekeeping,
+            housekeeping: tokio::spawn(keeping),
+            reload,
             broker,
         })
     }
@@ -164,13 +141,92 @@ impl Service {
         self.housekeeping.abort();
         drop(self.admin);
         // Ending threads and the broker waits for them, so not on a thread that serves requests.
-        let (ingest, broker) = (self.ingest, self.broker);
+        let (reload, ingest, broker) = (self.reload, self.ingest, self.broker);
         let ended = tokio::task::spawn_blocking(move || {
+            drop(reload);
             drop(ingest);
             drop(broker);
         });
         if let Err(error) = ended.await {
-            tracing::error!(%error, "ingest did not end as it should");
+            tracing::error!(%error, "a thread did not end as it should");
+        }
+    }
+}
+
+/// What several parts share.
+struct Core {
+    metrics: Metrics,
+    store: Arc<Store>,
+    policy: Arc<ArcSwap<Policy>>,
+    versions: Arc<Versions>,
+    ingest_state: Arc<IngestState>,
+}
+
+impl Core {
+    fn new(config: &Config, policy: Policy) -> Result<Self, StartError> {
+        let metrics = Metrics::new()?;
+        let schema = Arc::clone(&policy.logic().schema);
+        let limits = memory::limits(&config.features);
+        metrics.store.note_limit(limits);
+        let policy = Arc::new(ArcSwap::from_pointee(policy));
+        let versions = Versions::new(
+            Arc::clone(&policy),
+            config.policy.versions_max,
+            metrics.policy.clone(),
+            clock::steady_time(),
+        );
+        Ok(Self {
+            store: Arc::new(Store::with_limits(schema, limits)),
+            versions: Arc::new(versions),
+            ingest_state: Arc::new(IngestState::default()),
+            metrics,
+            policy,
+        })
+    }
+
+    fn start_reload(&self, loader: Loader, config: &Config) -> Result<(Reload, Wake), StartError> {
+        let parts = reload::Parts {
+            loader,
+            versions: Arc::clone(&self.versions),
+            store: Arc::clone(&self.store),
+            base: self.policy.load().logic().rates.base(),
+            poll: Duration::from_secs(config.policy.poll_s),
+        };
+        Reload::start(parts).map_err(StartError::Reload)
+    }
+
+    fn start_ingest(&self, config: &Config, bootstrap: &str) -> Result<Ingest, StartError> {
+        let parts = Parts {
+            config: config.kafka.clone(),
+            bootstrap: bootstrap.to_owned(),
+            store: Arc::clone(&self.store),
+            policy: Arc::clone(&self.policy),
+            metrics: self.metrics.clone(),
+            state: Arc::clone(&self.ingest_state),
+        };
+        Ingest::start(&parts).map_err(StartError::Ingest)
+    }
+
+    fn scoring(&self, config: &Config, audit: AuditLog) -> Scoring {
+        Scoring {
+            policy: Arc::clone(&self.policy),
+            store: Arc::clone(&self.store),
+            ingest: Arc::clone(&self.ingest_state),
+            audit,
+            decision_ids: DecisionIds::new(clock::wall_time()),
+            metrics: self.metrics.clone(),
+            deadline: config.deadline.clone(),
+            features: config.features.clone(),
+        }
+    }
+
+    fn admin_state(&self, wake: Wake) -> AdminState {
+        AdminState {
+            metrics: self.metrics.clone(),
+            ingest: Arc::clone(&self.ingest_state),
+            policy: Arc::clone(&self.policy),
+            versions: Arc::clone(&self.versions),
+            wake,
         }
     }
 }

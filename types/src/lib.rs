@@ -23,7 +23,7 @@ pub use outcome::{Cause, Degradation, Outcome, Reason, ReasonCode, ReasonCodeErr
 pub use record::{Record, TypeMismatch};
 pub use schema::{
     ColumnId, EVENTS_MAX_LEAST, Entity, EntityId, Field, FieldId, FieldType, Retained, Schema,
-    SchemaBuilder, SchemaError, builtin,
+    SchemaBuilder, SchemaChange, SchemaError, builtin,
 };
 pub use text::TextKey;
 pub use time::{EventTime, Span, SpanError};

@@ -3,9 +3,12 @@
 //! A schema is built once per policy (from `schema.yaml`) and gives every field, entity and retained column a
 //! number, so that nothing on the decision path looks a name up.
 
+mod kept;
+
 use std::collections::BTreeSet;
 
 use crate::Span;
+pub use kept::SchemaChange;
 
 /// The type of a field. Durations exist only as differences of times, so no field has that type.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]

@@ -5,6 +5,7 @@ mod fuzz;
 mod handbook;
 mod onnxruntime;
 mod suite;
+mod swaps;
 mod tidy;
 mod tools;
 
@@ -56,6 +57,12 @@ enum Verb {
         #[arg(long)]
         minimise: bool,
     },
+    /// Change the policy 200 times under load; writes target/reports/swaps.json
+    Swaps {
+        /// Further arguments for the load generator, such as --rate 2000
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Generate history, compute features, train the sample policy's model
     Train,
     /// Fetch ONNX Runtime's library to target/onnxruntime
@@ -82,6 +89,7 @@ fn run() -> anyhow::Result<()> {
         Verb::Handbook { data } => handbook::run(&data),
         Verb::Bench { what, arguments } => bench::run(what, &arguments),
         Verb::Fuzz { minutes, minimise } => fuzz::run(minutes, minimise),
+        Verb::Swaps { arguments } => swaps::run(&arguments),
         Verb::Train => train(),
         Verb::Onnxruntime => {
             println!("{}", onnxruntime::ensure(&root)?.display());

@@ -38,11 +38,13 @@ const MAY_DEPEND_ON: [(&str, &[&str]); 12] = [
 ];
 
 /// Libraries that only the named packages may use.
-const ONLY_IN: [(&str, &[&str]); 5] = [
+const ONLY_IN: [(&str, &[&str]); 7] = [
     ("rdkafka", &["scorer", "loadtest"]),
     ("tonic", &["scorer", "proto", "loadtest"]),
     ("ort", &["models"]),
     ("parquet", &["scorer"]),
+    ("notify", &["scorer"]),
+    ("notify-debouncer-full", &["scorer"]),
     ("tokio", &["scorer", "models", "loadtest"]),
 ];
 

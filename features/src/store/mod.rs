@@ -94,6 +94,21 @@ impl Store {
         }
     }
 
+    /// Makes it as it was at first, but for the memory that it has: many short histories one after the other, such as
+    /// those of rule tests, would take longer to make room for than to read.
+    pub fn clear(&mut self) {
+        for kind in &mut self.kinds {
+            kind.slots.clear();
+        }
+        self.ledger.clear();
+        self.in_flight.get_mut().clear();
+        *self.watermark.get_mut() = i64::MIN;
+        *self.bytes.0.get_mut() = 0;
+        *self.hand.get_mut() = 0;
+        *self.repacked.get_mut() = 0;
+        self.counts = Counts::default();
+    }
+
     pub fn schema(&self) -> &Arc<Schema> {
         &self.schema
     }

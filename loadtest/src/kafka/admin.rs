@@ -24,11 +24,16 @@ impl Admin {
 
     /// Records applied, over all topics. A counter that is not on the page has counted nothing yet.
     pub(crate) async fn applied(&self) -> Result<u64> {
+        self.sum(APPLIED).await
+    }
+
+    /// A counter over all its labels, or one sample of it if `name` has those.
+    pub(crate) async fn sum(&self, name: &str) -> Result<u64> {
         let page = tokio::time::timeout(TIMEOUT, get(&self.address, "/metrics"))
             .await
             .with_context(|| format!("no answer from http://{}/metrics", self.address))?
             .with_context(|| format!("cannot read http://{}/metrics", self.address))?;
-        Ok(sum_of(&page, APPLIED))
+        Ok(sum_of(&page, name))
     }
 }
 
@@ -88,6 +93,8 @@ tollgate_ingest_records 7
         assert_eq!(sum_of(PAGE, APPLIED), 1_540);
         assert_eq!(sum_of("tollgate_ingest_records_total 12\n", APPLIED), 12);
         assert_eq!(sum_of("", APPLIED), 0);
+        let labels = "tollgate_ingest_records_total{topic=\"tollgate.labels\"}";
+        assert_eq!(sum_of(PAGE, labels), 40);
     }
 
     /// Answers one request with the given bytes.

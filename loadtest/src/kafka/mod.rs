@@ -5,6 +5,7 @@ mod decisions;
 mod flow;
 mod publisher;
 
+pub(crate) use admin::Admin;
 pub(crate) use decisions::{Decisions, Recorded};
 pub(crate) use publisher::Publisher;
 

@@ -1,12 +1,19 @@
-//! For operators: metrics, probes and status over plain HTTP.
+//! For operators: metrics, probes, status, and which policy is live, over plain HTTP.
+//!
+//! Nothing here asks who is calling: the port is for the machine itself or a network that only operators reach. What
+//! changes something is asked for by POST, and refused to web pages.
+
+mod policy;
+mod rules;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
-use axum::response::IntoResponse;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde::Serialize;
@@ -16,6 +23,8 @@ use tokio::task::JoinHandle;
 use crate::ingest::IngestState;
 use crate::metrics::Metrics;
 use crate::policy::Policy;
+use crate::reload::{Problem, Versions, Wake};
+pub(crate) use rules::DemotedReport;
 
 /// What the pages show.
 #[derive(Clone)]
@@ -23,6 +32,8 @@ pub(crate) struct AdminState {
     pub(crate) metrics: Metrics,
     pub(crate) ingest: Arc<IngestState>,
     pub(crate) policy: Arc<ArcSwap<Policy>>,
+    pub(crate) versions: Arc<Versions>,
+    pub(crate) wake: Wake,
 }
 
 /// The running admin server.
@@ -36,9 +47,15 @@ pub(crate) struct AdminServer {
 struct Status {
     ready: bool,
     policy_version: String,
+    /// Whether an operator chose the policy, so that the folder is only checked.
+    policy_pinned: bool,
+    /// Why the folder as it is now is not loaded; `null` while it loads.
+    policy_problem: Option<Problem>,
     champion: Option<String>,
     challengers: Vec<String>,
     rules: usize,
+    /// Ids of those that their guard has taken back to shadow.
+    demoted_rules: Vec<String>,
     features: usize,
 }
 
@@ -51,6 +68,8 @@ impl AdminServer {
             .route("/healthz", get(|| async { "alive\n" }))
             .route("/readyz", get(readiness))
             .route("/status", get(status))
+            .merge(policy::routes())
+            .merge(rules::routes())
             .with_state(state);
         let task = tokio::spawn(async move { axum::serve(listener, router).await });
         Ok(Self { address, task })
@@ -65,6 +84,16 @@ impl Drop for AdminServer {
     fn drop(&mut self) {
         self.task.abort();
     }
+}
+
+/// A page of any web site can have a browser send a POST to a port of its own machine; it then says where the page came
+/// from, which no tool does.
+async fn refuse_web_pages(request: Request, next: Next) -> Response {
+    if request.headers().contains_key(header::ORIGIN) {
+        let refusal = "refused: this is for the command line, not for web pages\n";
+        return (StatusCode::FORBIDDEN, refusal).into_response();
+    }
+    next.run(request).await
 }
 
 async fn metrics(State(state): State<AdminState>) -> impl IntoResponse {
@@ -88,9 +117,12 @@ async fn readiness(State(state): State<AdminState>) -> impl IntoResponse {
 
 async fn status(State(state): State<AdminState>) -> Json<Status> {
     let policy = state.policy.load();
+    let report = state.versions.report();
     Json(Status {
         ready: state.ingest.is_ready(),
         policy_version: policy.version().to_owned(),
+        policy_pinned: report.pinned,
+        policy_problem: report.problem,
         champion: policy.champion().map(|model| model.version().to_owned()),
         challengers: policy
             .challengers()
@@ -98,6 +130,12 @@ async fn status(State(state): State<AdminState>) -> Json<Status> {
             .map(|model| model.version().to_owned())
             .collect(),
         rules: policy.logic().rules.rules().len(),
+        demoted_rules: policy
+            .logic()
+            .rules
+            .demoted()
+            .map(|(rule, _)| rule.id.to_string())
+            .collect(),
         features: policy.logic().layout.features.len(),
     })
 }

@@ -9,7 +9,7 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, bail};
 use clap::Args;
 
-use super::{CommandError, Common, load_policy};
+use super::{CommandError, Common, load};
 use crate::{Config, Service};
 
 #[derive(Args)]
@@ -26,14 +26,14 @@ impl Demo {
     pub(super) fn run(self, common: &Common) -> Result<ExitCode, CommandError> {
         let mut config = common.load()?;
         use_free_ports(&mut config);
-        let policy = load_policy(&config.policy.path, &config)?;
+        let (loader, policy) = load(&config.policy.path, &config)?;
         let generator = generator()?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build();
         let runtime = runtime.context("cannot start the asynchronous runtime")?;
         let succeeded = runtime.block_on(async {
-            let service = Service::start(config, policy)
+            let service = Service::start(config, loader, policy)
                 .await
                 .context("cannot start")?;
             service.ready().await;

@@ -1,13 +1,14 @@
-//! The command line: `serve`, `check`, `features`, `score`, `demo`.
+//! The command line: `serve`, `check`, `features`, `score`, `policy`, `rules`, `demo`.
 
 mod check;
 mod demo;
 mod features;
+mod operate;
 mod score;
 mod serve;
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
@@ -16,7 +17,7 @@ use tollgate_source::Diagnostics;
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{Config, ConfigError};
-use crate::policy::{ModelLimits, Policy};
+use crate::policy::{Loader, ModelLimits, Policy};
 
 /// Decides card transactions: approve, flag, challenge or decline.
 #[derive(Parser)]
@@ -48,6 +49,10 @@ enum Command {
     Features(features::Features),
     /// Decide one transaction given as JSON, and explain the decision
     Score(score::Score),
+    /// List the policies that a running service has loaded, roll back to one, or follow the folder again
+    Policy(operate::Policy),
+    /// List the rules that a running service has demoted, or let one decide again
+    Rules(operate::Rules),
     /// Serve on an embedded broker, feed it generated history, score generated traffic, report
     Demo(demo::Demo),
 }
@@ -72,6 +77,8 @@ pub fn run() -> ExitCode {
         Command::Check(check) => check.run(&cli.common),
         Command::Features(features) => features.run(&cli.common),
         Command::Score(score) => score.run(&cli.common),
+        Command::Policy(policy) => policy.run(&cli.common),
+        Command::Rules(rules) => rules.run(&cli.common),
         Command::Demo(demo) => demo.run(&cli.common),
     };
     match result {
@@ -101,9 +108,12 @@ impl Common {
     }
 }
 
+/// The library that watches files warns of every folder that goes while it is watched, as they do with a ConfigMap.
+const LEVELS: &str = "info,notify=error,notify_debouncer_full=error";
+
 /// Log lines go to standard error, so that what a command prints can be piped. `RUST_LOG` sets the level.
 fn start_logging(json: bool) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LEVELS));
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
@@ -116,16 +126,21 @@ fn start_logging(json: bool) {
 }
 
 /// Loads the policy with its models; warnings are printed.
-fn load_policy(folder: &std::path::Path, config: &Config) -> Result<Policy, CommandError> {
+fn load_policy(folder: &Path, config: &Config) -> Result<Policy, CommandError> {
+    load(folder, config).map(|(_, policy)| policy)
+}
+
+/// The same, with what loads it again.
+fn load(folder: &Path, config: &Config) -> Result<(Loader, Policy), CommandError> {
     let limits = ModelLimits {
         threads: config.model.threads,
         queue_rows_max: config.model.queue_rows_max,
     };
-    let runtime = load_runtime(config);
-    let loaded = Policy::load(folder, &runtime, limits).map_err(CommandError::Policy)?;
-    let (policy, warnings) = loaded;
+    let loader = Loader::new(folder.to_owned(), load_runtime(config), limits)
+        .with_guard(config.policy.guard.guard());
+    let (policy, warnings) = loader.load().map_err(CommandError::Policy)?;
     eprint!("{}", warnings.render());
-    Ok(policy)
+    Ok((loader, policy))
 }
 
 /// ONNX Runtime, if it can be found. A policy without models does not need it; one with models reports the

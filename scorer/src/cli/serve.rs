@@ -7,7 +7,7 @@ use anyhow::Context;
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{CommandError, Common, load_policy};
+use super::{CommandError, Common, load};
 use crate::Service;
 
 #[derive(Args)]
@@ -21,14 +21,14 @@ impl Serve {
     pub(super) fn run(self, common: &Common) -> Result<ExitCode, CommandError> {
         let config = common.load()?;
         // Before any port opens: a policy with an error must not look like a service that is starting.
-        let policy = load_policy(&config.policy.path, &config)?;
+        let (loader, policy) = load(&config.policy.path, &config)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build();
         let runtime = runtime.context("cannot start the asynchronous runtime")?;
         runtime.block_on(async {
             let version = policy.version().to_owned();
-            let service = Service::start(config, policy)
+            let service = Service::start(config, loader, policy)
                 .await
                 .context("cannot start")?;
             let addresses = service.addresses();

@@ -85,6 +85,7 @@ impl Decision {
             causes: Vec::new(),
             matched_rules: Vec::new(),
             shadow_matches: Vec::new(),
+            demoted: Vec::new(),
             features: Vec::new(),
             model_inputs: Vec::new(),
             model_timings: None,

@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use tollgate_expr::Frame;
 use tollgate_features::{Origin, Reading, Store};
+use tollgate_rules::Demoted;
 use tollgate_types::{Cause, Cell, Degradation, EventTime, Outcome, Reason, Record, Span, builtin};
 
 use crate::policy::Policy;
@@ -29,6 +30,8 @@ pub(crate) struct Decision {
     /// Ids of every rule that matched, enforced or not.
     pub(crate) matched_rules: Vec<Arc<str>>,
     pub(crate) shadow_matches: Vec<Arc<str>>,
+    /// Rules that this was one decline too many of.
+    pub(crate) demoted: Vec<Demoted>,
     /// Named features in the order of the policy; empty below the levels that read histories.
     pub(crate) features: Vec<Cell>,
     /// What the champion was asked.
@@ -41,7 +44,7 @@ pub(crate) struct Decision {
 pub(crate) struct Context<'a> {
     pub(crate) policy: &'a Policy,
     pub(crate) store: &'a Store,
-    /// Now, by the clock that expiries are counted on.
+    /// Now, by the clock that expiries and the periods of guards are counted on.
     pub(crate) now: EventTime,
     /// The answer is due then.
     pub(crate) deadline: Instant,
@@ -112,6 +115,7 @@ pub(crate) async fn decide(
         causes,
         matched_rules: matches.rules().map(|rule| Arc::clone(&rule.id)).collect(),
         shadow_matches: verdict.shadow_matches,
+        demoted: matches.note(verdict.outcome, context.now),
         features,
         model_inputs: asked.inputs,
         model_timings: asked.timings,

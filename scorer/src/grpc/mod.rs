@@ -14,6 +14,7 @@ use tokio_stream::{Stream, StreamExt};
 use tollgate_features::Store;
 use tollgate_proto::v1;
 use tollgate_proto::v1::scoring_service_server::ScoringService;
+use tollgate_rules::Demoted;
 use tollgate_types::{Cause, EventTime, Record, Span, Transaction};
 use tonic::{Request, Response, Status, Streaming};
 
@@ -124,10 +125,33 @@ impl Scoring {
         for rule in &decision.matched_rules {
             metrics.rule_matches.with_label_values(&[rule]).inc();
         }
+        self.tell_of_demotions(&decision.demoted);
         if let Some(timings) = decision.model_timings {
             metrics
                 .model_latency
                 .observe((timings.answered - timings.asked).as_secs_f64());
+        }
+    }
+
+    /// A rule's guard has acted: once per demotion, so it may take the time that a line of the log takes.
+    fn tell_of_demotions(&self, demoted: &[Demoted]) {
+        for Demoted { rule, demotion } in demoted {
+            let (declined, of) = (demotion.declined, demotion.of);
+            let period = demotion.guard.period.to_string();
+            tracing::error!(
+                %rule,
+                declined,
+                of,
+                period,
+                "rule demoted to shadow: it declined a larger share than its guard allows; `tollgate rules resume {rule}` \
+                 lets it decide again"
+            );
+            self.metrics.policy.rule_demotions.inc();
+        }
+        if !demoted.is_empty() {
+            self.metrics
+                .policy
+                .note_demoted(&self.policy.load().logic().rules);
         }
     }
 

@@ -1,15 +1,16 @@
 //! Everything one decision is made by: rules, lists, features, fallback and models, in one version.
 
+mod loader;
 mod models;
 mod rule_tests;
 
-use std::path::Path;
+use std::sync::Arc;
 
 use tollgate_features::ReadPlan;
-use tollgate_models::Runtime;
-use tollgate_rules::{Logic, TestRun};
+use tollgate_rules::{Digest, FileChange, Logic, TestRun};
 use tollgate_source::{Diagnostic, Diagnostics, SourceFile};
 
+pub use loader::Loader;
 pub(crate) use models::{Model, feature_number};
 
 /// A loaded and verified policy.
@@ -20,6 +21,8 @@ pub struct Policy {
     champion: Option<Model>,
     challengers: Vec<Model>,
     version: String,
+    /// What the version is the digest of.
+    files: Digest,
     tests: TestRun,
 }
 
@@ -31,18 +34,15 @@ pub struct ModelLimits {
 }
 
 impl Policy {
-    /// Loads a policy folder, its models included, verifies all of it and runs the tests of its rules. Warnings come
-    /// with the policy; if anything is wrong, every error is reported at once, those of models and of tests that
-    /// fail once rules and features are right. A `runtime` that could not be loaded is an error only where the
-    /// policy names a model.
-    pub fn load(
-        folder: &Path,
-        runtime: &Result<Runtime, tollgate_models::Error>,
-        limits: ModelLimits,
+    /// Puts together what was read of a folder, runs the tests of its rules and starts its models. If anything is wrong,
+    /// every error is reported at once, those of models and of tests that fail once rules and features are right.
+    fn assemble(
+        (mut logic, mut warnings): (Logic, Diagnostics),
+        loader: &Loader,
+        earlier: &[Arc<Self>],
     ) -> Result<(Self, Diagnostics), Diagnostics> {
-        let (logic, mut warnings) = tollgate_rules::load(folder)?;
         let tests = rule_tests::run(&logic);
-        let models = models::load(folder, &logic, runtime, limits);
+        let models = models::load(loader, &logic, earlier);
         let mut errors = tests.failures.clone();
         let models = models
             .map_err(|of_models| errors.extend(of_models))
@@ -51,31 +51,34 @@ impl Policy {
             warnings.extend(errors);
             return Err(warnings);
         }
+        let guarded = earlier.iter().rev().map(|policy| &policy.logic.rules);
+        logic.rules.guard(loader.guard(), guarded);
         let has_champion = models
             .as_ref()
             .is_some_and(|models| models.champion.is_some());
         if logic.rules.reads_score() && !has_champion {
-            let file = SourceFile::new(folder.join(models::FILE).display().to_string(), "");
+            let file = loader.folder().join(models::FILE);
+            let file = SourceFile::new(file.display().to_string(), "");
             let message = "rules read `model.score`, but no champion is named: they never match";
             warnings.push(Diagnostic::warning(&file, 0..0, message));
         }
-        let mut digest = logic.files.clone();
         let mut policy = Self {
             read_plan: ReadPlan::new(&logic.schema, &logic.layout),
             champion: None,
             challengers: Vec::new(),
             version: String::new(),
+            files: logic.files.clone(),
             tests,
             logic,
         };
         if let Some(models) = models {
             for (path, content) in &models.files {
-                digest.add(path, content);
+                policy.files.add(path, content);
             }
             policy.champion = models.champion;
             policy.challengers = models.challengers;
         }
-        policy.version = tollgate_rules::version_of(&digest.hex()).to_owned();
+        policy.version = tollgate_rules::version_of(&policy.files.hex()).to_owned();
         Ok((policy, warnings))
     }
 
@@ -98,6 +101,11 @@ impl Policy {
 
     pub(crate) fn challengers(&self) -> &[Model] {
         &self.challengers
+    }
+
+    /// The files that differ from those of another policy.
+    pub(crate) fn changed_since(&self, before: &Self) -> Vec<FileChange> {
+        self.files.changed_since(&before.files)
     }
 
     /// A digest of everything the policy consists of: equal versions decide alike.

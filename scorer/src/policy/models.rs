@@ -1,15 +1,16 @@
 //! The models of a policy: `models.yaml`, and the running bundles it names.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use serde::Deserialize;
 use tollgate_expr::{Feature, Type};
-use tollgate_models::{Bundle, Error, Inference, Options, QueueFull, Reply, Runtime};
+use tollgate_models::{Bundle, Error, Inference, Input, Options, QueueFull, Reply, Runtime};
 use tollgate_rules::Logic;
 use tollgate_source::{Diagnostic, Diagnostics, Located};
 use tollgate_types::{Cell, EventTime, Span};
 
-use super::ModelLimits;
+use super::{Loader, Policy};
 
 /// The file that names models, in the policy folder.
 pub(super) const FILE: &str = "models.yaml";
@@ -36,8 +37,17 @@ pub(super) struct Models {
 
 /// A running model and the named features its inputs come from.
 pub(crate) struct Model {
-    inference: Inference,
+    /// Shared with the policies before and after it that name the same bundle.
+    running: Arc<Running>,
     inputs: Vec<ModelInput>,
+}
+
+/// The threads of one bundle.
+struct Running {
+    inference: Inference,
+    /// [`Bundle::digest`] of what it was started from.
+    digest: String,
+    options: Options,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -48,13 +58,14 @@ struct ModelInput {
     missing: f32,
 }
 
-/// Loads what `models.yaml` names; `None` if there is no such file.
+/// Loads what `models.yaml` names; `None` if there is no such file. Bundles that one of `earlier` runs already are not
+/// opened again: that takes seconds, and a rule's change must not.
 pub(super) fn load(
-    folder: &Path,
+    loader: &Loader,
     logic: &Logic,
-    runtime: &Result<Runtime, Error>,
-    limits: ModelLimits,
+    earlier: &[Arc<Policy>],
 ) -> Result<Option<Models>, Diagnostics> {
+    let (folder, limits) = (loader.folder(), loader.limits());
     let path = folder.join(FILE);
     if !path.exists() {
         return Ok(None);
@@ -68,11 +79,12 @@ pub(super) fn load(
     };
     let mut errors = Diagnostics::default();
     let mut load = |name: &Located<String>, options| {
-        if let Err(problem) = check_runtime(runtime).and_then(|()| check_name(&name.value)) {
+        if let Err(problem) = check_runtime(loader.runtime()).and_then(|()| check_name(&name.value))
+        {
             errors.push(Diagnostic::error(&file, name.span.clone(), problem));
             return None;
         }
-        let loaded = start(folder, &name.value, logic, options);
+        let loaded = start(folder, &name.value, logic, options, earlier);
         let (model, manifest) = loaded
             .map_err(|error| match error {
                 // It knows better where: in the manifest.
@@ -129,13 +141,14 @@ fn check_name(name: &str) -> Result<(), String> {
     }
 }
 
-/// Opens one bundle, verifies it against the policy's features, and starts its threads. Returns its manifest
-/// as well, by path and content.
+/// Opens one bundle, verifies it against the policy's features, and starts its threads; or takes over those of an
+/// earlier policy. Returns its manifest as well, by path and content.
 fn start(
     folder: &Path,
     name: &str,
     logic: &Logic,
     options: Options,
+    earlier: &[Arc<Policy>],
 ) -> Result<(Model, (String, Vec<u8>)), Error> {
     let features = &logic.layout.features;
     let bundle_folder = folder.join("models").join(name);
@@ -150,10 +163,30 @@ fn start(
             .find(|feature| feature.name == name)
             .map(|feature| logic.layout.definition(feature))
     };
-    let bundle = Bundle::open(&bundle_folder, &definition)?;
-    check_manifest(name, &bundle, features)?;
-    let inference = Inference::start(bundle, options)?;
-    let input = |input: &tollgate_models::Input| {
+    let digest = Bundle::digest(&bundle_folder)?;
+    let running = match running(earlier, &digest, options) {
+        Some(running) => {
+            running.inference.check_features(&definition)?;
+            check_names(
+                name,
+                running.inference.version(),
+                running.inference.inputs(),
+                features,
+            )?;
+            running
+        }
+        None => {
+            let bundle = Bundle::open(&bundle_folder, &definition)?;
+            check_names(name, &bundle.version(), &bundle.manifest().inputs, features)?;
+            let inference = Inference::start(bundle, options)?;
+            Arc::new(Running {
+                inference,
+                digest,
+                options,
+            })
+        }
+    };
+    let input = |input: &Input| {
         let feature = features
             .iter()
             .position(|feature| feature.name == input.feature)?;
@@ -164,26 +197,40 @@ fn start(
         })
     };
     // Every input is known: opening the bundle would have failed otherwise.
-    let inputs = inference.inputs().iter().filter_map(input).collect();
+    let inputs = running.inference.inputs().iter().filter_map(input);
+    let inputs = inputs.collect();
     Ok((
-        Model { inference, inputs },
+        Model { running, inputs },
         (format!("models/{name}/manifest.yaml"), manifest),
     ))
 }
 
+/// The threads that already run a bundle in the same way.
+fn running(earlier: &[Arc<Policy>], digest: &str, options: Options) -> Option<Arc<Running>> {
+    let models = earlier
+        .iter()
+        .flat_map(|policy| policy.champion().into_iter().chain(policy.challengers()));
+    models
+        .map(|model| &model.running)
+        .find(|running| running.digest == digest && running.options == options)
+        .map(Arc::clone)
+}
+
 /// Decisions carry the manifest's name, so it must be the folder's; and a model takes numbers only.
-fn check_manifest(name: &str, bundle: &Bundle, features: &[Feature]) -> Result<(), Error> {
+fn check_names(
+    name: &str,
+    version: &str,
+    inputs: &[Input],
+    features: &[Feature],
+) -> Result<(), Error> {
     let wrong = |reason| {
         Err(Error::ManifestValue {
             path: name.into(),
             reason,
         })
     };
-    if bundle.version() != name {
-        let reason = format!(
-            "its manifest says {}; name and version must agree",
-            bundle.version()
-        );
+    if version != name {
+        let reason = format!("its manifest says {version}; name and version must agree");
         return wrong(reason);
     }
     let is_text = |name: &str| {
@@ -191,12 +238,7 @@ fn check_manifest(name: &str, bundle: &Bundle, features: &[Feature]) -> Result<(
             .iter()
             .any(|feature| feature.name == name && feature.kind == Type::Text)
     };
-    match bundle
-        .manifest()
-        .inputs
-        .iter()
-        .find(|input| is_text(&input.feature))
-    {
+    match inputs.iter().find(|input| is_text(&input.feature)) {
         Some(input) => wrong(format!(
             "the feature {} is a text, which no model takes",
             input.feature
@@ -221,12 +263,17 @@ impl Model {
     }
 
     pub(crate) fn submit(&self, inputs: Vec<f32>) -> Result<Reply, QueueFull> {
-        self.inference.submit(inputs)
+        self.running.inference.submit(inputs)
+    }
+
+    #[cfg(test)]
+    pub(super) fn shares_threads_with(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.running, &other.running)
     }
 
     /// `name/version`.
     pub(crate) fn version(&self) -> &str {
-        self.inference.version()
+        self.running.inference.version()
     }
 }
 

@@ -1,4 +1,4 @@
-//! Runs the tests that stand beside rules, each on a store of its own that is the very store that serves.
+//! Runs the tests that stand beside rules, each on an empty store that is the very store that serves.
 
 use std::sync::Arc;
 
@@ -9,12 +9,15 @@ use tollgate_types::{EventTime, Record};
 
 /// Runs the tests of all rules.
 pub(super) fn run(logic: &Logic) -> TestRun {
-    logic.run_tests(&mut fill_aggregates)
+    let mut store = Store::new(Arc::clone(&logic.schema));
+    logic.run_tests(&mut |scene, frame| {
+        store.clear();
+        fill_aggregates(&store, scene, frame);
+    })
 }
 
 /// As a decision would: the history comes from the log, the tested transaction is in flight.
-fn fill_aggregates(scene: &Scene<'_>, frame: &mut Frame<'_>) {
-    let store = Store::new(Arc::clone(scene.schema));
+fn fill_aggregates(store: &Store, scene: &Scene<'_>, frame: &mut Frame<'_>) {
     for past in scene.history {
         // Whether it fits the schema was found out when the test was read.
         let Ok(record) = Record::new(&past.transaction, scene.schema, scene.rates) else {

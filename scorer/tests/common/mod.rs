@@ -21,13 +21,16 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tollgate_models::{Runtime, features_digest};
 use tollgate_proto::v1;
 use tollgate_proto::v1::scoring_service_client::ScoringServiceClient;
-use tollgate_scorer::{Config, ModelLimits, Policy, Service};
+use tollgate_scorer::{Config, Loader, ModelLimits, Policy, Service};
 use tonic::transport::Channel;
 
 pub(crate) type Client = ScoringServiceClient<Channel>;
 
 /// How long anything may take before a test gives up. Only ever waited out by a failure.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A poll of the policy folder that no test lives to see, so that what is seen was told by the file system.
+const NEVER_S: u64 = 3_600;
 
 pub(crate) const EVENT_TIME_S: i64 = 1_770_000_000;
 
@@ -65,7 +68,7 @@ pub(crate) const POLICY: [(&str, &str); 5] = [
 pub(crate) struct Running {
     pub(crate) service: Service,
     pub(crate) client: Client,
-    _policy: tempfile::TempDir,
+    pub(crate) policy: tempfile::TempDir,
 }
 
 pub(crate) fn write_policy(files: &[(&str, &str)]) -> tempfile::TempDir {
@@ -86,14 +89,18 @@ fn library() -> PathBuf {
     )
 }
 
-pub(crate) fn load_policy(folder: &Path) -> Policy {
+pub(crate) fn loader(folder: &Path) -> Loader {
     let limits = ModelLimits {
         threads: 1,
         queue_rows_max: 16,
     };
     // A policy without models does not miss it; one with models says where it should be.
-    let runtime = Runtime::load(&library());
-    let (policy, warnings) = Policy::load(folder, &runtime, limits)
+    Loader::new(folder.to_owned(), Runtime::load(&library()), limits)
+}
+
+pub(crate) fn load_policy(loader: &Loader) -> Policy {
+    let (policy, warnings) = loader
+        .load()
         .unwrap_or_else(|errors| panic!("{}", errors.render()));
     assert!(warnings.is_empty(), "{}", warnings.render());
     policy
@@ -127,11 +134,24 @@ pub(crate) async fn start() -> Running {
 }
 
 pub(crate) async fn start_with(folder: tempfile::TempDir) -> Running {
-    let policy = load_policy(folder.path());
+    let path = folder.path().to_owned();
+    start_at(&path, folder).await
+}
+
+/// Starts a service whose policy folder is `path`, which is in `folder` or leads there.
+pub(crate) async fn start_at(path: &Path, folder: tempfile::TempDir) -> Running {
+    start_polling(path, folder, NEVER_S).await
+}
+
+/// The same, for changes that no file system tells of.
+pub(crate) async fn start_polling(path: &Path, folder: tempfile::TempDir, poll_s: u64) -> Running {
+    let loader = loader(path);
+    let policy = load_policy(&loader);
     let mut config = Config::default();
     config.grpc.listen.set_port(0);
     config.admin.listen.set_port(0);
-    let service = Service::start(config, policy).await.unwrap();
+    config.policy.poll_s = poll_s;
+    let service = Service::start(config, loader, policy).await.unwrap();
     tokio::time::timeout(PATIENCE, service.ready())
         .await
         .unwrap();
@@ -140,7 +160,7 @@ pub(crate) async fn start_with(folder: tempfile::TempDir) -> Running {
     Running {
         service,
         client,
-        _policy: folder,
+        policy: folder,
     }
 }
 
@@ -176,9 +196,18 @@ impl Running {
 
     /// A page of the admin port.
     pub(crate) async fn get(&self, path: &str) -> String {
+        self.ask(&format!("GET {path} HTTP/1.0\r\n\r\n")).await
+    }
+
+    /// A change through the admin port.
+    pub(crate) async fn post(&self, path: &str) -> String {
+        self.ask(&format!("POST {path} HTTP/1.0\r\n\r\n")).await
+    }
+
+    /// A request as it is written, to the admin port.
+    pub(crate) async fn ask(&self, request: &str) -> String {
         let admin = self.service.addresses().admin;
         let mut stream = tokio::net::TcpStream::connect(admin).await.unwrap();
-        let request = format!("GET {path} HTTP/1.0\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut page = String::new();
         stream.read_to_string(&mut page).await.unwrap();
