@@ -37,11 +37,12 @@ const MAY_DEPEND_ON: [(&str, &[&str]); 11] = [
 ];
 
 /// Libraries that only the named packages may use.
-const ONLY_IN: [(&str, &[&str]); 5] = [
+const ONLY_IN: [(&str, &[&str]); 6] = [
     ("rdkafka", &["scorer", "loadtest"]),
     ("tonic", &["scorer", "proto", "loadtest"]),
     ("ort", &["models"]),
     ("parquet", &["scorer"]),
+    ("zen-expression", &["benches"]),
     ("tokio", &["scorer", "models", "loadtest"]),
 ];
 
