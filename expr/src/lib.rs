@@ -15,6 +15,8 @@ mod cost;
 mod distance;
 mod frame;
 mod grammar;
+mod group;
+mod guard;
 mod kind;
 mod layout;
 mod limits;
@@ -32,6 +34,7 @@ mod values;
 
 pub use compiler::{Compiled, Compiler};
 pub use frame::Frame;
+pub use group::Group;
 pub use kind::Type;
 pub use layout::{Aggregate, Feature, Function, Layout, Lookup, SlotId};
 pub use network::{Network, NetworkError};

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use tollgate_types::{Outcome, Reason};
 
+use crate::rule_set::Matched;
 use crate::{Mode, Rule, RuleIndex, RuleSet};
 
 /// The rules that matched one transaction so far.
@@ -48,19 +49,12 @@ impl<'r> Matches<'r> {
         }
     }
 
-    pub(crate) fn extend(&mut self, matched: impl Iterator<Item = RuleIndex>) {
-        for index in matched {
-            self.matched.push(index);
-            let Some(rule) = self
-                .rules
-                .rule(index)
-                .filter(|rule| rule.mode == Mode::Enforce)
-            else {
-                continue;
-            };
-            self.severest = self.severest.max(rule.answer.outcome());
-            self.allow |= rule.is_allow();
-            self.overrides_allow |= rule.overrides_allow;
+    pub(crate) fn add(&mut self, matched: Matched) {
+        self.matched.push(matched.index);
+        if matched.is_enforced {
+            self.severest = self.severest.max(matched.outcome);
+            self.allow |= matched.outcome == Outcome::Approve;
+            self.overrides_allow |= matched.overrides_allow;
         }
     }
 
@@ -223,8 +217,10 @@ mod tests {
     fn decide(described: &[&str]) -> (bool, Verdict, String) {
         let schema = schema();
         let mut compiler = Compiler::new(&schema, BTreeMap::new());
-        let rules = rule_set(described, &mut compiler);
-        with_frame(&compiler.finish(), |mut frame| {
+        let mut rules = rule_set(described, &mut compiler);
+        let (layout, conditions) = compiler.link();
+        rules.link(conditions);
+        with_frame(&layout, |mut frame| {
             let mut matches = rules.matches();
             assert!(!matches.is_final(), "before any rule was evaluated");
             rules.match_without_score(&mut frame, &mut matches);
