@@ -71,14 +71,18 @@ impl Dice {
 
     /// A term that is a whole rule holds for fewer transactions than one among several.
     fn term(&mut self, is_alone: bool) -> Term {
-        let slot = self.0.random_range(0..SLOTS.len());
+        let mut slot = self.0.random_range(0..SLOTS.len());
+        // Nobody writes a rule for all one-way flights.
+        while is_alone && matches!(SLOTS[slot].kind, Kind::Flag | Kind::Text(_)) {
+            slot = self.0.random_range(0..SLOTS.len());
+        }
         match SLOTS[slot].kind {
             Kind::Number { .. } if self.one_in(6) => self.calculated(slot),
             Kind::Number { step, max } => self.compared(slot, step, max, is_alone),
             Kind::Code(_) | Kind::Text(_) => self.chosen(slot),
             Kind::Flag => Term::Flag {
                 slot,
-                wanted: is_alone || !self.one_in(4),
+                wanted: !self.one_in(4),
             },
         }
     }

@@ -24,6 +24,9 @@ pub struct Arguments {
     /// Fewer rules and rounds, to try the bench itself; writes bench-rules-quick.json instead
     #[arg(long)]
     quick: bool,
+    /// Leave the other engines out, for profiling; writes bench-rules-quick.json, too
+    #[arg(long)]
+    alone: bool,
     /// Folder of the report
     #[arg(long, default_value = "target/reports")]
     reports: PathBuf,
@@ -38,8 +41,12 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     } else {
         measure::Sizes::FULL
     };
-    let rows = measure::all(&sizes)?;
-    let name = if arguments.quick {
+    let sizes = measure::Sizes {
+        trial: arguments.quick || arguments.alone,
+        ..sizes
+    };
+    let rows = measure::all(&sizes, arguments.alone)?;
+    let name = if sizes.trial {
         "bench-rules-quick.json"
     } else {
         "bench-rules.json"

@@ -221,17 +221,6 @@ impl Set {
         frame
     }
 
-    pub(crate) fn frames<'r>(
-        &self,
-        records: &'r [Record<'r>],
-        rows: &[Vec<Value>],
-    ) -> Vec<Frame<'r>> {
-        let records = records.iter().zip(rows);
-        records
-            .map(|(record, values)| self.frame(record, values))
-            .collect()
-    }
-
     /// The rules that match each transaction, in order.
     pub(crate) fn matches(&self, rows: &[Vec<Value>]) -> anyhow::Result<Vec<Vec<usize>>> {
         let transactions = self.transactions(rows)?;
