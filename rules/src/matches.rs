@@ -189,7 +189,7 @@ mod tests {
             } else {
                 "transaction.amount > 0.0"
             };
-            rules.push(rule, compiler.condition(when).unwrap());
+            rules.push(rule, &compiler.condition(when).unwrap());
         }
         rules
     }

@@ -222,7 +222,7 @@ impl WrittenRule {
             reads_score: condition.reads_score,
             reach: rest.reach,
         };
-        rules.push(rule, condition);
+        rules.push(rule, &condition);
         Some(CompiledRule {
             place: Place {
                 file: self.file,

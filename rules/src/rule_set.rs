@@ -137,7 +137,7 @@ pub(crate) struct Pending {
 }
 
 impl RuleSet {
-    pub(crate) fn push(&mut self, rule: Rule, condition: Compiled) {
+    pub(crate) fn push(&mut self, rule: Rule, condition: &Compiled) {
         let index = RuleIndex(u32::try_from(self.rules.len()).unwrap_or(u32::MAX));
         let evaluated = Evaluated {
             matched: Matched {

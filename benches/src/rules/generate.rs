@@ -33,7 +33,7 @@ pub(crate) fn conditions(count: usize, schema: &Schema) -> anyhow::Result<Vec<Co
         let terms = 1 + at % TERMS_MAX;
         let mut draws = (0..DRAWS_MAX).map(|_| dice.condition(terms));
         let found = draws.find(|condition| {
-            let source = condition.written(Dialect::Tollgate);
+            let source = condition.written(Dialect::TOLLGATE);
             !known.contains(&source)
                 && compiler
                     .condition(&source)
@@ -187,9 +187,9 @@ mod tests {
         for (value, slot) in values(20).concat().iter().zip(SLOTS.iter().cycle()) {
             let fits = match (value, slot.kind) {
                 (Value::Number(number), Kind::Number { max, .. }) => (0.0..=max).contains(number),
-                (Value::Number(number), Kind::Code(codes)) => {
-                    codes.iter().any(|code| f64::from(*code) == *number)
-                }
+                (Value::Number(_), Kind::Code(codes)) => codes
+                    .iter()
+                    .any(|code| *value == Value::Number((*code).into())),
                 (Value::Text(text), Kind::Text(texts)) => texts.contains(text),
                 (Value::Flag(_), Kind::Flag) => true,
                 _ => false,

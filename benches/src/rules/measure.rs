@@ -139,7 +139,7 @@ fn compile(
     let mut rows = vec![row.goal(Goal::AtMost(1.0))];
     let sources: Vec<String> = conditions
         .iter()
-        .map(|condition| condition.written(Dialect::Tollgate))
+        .map(|condition| condition.written(Dialect::TOLLGATE))
         .collect();
     let compiles = (0..LOADS).map(|_| {
         seconds(|| {

@@ -69,7 +69,7 @@ fn write_policy(folder: &Path, conditions: &[Condition]) -> anyhow::Result<()> {
         let mut text = "rules:\n".to_owned();
         for (number, condition) in chunk.iter().enumerate() {
             let number = at * RULES_PER_FILE + number;
-            let when = condition.written(Dialect::Tollgate);
+            let when = condition.written(Dialect::TOLLGATE);
             writeln!(text, "  - id: rule-{number}")?;
             writeln!(text, "    description: Generated rule {number}.")?;
             writeln!(text, "    when: >-\n      {when}")?;

@@ -45,7 +45,7 @@ impl Peer for Cel {
 
     type Bound = cel::Context<'static, 'static>;
 
-    const DIALECT: Dialect = Dialect::Cel;
+    const DIALECT: Dialect = Dialect::CEL;
 
     fn compile(sources: &[String]) -> anyhow::Result<Self> {
         let programs = sources.iter().map(|source| {
@@ -117,7 +117,12 @@ impl Peer for Zen {
 
     type Bound = zen_expression::Scope;
 
-    const DIALECT: Dialect = Dialect::Zen;
+    const DIALECT: Dialect = Dialect {
+        and: "and",
+        or: "or",
+        not: "not ",
+        is_flat: true,
+    };
 
     fn compile(sources: &[String]) -> anyhow::Result<Self> {
         let mut isolate = zen_expression::Isolate::new();

@@ -4,12 +4,27 @@ use std::fmt::Write as _;
 
 use super::slots::{SLOTS, Value};
 
-/// Who reads a condition. The languages differ in names and in the words for and, or, not.
+/// What differs between the languages that read a condition.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Dialect {
-    Tollgate,
-    Cel,
-    Zen,
+pub(crate) struct Dialect {
+    pub(crate) and: &'static str,
+    pub(crate) or: &'static str,
+    pub(crate) not: &'static str,
+    /// Values have flat names.
+    pub(crate) is_flat: bool,
+}
+
+impl Dialect {
+    pub(crate) const TOLLGATE: Self = Self {
+        and: "&&",
+        or: "||",
+        not: "!",
+        is_flat: false,
+    };
+    pub(crate) const CEL: Self = Self {
+        is_flat: true,
+        ..Self::TOLLGATE
+    };
 }
 
 /// Groups of which every one must hold; of a group, one term must.
@@ -55,32 +70,31 @@ pub(crate) enum Term {
 
 impl Condition {
     pub(crate) fn written(&self, dialect: Dialect) -> String {
-        let (and, or) = match dialect {
-            Dialect::Tollgate | Dialect::Cel => (" && ", " || "),
-            Dialect::Zen => (" and ", " or "),
-        };
+        let Dialect { and, or, .. } = dialect;
+        let (and, or) = (format!(" {and} "), format!(" {or} "));
         let groups = self.0.iter().map(|group| {
             let terms: Vec<String> = group.iter().map(|term| term.written(dialect)).collect();
             if terms.len() > 1 && self.0.len() > 1 {
-                format!("({})", terms.join(or))
+                format!("({})", terms.join(&or))
             } else {
-                terms.join(or)
+                terms.join(&or)
             }
         });
-        groups.collect::<Vec<_>>().join(and)
+        groups.collect::<Vec<_>>().join(&and)
     }
 }
 
 impl Term {
     fn written(&self, dialect: Dialect) -> String {
-        let name = |slot: &usize| match dialect {
-            Dialect::Tollgate => SLOTS[*slot].ours,
-            Dialect::Cel | Dialect::Zen => SLOTS[*slot].flat,
+        let name = |slot: &usize| {
+            let slot = SLOTS[*slot];
+            if dialect.is_flat {
+                slot.flat
+            } else {
+                slot.ours
+            }
         };
-        let not = match dialect {
-            Dialect::Tollgate | Dialect::Cel => "!",
-            Dialect::Zen => "not ",
-        };
+        let not = dialect.not;
         match self {
             Self::Flag { slot, wanted: true } => name(slot).to_owned(),
             Self::Flag { slot, .. } => format!("{not}{}", name(slot)),
@@ -159,16 +173,21 @@ mod tests {
         ]);
         for (dialect, expected) in [
             (
-                Dialect::Tollgate,
+                Dialect::TOLLGATE,
                 "(!transaction.one_way || transaction.channel in [\"recurring\", \"ecommerce\"]) \
                  && card.last(\"1h\").sum(amount) - transaction.amount >= 500.0",
             ),
             (
-                Dialect::Cel,
+                Dialect::CEL,
                 "(!one_way || channel in [\"recurring\", \"ecommerce\"]) && card_sum_1h - amount >= 500.0",
             ),
             (
-                Dialect::Zen,
+                Dialect {
+                    and: "and",
+                    or: "or",
+                    not: "not ",
+                    is_flat: true,
+                },
                 "(not one_way or channel in [\"recurring\", \"ecommerce\"]) and card_sum_1h - amount >= 500.0",
             ),
         ] {

@@ -120,7 +120,8 @@ fn conditions_keep_their_numbers_however_many_there_are() {
             cells: vec![Cell::number(value)],
             texts: Vec::new(),
         };
-        let holds = |at: &usize| comparisons[at % 6].holds(value, f64::from(*at as u32 / 6));
+        let threshold = |at: usize| f64::from(u32::try_from(at / 6).unwrap());
+        let holds = |at: &usize| comparisons[at % 6].holds(value, threshold(*at));
         let expected: Vec<usize> = (0..conditions.len()).filter(holds).collect();
         assert_eq!(matching(&group, &values), expected, "{value}");
     }
