@@ -5,6 +5,7 @@ pub mod features;
 pub mod memory;
 pub mod redis;
 pub mod report;
+pub mod rules;
 pub mod timing;
 
 use std::collections::BTreeMap;

@@ -5,6 +5,11 @@
 
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
+
+/// Load average up to which the machine counts as ours; that of a build just ended takes a while to fall.
+const QUIET_LOAD_MAX: f64 = 0.5;
+
 /// The moment now. The only place of this crate that asks the clock.
 #[expect(
     clippy::disallowed_methods,
@@ -28,6 +33,18 @@ pub fn nanos(duration: Duration) -> u64 {
 /// What a timed call that does nothing shows, in nanoseconds: contained in every single time.
 pub fn timer_cost() -> f64 {
     Times::of((0..100_000).map(|_| timed(|| ())).collect()).quantile(0.5)
+}
+
+/// Says so where other programs use the machine: every figure then suffers, and that of two threads most.
+pub fn warn_of_load() -> anyhow::Result<()> {
+    let text = std::fs::read_to_string("/proc/loadavg").context("/proc/loadavg")?;
+    let load = text.split_whitespace().next().unwrap_or_default();
+    if load.parse::<f64>().is_ok_and(|load| load > QUIET_LOAD_MAX) {
+        eprintln!(
+            "warning: load average {load}; wait until nothing else runs for figures that count"
+        );
+    }
+    Ok(())
 }
 
 /// Times of single calls, in order of length.

@@ -2,9 +2,7 @@
 
 use std::ops::Range;
 
-use crate::network::Network;
-use crate::pattern::Pattern;
-use crate::program::{CHAINS_MAX, Gate, Op, STACK_MAX};
+use crate::program::{CHAINS_MAX, Gate, Op, STACK_MAX, Tables};
 use crate::tree::Node;
 use crate::values::Comparison;
 use crate::{Problem, Program, SlotId};
@@ -22,34 +20,38 @@ impl TooDeep {
 
 /// Lays the tree out flat. Length and time are proportional to the tree.
 pub(crate) fn compile(tree: &Node) -> Result<Program, TooDeep> {
-    let mut emitter = Emitter::default();
-    emitter.emit(tree)?;
+    let mut tables = Tables::default();
+    let (ops, stack) = compile_with(&mut tables, tree)?;
     Ok(Program {
-        ops: emitter.ops.into(),
-        texts: emitter.texts.into(),
-        sets: emitter.sets.into(),
-        patterns: emitter.patterns.into(),
-        networks: emitter.networks.into(),
-        zones: emitter.zones.into(),
-        stack: emitter.stack_deepest,
+        ops: ops.into(),
+        tables,
+        stack,
     })
 }
 
-#[derive(Default)]
-struct Emitter {
+/// Lays the tree out flat, among others that have the same tables. With the operations comes how deep the stack gets.
+pub(crate) fn compile_with(tables: &mut Tables, tree: &Node) -> Result<(Vec<Op>, usize), TooDeep> {
+    let mut emitter = Emitter {
+        ops: Vec::new(),
+        tables,
+        stack: 0,
+        stack_deepest: 0,
+        chains: 0,
+    };
+    emitter.emit(tree)?;
+    Ok((emitter.ops, emitter.stack_deepest))
+}
+
+struct Emitter<'t> {
     ops: Vec<Op>,
-    texts: Vec<Box<str>>,
-    sets: Vec<Box<[u64]>>,
-    patterns: Vec<Pattern>,
-    networks: Vec<Network>,
-    zones: Vec<jiff::tz::TimeZone>,
+    tables: &'t mut Tables,
     stack: usize,
     stack_deepest: usize,
     /// Chains of `&&` and `||` that are open.
     chains: u8,
 }
 
-impl Emitter {
+impl Emitter<'_> {
     fn emit(&mut self, node: &Node) -> Result<(), TooDeep> {
         match node {
             Node::Constant(bits) => self.ops.push(Op::Constant(*bits)),
@@ -75,8 +77,8 @@ impl Emitter {
                 None => self.binary(sides, Op::Same { equal: *equal })?,
             },
             Node::OneOf(of, bits) => {
-                let set = place(self.sets.len());
-                self.sets.push(sorted(bits));
+                let set = place(self.tables.sets.len());
+                self.tables.sets.push(sorted(bits));
                 self.unary(of, Op::OneOf { set })?;
             }
             Node::Unary(unary, of) => self.unary(of, Op::Unary(*unary))?,
@@ -87,8 +89,8 @@ impl Emitter {
             Node::Length(of) => self.unary(of, Op::Length)?,
             Node::Units(unit, of) => self.unary(of, Op::Units(*unit))?,
             Node::Calendar(part, zone, of) => {
-                let at = place(self.zones.len());
-                self.zones.push(zone.0.clone());
+                let at = place(self.tables.zones.len());
+                self.tables.zones.push(zone.0.clone());
                 self.unary(
                     of,
                     Op::Calendar {
@@ -109,8 +111,8 @@ impl Emitter {
     fn text(&mut self, node: &Node) {
         let op = match node {
             Node::TextTest(test, slot, part) => {
-                let text = place(self.texts.len());
-                self.texts.push(part.as_str().into());
+                let text = place(self.tables.texts.len());
+                self.tables.texts.push(part.as_str().into());
                 Op::TextTest {
                     test: *test,
                     slot: *slot,
@@ -118,16 +120,16 @@ impl Emitter {
                 }
             }
             Node::Matches(pattern, slot) => {
-                let at = place(self.patterns.len());
-                self.patterns.push(pattern.clone());
+                let at = place(self.tables.patterns.len());
+                self.tables.patterns.push(pattern.clone());
                 Op::Matches {
                     slot: *slot,
                     pattern: at,
                 }
             }
             Node::InNetwork(network, slot) => {
-                let at = place(self.networks.len());
-                self.networks.push(*network);
+                let at = place(self.tables.networks.len());
+                self.tables.networks.push(*network);
                 Op::InNetwork {
                     slot: *slot,
                     network: at,
@@ -293,7 +295,8 @@ fn sorted(bits: &[u64]) -> Box<[u64]> {
     bits.into()
 }
 
-/// Texts, sets and zones are a few: an expression's length is limited before it is parsed.
+/// Tables are far from full: the length of expressions is limited before they are parsed, and their number by what they
+/// cost together.
 fn place(at: usize) -> u32 {
     u32::try_from(at).unwrap_or(u32::MAX)
 }

@@ -199,6 +199,7 @@ impl<'s> Compiler<'s> {
                 );
                 let programs = conditions.iter().map(|tree| tree.program.clone());
                 let conditions = Conditions {
+                    nodes: conditions.iter().map(|tree| tree.node.clone()).collect(),
                     programs: programs.collect(),
                     ..Conditions::default()
                 };

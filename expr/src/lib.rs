@@ -8,6 +8,7 @@
 //! Everything that can be wrong is found when a policy is loaded ([`Problem`]); evaluating cannot fail (EX-2).
 //! This crate computes no aggregates and searches no lists: it says which are needed.
 
+mod access;
 mod check;
 mod compile;
 mod compiler;
@@ -15,6 +16,7 @@ mod cost;
 mod distance;
 mod frame;
 mod grammar;
+mod group;
 mod kind;
 mod layout;
 mod limits;
@@ -32,6 +34,7 @@ mod values;
 
 pub use compiler::{Compiled, Compiler};
 pub use frame::Frame;
+pub use group::Group;
 pub use kind::Type;
 pub use layout::{Aggregate, Feature, Function, Layout, Lookup, SlotId};
 pub use network::{Network, NetworkError};

@@ -33,14 +33,20 @@ pub trait Slots {
 #[derive(Clone, PartialEq, Debug)]
 pub struct Program {
     pub(crate) ops: Box<[Op]>,
-    pub(crate) texts: Box<[Box<str>]>,
-    /// Sorted bits of the literals of `x in [a, b, c]`.
-    pub(crate) sets: Box<[Box<[u64]>]>,
-    pub(crate) patterns: Box<[Pattern]>,
-    pub(crate) networks: Box<[Network]>,
-    pub(crate) zones: Box<[TimeZone]>,
+    pub(crate) tables: Tables,
     /// How deep the stack gets, at most [`STACK_MAX`].
     pub(crate) stack: usize,
+}
+
+/// What operations name by number because it does not fit into them. Several programs may have theirs in one.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub(crate) struct Tables {
+    pub(crate) texts: Vec<Box<str>>,
+    /// Sorted bits of the literals of `x in [a, b, c]`.
+    pub(crate) sets: Vec<Box<[u64]>>,
+    pub(crate) patterns: Vec<Pattern>,
+    pub(crate) networks: Vec<Network>,
+    pub(crate) zones: Vec<TimeZone>,
 }
 
 /// One step. "The value" is the accumulator's; "left" is popped off the stack.
@@ -142,11 +148,7 @@ impl Program {
     /// The value for these slots. No allocation; time proportional to the program's length at most.
     #[inline]
     pub fn eval(&self, slots: &impl Slots) -> Cell {
-        match self.stack {
-            0 => self.run(slots, &mut []),
-            1..=SMALL_STACK => self.run(slots, &mut [Cell::MISSING; SMALL_STACK]),
-            _ => self.run(slots, &mut [Cell::MISSING; STACK_MAX]),
-        }
+        self.tables.eval(&self.ops, self.stack, slots)
     }
 
     /// Whether a condition holds; missing is not true.
@@ -178,15 +180,27 @@ impl Program {
             _ => None,
         })
     }
+}
+
+impl Tables {
+    /// The value of operations compiled with these tables, which need so much stack.
+    #[inline]
+    pub(crate) fn eval(&self, ops: &[Op], stack: usize, slots: &impl Slots) -> Cell {
+        match stack {
+            0 => self.run(ops, slots, &mut []),
+            1..=SMALL_STACK => self.run(ops, slots, &mut [Cell::MISSING; SMALL_STACK]),
+            _ => self.run(ops, slots, &mut [Cell::MISSING; STACK_MAX]),
+        }
+    }
 
     /// One copy for each size of stack: without calls around it the commonest programs take a fifth less time.
     #[inline(always)]
-    fn run(&self, slots: &impl Slots, stack: &mut [Cell]) -> Cell {
+    fn run(&self, ops: &[Op], slots: &impl Slots, stack: &mut [Cell]) -> Cell {
         let mut value = Cell::MISSING;
         let mut top = 0;
         let mut unknown = Unknown(0);
         let mut at = 0;
-        while let Some(op) = self.ops.get(at) {
+        while let Some(op) = ops.get(at) {
             at += 1;
             match *op {
                 Op::Load(slot) => value = slots.cell(slot),

@@ -14,22 +14,31 @@ use std::collections::HashMap;
 
 use crate::compile::{TooDeep, compile};
 use crate::cost::steps;
+use crate::group::GroupBuilder;
 use crate::layout::next_slot;
 use crate::tree::Node;
-use crate::{Frame, Program, SlotId};
+use crate::{Frame, Group, Program, SlotId};
 
 /// Parts below that are not worth a slot: writing and reading it takes two or three steps.
 const SHARED_STEPS_MIN: u64 = 4;
 
+/// The same for parts of conditions, of all places where one stands together: features are all computed, but of
+/// conditions only about one in ten comes to its last terms ([`crate::Group`]).
+const SHARED_STEPS_MIN_OF_CONDITIONS: u64 = 40;
+
 /// Conditions of a policy, linked: they read the slots of what they share.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Conditions {
+    pub(crate) nodes: Vec<Node>,
     pub(crate) programs: Vec<Program>,
     /// Read by conditions that do not read the score, and perhaps by others.
     pub before_score: Shared,
     /// Read only by conditions that read the score.
     pub with_score: Shared,
 }
+
+/// In the place of a condition that is not there.
+const NEVER: Node = Node::Constant(0);
 
 /// A condition among those of one compiler.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,6 +52,17 @@ impl Conditions {
     /// The program of a condition. Before it is evaluated, so must be what it shares.
     pub fn program(&self, id: ConditionId) -> Option<&Program> {
         self.programs.get(usize::try_from(id.0).ok()?)
+    }
+
+    /// Some of them, to be evaluated together. Their places in the group are their order here.
+    pub fn group(&self, ids: impl IntoIterator<Item = ConditionId>) -> Group {
+        let mut group = GroupBuilder::default();
+        for id in ids {
+            let node = usize::try_from(id.0).ok().and_then(|at| self.nodes.get(at));
+            debug_assert!(node.is_some(), "{id:?} is of another compiler");
+            group.push(node.unwrap_or(&NEVER));
+        }
+        group.finish()
     }
 }
 
@@ -87,25 +107,29 @@ pub(crate) fn link(
     conditions: &[Tree],
     slots: usize,
 ) -> Result<Linked, TooDeep> {
-    let mut among_features = Linker::new(features.iter().map(|(node, _)| node), slots);
+    let nodes = features.iter().map(|(node, _)| node);
+    let mut among_features = Linker::new(nodes, slots, SHARED_STEPS_MIN);
     for (node, slot) in features {
         among_features.feature(node, *slot)?;
     }
     let nodes = conditions.iter().map(|tree| &tree.node);
-    let mut linker = Linker::new(nodes, among_features.slots);
-    let mut programs = vec![None; conditions.len()];
+    let least = SHARED_STEPS_MIN_OF_CONDITIONS;
+    let mut linker = Linker::new(nodes, among_features.slots, least);
+    let mut linked = vec![None; conditions.len()];
     let [before_score, with_score] = [false, true].map(|reads_score| {
-        let own = conditions.iter().zip(&mut programs);
-        for (tree, program) in own.filter(|(tree, _)| tree.reads_score == reads_score) {
-            *program = Some(linker.condition(tree));
+        let own = conditions.iter().zip(&mut linked);
+        for (tree, linked) in own.filter(|(tree, _)| tree.reads_score == reads_score) {
+            *linked = Some(linker.condition(tree));
         }
         Shared(std::mem::take(&mut linker.done))
     });
-    let programs = programs.into_iter().flatten();
+    let linked: Vec<(Node, Program)> = linked.into_iter().flatten().collect::<Result<_, _>>()?;
+    let (nodes, programs) = linked.into_iter().unzip();
     Ok(Linked {
         features: Shared(among_features.done),
         conditions: Conditions {
-            programs: programs.collect::<Result<_, _>>()?,
+            nodes,
+            programs,
             before_score,
             with_score,
         },
@@ -121,15 +145,18 @@ struct Linker<'n> {
     /// What is computed so far, in order.
     done: Vec<(Program, SlotId)>,
     slots: usize,
+    /// Steps that all occurrences of a part take together, from which on it is shared.
+    least: u64,
 }
 
 impl<'n> Linker<'n> {
-    fn new(nodes: impl Iterator<Item = &'n Node>, slots: usize) -> Self {
+    fn new(nodes: impl Iterator<Item = &'n Node>, slots: usize, least: u64) -> Self {
         let mut linker = Self {
             occurrences: HashMap::new(),
             places: HashMap::new(),
             done: Vec::new(),
             slots,
+            least,
         };
         nodes.for_each(|node| linker.count(node));
         linker
@@ -148,7 +175,8 @@ impl<'n> Linker<'n> {
     }
 
     fn is_shared(&self, node: &Node) -> bool {
-        self.occurrences.get(node).is_some_and(|times| *times > 1)
+        let times = self.occurrences.get(node).copied().unwrap_or_default();
+        times > 1 && u64::from(times) * steps(node) >= self.least
     }
 
     /// A feature has a slot already, from which all others can read it.
@@ -164,13 +192,14 @@ impl<'n> Linker<'n> {
         Ok(())
     }
 
-    fn condition(&mut self, tree: &'n Tree) -> Result<Program, TooDeep> {
+    fn condition(&mut self, tree: &'n Tree) -> Result<(Node, Program), TooDeep> {
         let linked = self.linked(&tree.node)?;
-        if linked == tree.node {
-            Ok(tree.program.clone())
+        let program = if linked == tree.node {
+            tree.program.clone()
         } else {
-            compile(&linked)
-        }
+            compile(&linked)?
+        };
+        Ok((linked, program))
     }
 
     /// The tree with shared parts read from their slots; those that have none yet are computed first.

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use tollgate_types::{EventTime, Outcome, Reason};
 
 use crate::guard::GuardState;
-use crate::{Demotion, Mode, Rule, RuleIndex, RuleSet};
+use crate::rule_set::Matched;
+use crate::{Demotion, Rule, RuleIndex, RuleSet};
 
 /// The rules that matched one transaction so far.
 #[derive(Clone, Debug)]
@@ -23,13 +24,6 @@ pub struct Matches<'r> {
     overrides_allow: bool,
     without_score_done: bool,
     with_score_done: bool,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Matched {
-    index: RuleIndex,
-    /// Neither a shadow rule nor one that was demoted at that moment: a decision sees one state of each rule.
-    enforced: bool,
 }
 
 /// A rule that was demoted by the transaction at hand.
@@ -63,24 +57,17 @@ impl<'r> Matches<'r> {
         }
     }
 
-    pub(crate) fn extend(&mut self, matched: impl Iterator<Item = RuleIndex>) {
-        for index in matched {
-            let demoted = || {
-                let state = self.rules.guard_state(index);
-                state.is_some_and(GuardState::is_demoted)
-            };
-            let rule = self.rules.rule(index);
-            let enforced = rule.filter(|rule| rule.mode == Mode::Enforce && !demoted());
-            self.matched.push(Matched {
-                index,
-                enforced: enforced.is_some(),
-            });
-            let Some(rule) = enforced else {
-                continue;
-            };
-            self.severest = self.severest.max(rule.answer.outcome());
-            self.allow |= rule.is_allow();
-            self.overrides_allow |= rule.overrides_allow;
+    /// Takes a match in. Whether its guard has demoted the rule is asked here only: a decision sees one state of each rule.
+    pub(crate) fn add(&mut self, mut matched: Matched) {
+        if matched.is_enforced {
+            let guard = self.rules.guard_state(matched.index);
+            matched.is_enforced = !guard.is_some_and(GuardState::is_demoted);
+        }
+        self.matched.push(matched);
+        if matched.is_enforced {
+            self.severest = self.severest.max(matched.outcome);
+            self.allow |= matched.outcome == Outcome::Approve;
+            self.overrides_allow |= matched.overrides_allow;
         }
     }
 
@@ -90,6 +77,11 @@ impl<'r> Matches<'r> {
 
     pub(crate) const fn with_score_done(&mut self) {
         self.with_score_done = true;
+    }
+
+    /// The places of every rule that matched, shadow rules included.
+    pub fn indices(&self) -> impl ExactSizeIterator<Item = RuleIndex> {
+        self.matched.iter().map(|matched| matched.index)
     }
 
     /// Every rule that matched, shadow rules included.
@@ -105,7 +97,7 @@ impl<'r> Matches<'r> {
         let those = self
             .matched
             .iter()
-            .filter(move |matched| matched.enforced == enforced);
+            .filter(move |matched| matched.is_enforced == enforced);
         those.filter_map(|matched| self.rule(matched))
     }
 
@@ -118,7 +110,7 @@ impl<'r> Matches<'r> {
         }
         let note = |matched: &Matched| {
             let rule = self.rule(matched)?;
-            let declines = matched.enforced && rule.answer.outcome() == Outcome::Decline;
+            let declines = matched.is_enforced && matched.outcome == Outcome::Decline;
             let state = self.rules.guard_state(matched.index).filter(|_| declines)?;
             let demotion = state.note_decline(now)?;
             let rule = Arc::clone(&rule.id);
@@ -193,7 +185,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::{Answer, Reach};
+    use crate::{Answer, Mode, Reach};
 
     /// A rule for a test: `<outcome>[ overrides][ score][ shadow|off]`. It always matches.
     fn rule(id: &str, described: &str) -> Rule {
@@ -238,7 +230,7 @@ mod tests {
             } else {
                 "transaction.amount > 0.0"
             };
-            rules.push(rule, compiler.condition(when).unwrap());
+            rules.push(rule, &compiler.condition(when).unwrap());
         }
         rules
     }
@@ -266,8 +258,10 @@ mod tests {
     fn decide(described: &[&str]) -> (bool, Verdict, String) {
         let schema = schema();
         let mut compiler = Compiler::new(&schema, BTreeMap::new());
-        let rules = rule_set(described, &mut compiler);
-        with_frame(&compiler.finish(), |mut frame| {
+        let mut rules = rule_set(described, &mut compiler);
+        let (layout, conditions) = compiler.link();
+        rules.link(conditions);
+        with_frame(&layout, |mut frame| {
             let mut matches = rules.matches();
             assert!(!matches.is_final(), "before any rule was evaluated");
             rules.match_without_score(&mut frame, &mut matches);

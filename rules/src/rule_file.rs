@@ -228,7 +228,7 @@ impl WrittenRule {
             reach: rest.reach,
             guarding: rest.guarding,
         };
-        rules.push(rule, condition);
+        rules.push(rule, &condition);
         Some(CompiledRule {
             place: Place {
                 file: self.file,
@@ -242,18 +242,21 @@ impl WrittenRule {
 
 /// The ids of all rules and fallback cases: they name reasons and count matches, so each is used once.
 pub(crate) struct Ids {
-    /// Where each was used first, as file and line.
-    used: BTreeMap<String, String>,
+    used: BTreeMap<String, FirstUse>,
+}
+
+/// Where an id was used first.
+enum FirstUse {
+    Written(Arc<SourceFile>, Range<usize>),
+    Reserved(&'static str),
 }
 
 impl Default for Ids {
     fn default() -> Self {
         let last_answers = ["otherwise", "static"];
-        let reserved = "the fallback table's last answers";
+        let reserved = || FirstUse::Reserved("the fallback table's last answers");
         Self {
-            used: last_answers
-                .map(|id| (id.to_owned(), reserved.to_owned()))
-                .into(),
+            used: last_answers.map(|id| (id.to_owned(), reserved())).into(),
         }
     }
 }
@@ -279,8 +282,13 @@ impl Ids {
             notes.push(Diagnostic::error(file, written.span, message).with_help(help));
             return None;
         }
-        let here = format!("{}:{}", file.path, file.position(written.span.start).0);
         if let Some(first) = self.used.get(&written.value) {
+            let first = match first {
+                FirstUse::Written(file, span) => {
+                    format!("{}:{}", file.path, file.position(span.start).0)
+                }
+                FirstUse::Reserved(what) => (*what).to_owned(),
+            };
             let message = format!("the id `{}` is used twice", written.value);
             notes.push(
                 Diagnostic::error(file, written.span, message)
@@ -288,6 +296,7 @@ impl Ids {
             );
             return None;
         }
+        let here = FirstUse::Written(Arc::clone(file), written.span.clone());
         self.used.insert(written.value.clone(), here);
         Some(Located::new(written.value.into(), written.span))
     }

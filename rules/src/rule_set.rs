@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tollgate_expr::{Compiled, ConditionId, Conditions, Frame, Program, Shared};
+use tollgate_expr::{Compiled, ConditionId, Conditions, Frame, Group, Shared};
 use tollgate_types::{EventTime, Outcome};
 
 use crate::guard::{GuardState, Guards};
@@ -67,28 +67,69 @@ impl Rule {
 #[derive(Clone, Debug, Default)]
 pub struct RuleSet {
     rules: Vec<Rule>,
-    without_score: Vec<Evaluated>,
-    with_score: Vec<Evaluated>,
-    /// What conditions have in common, computed before them.
-    shared: Shared,
-    shared_with_score: Shared,
+    without_score: Stage,
+    with_score: Stage,
     pub(crate) pending: Pending,
     pub(crate) guards: Guards,
 }
 
-/// A rule as it is evaluated.
+/// The rules that are evaluated at one point of a decision. Nothing matches before they are linked.
+#[derive(Clone, Debug, Default)]
+struct Stage {
+    rules: Vec<Evaluated>,
+    ids: Vec<ConditionId>,
+    /// What conditions have in common, computed before them.
+    shared: Shared,
+    /// The conditions of `rules`, in their order.
+    conditions: Group,
+}
+
+/// What a decision needs of a rule, small because hundreds may match.
 #[derive(Clone, Debug)]
 struct Evaluated {
-    index: RuleIndex,
-    program: Program,
-    id: Option<ConditionId>,
+    matched: Matched,
     /// Asked only of the few whose condition holds. Absent where the rule is for everything.
     reach: Option<Box<Reach>>,
 }
 
+/// A rule that matched, and what that does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Matched {
+    pub(crate) index: RuleIndex,
+    /// Neither a shadow rule nor, once it has matched, one that its guard had demoted at that moment.
+    pub(crate) is_enforced: bool,
+    pub(crate) outcome: Outcome,
+    pub(crate) overrides_allow: bool,
+}
+
+impl Stage {
+    fn push(&mut self, rule: Evaluated, condition: Option<ConditionId>) {
+        debug_assert!(condition.is_some(), "not compiled as a condition");
+        if let Some(condition) = condition {
+            self.rules.push(rule);
+            self.ids.push(condition);
+        }
+    }
+
+    fn link(&mut self, shared: Shared, conditions: &Conditions) {
+        self.conditions = conditions.group(self.ids.iter().copied());
+        self.shared = shared;
+    }
+
+    fn evaluate(&self, frame: &mut Frame<'_>, matches: &mut Matches<'_>) {
+        self.shared.evaluate(frame);
+        self.conditions.matching(frame, |at| {
+            let rule = self.rules.get(at);
+            if let Some(rule) = rule.filter(|rule| rule.takes(frame)) {
+                matches.add(rule.matched);
+            }
+        });
+    }
+}
+
 impl Evaluated {
-    fn matches(&self, frame: &Frame<'_>) -> bool {
-        self.program.is_true(frame) && self.reach.as_ref().is_none_or(|reach| reach.takes(frame))
+    fn takes(&self, frame: &Frame<'_>) -> bool {
+        self.reach.as_ref().is_none_or(|reach| reach.takes(frame))
     }
 }
 
@@ -101,18 +142,21 @@ pub(crate) struct Pending {
 }
 
 impl RuleSet {
-    pub(crate) fn push(&mut self, rule: Rule, condition: Compiled) {
+    pub(crate) fn push(&mut self, rule: Rule, condition: &Compiled) {
         let index = RuleIndex(u32::try_from(self.rules.len()).unwrap_or(u32::MAX));
         let evaluated = Evaluated {
-            index,
-            program: condition.program,
-            id: condition.id,
+            matched: Matched {
+                index,
+                is_enforced: rule.mode == Mode::Enforce,
+                outcome: rule.answer.outcome(),
+                overrides_allow: rule.overrides_allow,
+            },
             reach: (rule.reach != Reach::EVERYTHING).then(|| Box::new(rule.reach)),
         };
         match (rule.mode, rule.reads_score) {
             (Mode::Off, _) => {}
-            (_, true) => self.with_score.push(evaluated),
-            (_, false) => self.without_score.push(evaluated),
+            (_, true) => self.with_score.push(evaluated, condition.id),
+            (_, false) => self.without_score.push(evaluated, condition.id),
         }
         if rule.mode == Mode::Enforce && rule.reads_score {
             let pending = &mut self.pending;
@@ -123,15 +167,12 @@ impl RuleSet {
         self.rules.push(rule);
     }
 
-    /// Lets conditions read what they have in common, now that all of them are known.
-    pub(crate) fn link(&mut self, conditions: Conditions) {
-        for rule in self.without_score.iter_mut().chain(&mut self.with_score) {
-            if let Some(program) = rule.id.and_then(|id| conditions.program(id)) {
-                rule.program = program.clone();
-            }
-        }
-        self.shared = conditions.before_score;
-        self.shared_with_score = conditions.with_score;
+    /// Compiles the conditions of all rules together, now that all of them are known.
+    pub(crate) fn link(&mut self, mut conditions: Conditions) {
+        let before_score = std::mem::take(&mut conditions.before_score);
+        let with_score = std::mem::take(&mut conditions.with_score);
+        self.without_score.link(before_score, &conditions);
+        self.with_score.link(with_score, &conditions);
     }
 
     /// Gives each rule its guard, `default` to those that say nothing. Rules that one of the `earlier` sets has as they
@@ -180,7 +221,7 @@ impl RuleSet {
 
     /// Whether any rule that is not off reads the model's score.
     pub fn reads_score(&self) -> bool {
-        !self.with_score.is_empty()
+        !self.with_score.rules.is_empty()
     }
 
     /// An empty collection for one transaction. Allocates only once a rule matches.
@@ -190,25 +231,13 @@ impl RuleSet {
 
     /// Evaluates the rules that do not read the model's score.
     pub fn match_without_score<'r>(&'r self, frame: &mut Frame<'_>, matches: &mut Matches<'r>) {
-        self.shared.evaluate(frame);
-        matches.extend(matching(&self.without_score, frame));
+        self.without_score.evaluate(frame, matches);
         matches.without_score_done();
     }
 
     /// Evaluates the rules that read the model's score, which must be in the frame.
     pub fn match_with_score<'r>(&'r self, frame: &mut Frame<'_>, matches: &mut Matches<'r>) {
-        self.shared_with_score.evaluate(frame);
-        matches.extend(matching(&self.with_score, frame));
+        self.with_score.evaluate(frame, matches);
         matches.with_score_done();
     }
-}
-
-fn matching<'p>(
-    rules: &'p [Evaluated],
-    frame: &'p Frame<'_>,
-) -> impl Iterator<Item = RuleIndex> + 'p {
-    rules
-        .iter()
-        .filter(|rule| rule.matches(frame))
-        .map(|rule| rule.index)
 }

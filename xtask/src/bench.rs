@@ -12,11 +12,14 @@ use crate::{handbook, tools};
 pub(crate) enum What {
     /// The feature store: reads beside Redis, applies, memory, feature tables beside polars
     Features,
+    /// Rules: many of them beside two other engines, compiling
+    Rules,
 }
 
 pub(crate) fn run(what: What, arguments: &[String]) -> anyhow::Result<()> {
     match what {
         What::Features => features(arguments),
+        What::Rules => rules(arguments),
     }
 }
 
@@ -39,6 +42,15 @@ fn features(arguments: &[String]) -> anyhow::Result<()> {
         );
     }
     tools::run(&mut bench)
+}
+
+/// The other engine is a feature, so that nothing else has to build it.
+fn rules(arguments: &[String]) -> anyhow::Result<()> {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["build", "--release", "--locked", "-p", "tollgate-benches"]);
+    tools::run(cargo.args(["--bin", "bench-rules", "--features", "zen"]))?;
+    let bench = tools::release()?.join("bench-rules");
+    tools::run(Command::new(bench).args(arguments))
 }
 
 /// Adds the programs that make a feature table of the handbook's transactions, ours and the other one.

@@ -38,13 +38,14 @@ const MAY_DEPEND_ON: [(&str, &[&str]); 12] = [
 ];
 
 /// Libraries that only the named packages may use.
-const ONLY_IN: [(&str, &[&str]); 7] = [
+const ONLY_IN: [(&str, &[&str]); 8] = [
     ("rdkafka", &["scorer", "loadtest"]),
     ("tonic", &["scorer", "proto", "loadtest"]),
     ("ort", &["models"]),
     ("parquet", &["scorer"]),
     ("notify", &["scorer"]),
     ("notify-debouncer-full", &["scorer"]),
+    ("zen-expression", &["benches"]),
     ("tokio", &["scorer", "models", "loadtest"]),
 ];
 

@@ -24,13 +24,11 @@ use clap::{Parser, Subcommand};
 use serde::{Deserialize, Serialize};
 
 use crate::report::{self, Row};
-use crate::timing::now;
+use crate::timing::{now, warn_of_load};
 use crate::{memory, redis};
 use population::Columns;
 use sizes::Sizes;
-
-/// Load average up to which the machine counts as ours; that of a build just ended takes a while to fall.
-const QUIET_LOAD_MAX: f64 = 0.5;
+pub(crate) use sizes::short;
 
 /// Measure the feature store.
 #[derive(Parser, Debug)]
@@ -101,18 +99,6 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     report::write(&path, &rows)?;
     report::print(&mut std::io::stdout().lock(), &rows)?;
     println!("{}, in {:.0?}", path.display(), started.elapsed());
-    Ok(())
-}
-
-/// Says so where other programs use the machine: every figure then suffers, and that of two threads most.
-fn warn_of_load() -> anyhow::Result<()> {
-    let text = std::fs::read_to_string("/proc/loadavg").context("/proc/loadavg")?;
-    let load = text.split_whitespace().next().unwrap_or_default();
-    if load.parse::<f64>().is_ok_and(|load| load > QUIET_LOAD_MAX) {
-        eprintln!(
-            "warning: load average {load}; wait until nothing else runs for figures that count"
-        );
-    }
     Ok(())
 }
 

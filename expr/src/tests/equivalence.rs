@@ -19,7 +19,7 @@ use crate::{Program, SlotId};
 /// Slots of each type: numbers, then flags, texts and moments.
 pub(super) const SLOTS: u32 = 4;
 
-const COMPARISONS: [Comparison; 6] = [
+pub(super) const COMPARISONS: [Comparison; 6] = [
     Comparison::Equal,
     Comparison::NotEqual,
     Comparison::Less,
@@ -38,8 +38,8 @@ const ARITHMETIC: [Arithmetic; 7] = [
     Arithmetic::Max,
 ];
 
-const NUMBERS: [f64; 9] = [0.0, 1.0, -1.0, 2.5, 48.8, 500.0, 1e300, -1e300, 1e-300];
-const TEXTS: [&str; 8] = [
+pub(super) const NUMBERS: [f64; 9] = [0.0, 1.0, -1.0, 2.5, 48.8, 500.0, 1e300, -1e300, 1e-300];
+pub(super) const TEXTS: [&str; 8] = [
     "",
     "US",
     "FR",

@@ -4,6 +4,7 @@ mod aggregates;
 mod costs;
 mod documentation;
 mod equivalence;
+mod groups;
 mod hostile;
 mod language;
 mod missing;

@@ -9,6 +9,7 @@ mod read;
 mod state;
 mod window;
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use tollgate_types::{EventTime, Outcome, Span};
@@ -55,12 +56,14 @@ impl Guards {
         default: Option<Guard>,
         earlier: &(impl Iterator<Item = (&'e [Rule], &'e Self)> + Clone),
     ) -> Self {
+        let known: Vec<_> = earlier.clone().map(|(rules, of)| of.by_id(rules)).collect();
         let mut guards = Self::default();
         for rule in rules {
             let state = rule.guard(default).map(|guard| {
-                let known = earlier
-                    .clone()
-                    .find_map(|(rules, guards)| guards.of(rules, rule));
+                let mut same = known.iter().filter_map(|set| set.get(&*rule.id));
+                let known = same
+                    .find(|(other, _)| *other == rule)
+                    .map(|(_, state)| *state);
                 let known = known.filter(|state| state.guard() == guard);
                 let traffic = guards.traffic_of(guard.period, earlier.clone());
                 known.map_or_else(|| Arc::new(GuardState::new(guard, traffic)), Arc::clone)
@@ -70,9 +73,12 @@ impl Guards {
         guards
     }
 
-    fn of<'g>(&'g self, rules: &[Rule], rule: &Rule) -> Option<&'g Arc<GuardState>> {
-        let at = rules.iter().position(|other| other == rule)?;
-        self.states.get(at)?.as_ref()
+    /// The rules that have a guard, and their guards.
+    fn by_id<'g>(&'g self, rules: &'g [Rule]) -> HashMap<&'g str, (&'g Rule, &'g Arc<GuardState>)> {
+        let guarded = rules.iter().zip(&self.states);
+        let guarded =
+            guarded.filter_map(|(rule, state)| Some((&*rule.id, (rule, state.as_ref()?))));
+        guarded.collect()
     }
 
     fn traffic_of<'e>(
@@ -96,9 +102,10 @@ impl Guards {
 
     /// Begins to count for those that `before` did not have: while a policy is not live nothing is counted for it.
     pub(crate) fn begin(&self, before: Option<&Self>, now: EventTime) {
+        let others = before.into_iter().flat_map(|before| &before.states);
+        let counting: HashSet<*const GuardState> = others.flatten().map(Arc::as_ptr).collect();
         for state in self.states.iter().flatten() {
-            let others = before.into_iter().flat_map(|before| &before.states);
-            if !others.flatten().any(|other| Arc::ptr_eq(other, state)) {
+            if !counting.contains(&Arc::as_ptr(state)) {
                 state.begin(now);
             }
         }
