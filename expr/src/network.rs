@@ -80,6 +80,16 @@ impl Network {
         }
     }
 
+    /// Reads a network, or an address as the network that is this address alone.
+    pub fn parse_or_address(text: &str) -> Result<Self, NetworkError> {
+        match Self::parse(text) {
+            Err(NetworkError::NoLength {
+                address: Some(address),
+            }) => Ok(Self::around(address, bits_of(address)).as_v4_if_mapped()),
+            other => other,
+        }
+    }
+
     /// Whether the address is of this network; an IPv6 network has no IPv4 addresses, and the other way round.
     #[inline]
     pub fn contains(&self, address: IpAddr) -> bool {
@@ -88,8 +98,9 @@ impl Network {
             && number(address) & mask(self.bits_max(), self.shared_bits) == self.first
     }
 
-    /// The network of so many bits that the address is of.
-    fn around(address: IpAddr, shared_bits: u32) -> Self {
+    /// The network that the address is of, whose addresses share so many bits: 32 at most, or 128.
+    #[must_use]
+    pub fn around(address: IpAddr, shared_bits: u32) -> Self {
         Self {
             first: number(address) & mask(bits_of(address), shared_bits),
             shared_bits,
@@ -112,22 +123,30 @@ impl Network {
         if self.is_v4 { 32 } else { 128 }
     }
 
-    /// First address and number of bits.
-    fn written(&self) -> (IpAddr, u32) {
-        let address = if self.is_v4 {
+    /// How many bits all its addresses share.
+    pub const fn shared_bits(&self) -> u32 {
+        self.shared_bits
+    }
+
+    /// The first address as a number.
+    pub const fn first_bits(&self) -> u128 {
+        self.first
+    }
+
+    /// The first address.
+    pub fn first(&self) -> IpAddr {
+        if self.is_v4 {
             let bits = u32::try_from(self.first).unwrap_or(u32::MAX);
             IpAddr::V4(Ipv4Addr::from_bits(bits))
         } else {
             IpAddr::V6(Ipv6Addr::from_bits(self.first))
-        };
-        (address, self.shared_bits)
+        }
     }
 }
 
 impl std::fmt::Display for Network {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (address, bits) = self.written();
-        write!(f, "{address}/{bits}")
+        write!(f, "{}/{}", self.first(), self.shared_bits)
     }
 }
 
@@ -201,8 +220,16 @@ mod tests {
         for text in ["10.0.0.0/8", "0.0.0.0/0", "2001:db8::/32", "::1/128"] {
             assert_eq!(Network::parse(text).unwrap().to_string(), text);
         }
-        let mapped = Network::parse("::ffff:10.0.0.0/104").unwrap();
-        assert_eq!(mapped.to_string(), "10.0.0.0/8");
+        for (text, written) in [
+            ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
+            ("2001:DB8::/32", "2001:db8::/32"),
+            ("192.0.2.1", "192.0.2.1/32"),
+            ("2001:db8::1", "2001:db8::1/128"),
+            ("::ffff:192.0.2.1", "192.0.2.1/32"),
+        ] {
+            let network = Network::parse_or_address(text).unwrap();
+            assert_eq!(network.to_string(), written, "{text}");
+        }
     }
 
     #[test]

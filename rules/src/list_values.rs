@@ -5,10 +5,10 @@ use std::hash::Hash;
 use std::ops::Range;
 
 use foldhash::fast::FixedState;
+use tollgate_expr::{Network, NetworkError};
 use tollgate_types::{CardId, EventTime, IdError};
 
 use crate::lists::{List, ListKind, key_of_number, key_of_text};
-use crate::networks::{Network, NotANetwork};
 
 /// The values of a file, in one text.
 #[derive(Default)]
@@ -173,16 +173,16 @@ fn as_card(text: &str) -> Result<u64, Finding> {
 }
 
 fn as_network(text: &str) -> Result<Network, Finding> {
-    Network::parse(text).or_else(|error| match error {
-        NotANetwork::Address => mistake(
+    Network::parse_or_address(text).or_else(|error| match error {
+        NetworkError::NoLength { .. } | NetworkError::NotAnAddress => mistake(
             format!("`{text}` is not an address or a network"),
             "write it like 192.0.2.7, 10.0.0.0/8 or 2001:db8::/32",
         ),
-        NotANetwork::Length { max } => mistake(
+        NetworkError::NotALength { bits_max } | NetworkError::TooLong { bits_max, .. } => mistake(
             format!("`{text}` does not say how long the network's prefix is"),
-            format!("write a whole number from 0 to {max} behind the slash"),
+            format!("write a whole number from 0 to {bits_max} behind the slash"),
         ),
-        NotANetwork::Bits { network } => mistake(
+        NetworkError::BitsBeyond { network, .. } => mistake(
             format!("`{text}` is an address inside of a network"),
             format!("write `{network}` for the whole network, or the address without the slash"),
         ),

@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 
 use foldhash::fast::FixedState;
-use tollgate_expr::{Frame, Layout, SlotId};
+use tollgate_expr::{Frame, Layout, Network, SlotId};
 use tollgate_types::{Cell, EventTime, FieldId, FieldType, Record, TextKey};
 
-use crate::networks::{Network, Networks};
+use crate::networks::Networks;
 
 /// A list among [`Lists`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

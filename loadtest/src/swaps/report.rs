@@ -65,7 +65,7 @@ fn latency(seen: &Seen, id: &'static str, quantile: f64) -> Row {
     Row {
         other: Some(still),
         ratio: Some(still / changing.max(1.0)),
-        ..Row::new(id, "us", changing)
+        ..Row::new(id, "µs", changing)
     }
 }
 
@@ -117,7 +117,7 @@ impl std::fmt::Display for Row {
         let goal = self.goal.as_deref().unwrap_or_default();
         write!(
             f,
-            "{:<28}{ours:>14}{other:>12}{ratio:>8}  {:<6}{goal:<16}{met}",
+            "{:<28}{ours:>14}{other:>12}{ratio:>8}  {:<7}{goal:<18}{met}",
             self.id, self.unit
         )
     }
