@@ -1,10 +1,9 @@
-//! What the benches share: report, timing, a client of Redis, and a schema and transactions as a small platform
+//! What the benches share: timing, a client of Redis, and a schema and transactions as a small platform
 //! would have them.
 
 pub mod features;
 pub mod memory;
 pub mod redis;
-pub mod report;
 pub mod rules;
 pub mod timing;
 

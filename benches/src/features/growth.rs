@@ -1,6 +1,7 @@
 //! The same read with few and with very many cards, in turns, and with histories of different lengths.
 
 use anyhow::Context;
+use tollgate_report::{Goal, Row};
 
 use super::plain;
 use super::population::Columns;
@@ -8,7 +9,6 @@ use super::question::{ALL, INVERTIBLE, Question};
 use super::reads;
 use super::resident::Resident;
 use super::sizes::{Sizes, short};
-use crate::report::{Goal, Row};
 use crate::timing::{Times, median};
 
 /// Growth of a read from the smallest to the largest population may be this much.

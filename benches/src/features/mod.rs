@@ -22,8 +22,8 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, ensure};
 use clap::{Parser, Subcommand};
 use serde::{Deserialize, Serialize};
+use tollgate_report::Row;
 
-use crate::report::{self, Row};
 use crate::timing::{now, warn_of_load};
 use crate::{memory, redis};
 use population::Columns;
@@ -96,8 +96,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         "bench-features.json"
     };
     let path = arguments.reports.join(name);
-    report::write(&path, &rows)?;
-    report::print(&mut std::io::stdout().lock(), &rows)?;
+    tollgate_report::write(&path, &rows)?;
+    tollgate_report::print(&mut std::io::stdout().lock(), &rows)?;
     println!("{}, in {:.0?}", path.display(), started.elapsed());
     Ok(())
 }

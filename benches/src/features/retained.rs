@@ -1,12 +1,12 @@
 //! Bytes of memory per retained event and per card, as the kernel counts them for this process.
 
 use anyhow::Context;
+use tollgate_report::{Goal, Row};
 
 use super::population::Columns;
 use super::resident::Resident;
 use super::sizes::Sizes;
 use crate::memory::resident_bytes;
-use crate::report::{Goal, Row};
 use crate::timing::float;
 
 /// What a retained event may take.

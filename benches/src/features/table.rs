@@ -7,8 +7,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, ensure};
 use serde::Deserialize;
+use tollgate_report::{Goal, Row};
 
-use crate::report::{Goal, Row};
 use crate::timing::{float, median, nanos, now};
 
 const PAIRS: u32 = 3;

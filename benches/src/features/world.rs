@@ -1,6 +1,7 @@
 //! The main population: memory, reads beside Redis, growth from few cards, applies; all in one process.
 
 use std::collections::BTreeMap;
+use tollgate_report::{Goal, Row};
 
 use super::applies::{self, Arrivals, Single, Throughput};
 use super::peer::{Form, Peer};
@@ -11,7 +12,6 @@ use super::reads::{self, Cards};
 use super::resident::Resident;
 use super::retained::{self, Measured};
 use super::sizes::{Sizes, short};
-use crate::report::{Goal, Row};
 use crate::timing::{Times, median, number, timed, timer_cost};
 
 /// Cards whose values are compared before anything is timed.

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, anyhow};
 use tollgate_expr::{Compiler, Frame};
+use tollgate_report::{Goal, Row};
 use tollgate_types::{Record, Schema};
 
 use super::generate::{conditions, values};
@@ -15,7 +16,6 @@ use super::slots::Value;
 use super::terms::{Condition, Dialect};
 use super::versus::{Opponent, opponent};
 use crate::features::short;
-use crate::report::{Goal, Row};
 use crate::timing::{float, median, number, timed};
 
 /// How much is measured.

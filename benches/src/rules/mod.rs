@@ -15,7 +15,6 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
-use crate::report;
 use crate::timing::{now, warn_of_load};
 
 /// Measure the rules.
@@ -52,8 +51,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         "bench-rules.json"
     };
     let path = arguments.reports.join(name);
-    report::write(&path, &rows)?;
-    report::print(&mut std::io::stdout().lock(), &rows)?;
+    tollgate_report::write(&path, &rows)?;
+    tollgate_report::print(&mut std::io::stdout().lock(), &rows)?;
     println!("{}, in {:.0?}", path.display(), started.elapsed());
     Ok(())
 }

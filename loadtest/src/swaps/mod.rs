@@ -3,8 +3,8 @@
 //! Phases with changes and phases without take turns within one run, so that both meet the same machine in the same
 //! hour. What decides whether a change is live, and whether a decision mixes versions, is only what answers say.
 
+mod figures;
 mod folder;
-mod report;
 mod seen;
 
 use std::path::PathBuf;
@@ -20,10 +20,9 @@ use tollgate_proto::v1;
 use crate::generate::{Config, Event, Generator};
 use crate::kafka::Admin;
 use crate::lock;
-use crate::output::write_report;
 use crate::score::{Arrivals, Client, DEADLINE, Lanes, Pace};
+use figures::Changes;
 use folder::{Change, Folder};
-use report::Changes;
 use seen::{Phase, Seen};
 
 /// Changes the policy again and again under load, and reports what requests noticed of it.
@@ -90,12 +89,11 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let runtime = tokio::runtime::Runtime::new().context("cannot start the async runtime")?;
     let (seen, changes) = runtime.block_on(play(args))?;
-    let rows = report::rows(&seen, &changes);
-    for row in &rows {
-        println!("{row}");
-    }
-    write_report(&args.report, &rows)?;
-    if rows.iter().any(report::Row::is_missed) {
+    let rows = figures::rows(&seen, &changes);
+    tollgate_report::write(&args.report, &rows)?;
+    tollgate_report::print(&mut std::io::stdout().lock(), &rows)?;
+    println!("{}", args.report.display());
+    if rows.iter().any(tollgate_report::Row::is_missed) {
         bail!("not every goal was reached");
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! The form that every bench report has: rows of what was measured, beside what, and whether the goal was met.
+//! The form that every report of measurements has: rows of what was measured, beside what, and whether the goal was met.
 //!
 //! A report is a JSON array of [`Row`] and a table of the same for people. A figure that could not be measured stays
 //! in the report as a row whose goal is not met, so that a missing one never passes for a good one.
@@ -36,6 +36,8 @@ pub enum Goal {
     AtLeast(f64),
     /// Ours is at least this many times better than the other.
     RatioAtLeast(f64),
+    /// Ours is at most this many times worse than the other.
+    WorseAtMost(f64),
 }
 
 impl Row {
@@ -87,10 +89,19 @@ impl Row {
                 format!("ratio >= {bound}"),
                 self.ratio.is_some_and(|ratio| ratio >= bound),
             ),
+            Goal::WorseAtMost(times) => (
+                format!("ratio >= 1 / {times}"),
+                self.ratio.is_some_and(|ratio| ratio * times >= 1.0),
+            ),
         };
         self.goal = Some(text);
         self.met = Some(met);
         self
+    }
+
+    /// Whether it has a goal and missed it.
+    pub fn is_missed(&self) -> bool {
+        self.met == Some(false)
     }
 }
 
@@ -205,6 +216,8 @@ mod tests {
         let beside = |ratio| Row::new("read.redis", "µs", 2.0).beside(100.0, ratio);
         assert_eq!(beside(50.0).goal(Goal::RatioAtLeast(50.0)).met, Some(true));
         assert_eq!(beside(49.9).goal(Goal::RatioAtLeast(50.0)).met, Some(false));
+        assert_eq!(beside(0.5).goal(Goal::WorseAtMost(2.0)).met, Some(true));
+        assert_eq!(beside(0.4).goal(Goal::WorseAtMost(2.0)).met, Some(false));
     }
 
     #[test]
@@ -213,6 +226,7 @@ mod tests {
             Goal::AtMost(f64::MAX),
             Goal::AtLeast(0.0),
             Goal::RatioAtLeast(0.0),
+            Goal::WorseAtMost(f64::MAX),
         ] {
             let row = Row::skipped("read.p50", "µs", Some(goal));
             assert_eq!((row.ours, row.met), (None, Some(false)));
