@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tollgate_source::{BYTES_MAX, Diagnostic, Diagnostics, SourceFile, nearest, read_up_to};
+use tollgate_types::contains_card_number;
 
 use crate::Digest;
 
@@ -30,6 +31,9 @@ const TOP_FILES: [&str; 5] = [
 ];
 const TOP_FOLDERS: [&str; 3] = ["rules", "lists", "models"];
 
+/// Every policy has it.
+const SCHEMA_FILE: &str = "schema.yaml";
+
 impl Folder {
     pub(crate) fn open(root: &Path) -> Result<Self, Diagnostic> {
         let folder = Self {
@@ -37,7 +41,7 @@ impl Folder {
             digest: Digest::default(),
         };
         if root.is_dir() {
-            return Ok(folder);
+            return folder.check_is_whole();
         }
         let message = if root.exists() {
             "this is not a folder"
@@ -47,6 +51,18 @@ impl Folder {
         Err(folder
             .without_position("", message)
             .with_help("name the folder that has schema.yaml"))
+    }
+
+    /// Refuses the folder of rules or of lists in place of the one around it.
+    fn check_is_whole(self) -> Result<Self, Diagnostic> {
+        let is_part = |name| self.root.ends_with(name);
+        let around = self.root.parent().map(|around| around.join(SCHEMA_FILE));
+        if TOP_FOLDERS.into_iter().any(is_part) && around.is_some_and(|schema| schema.exists()) {
+            return Err(self
+                .without_position("", "this is a part of a policy")
+                .with_help("name the folder around it, which has schema.yaml"));
+        }
+        Ok(self)
     }
 
     /// A file that must be there.
@@ -116,6 +132,16 @@ impl Folder {
         files
     }
 
+    /// That there is no file of rules: more likely lost than meant, and a policy without rules approves nearly everything.
+    pub(crate) fn note_no_rules(&self, notes: &mut Diagnostics) {
+        notes.push(
+            self.without_position("rules", "there is no file of rules in this folder")
+                .with_help(
+                    "put one in, named like velocity.yaml; if there are to be no rules, one that says `rules: []`",
+                ),
+        );
+    }
+
     /// Warns of files at the top that look as if they should be read: a misspelt name would go unnoticed.
     pub(crate) fn warn_of_strays(&self, notes: &mut Diagnostics) {
         let names = match visible_names(&self.root) {
@@ -167,7 +193,9 @@ impl Folder {
         match read_up_to(&self.root.join(name), &self.shown(name), bytes_max) {
             Ok(file) => {
                 self.digest.add(name, file.text.as_bytes());
-                Some(file)
+                // Lists look for card numbers themselves, among millions of lines.
+                let is_yaml = name.ends_with(".yaml");
+                (!is_yaml || !has_card_number(&file, notes)).then_some(file)
             }
             Err(error) => {
                 notes.push(error);
@@ -183,6 +211,27 @@ impl Folder {
     fn shown(&self, name: &str) -> String {
         self.root.join(name).display().to_string()
     }
+}
+
+/// Notes each line that has a card number. A file with one is not read any further: another mistake could show the line.
+fn has_card_number(file: &Arc<SourceFile>, notes: &mut Diagnostics) -> bool {
+    let mut found = false;
+    let mut start = 0;
+    for line in file.text.split_inclusive('\n') {
+        let end = start + line.trim_end().len();
+        if contains_card_number(line) {
+            found = true;
+            notes.push(
+                Diagnostic::error(file, start..end, "this line has a card number")
+                    .with_help(
+                        "write the token that stands for the card; the line is not shown here",
+                    )
+                    .without_source(),
+            );
+        }
+        start += line.len();
+    }
+    found
 }
 
 /// The names in a folder in order, without those that begin with a dot.

@@ -88,14 +88,14 @@ impl Lists {
     }
 
     /// Whether the list has the value of a field as of the transaction's event time; `None` where the field is
-    /// missing.
+    /// missing, or is no address and the list has networks.
     pub fn ask(&self, list: ListId, record: &Record<'_>, field: FieldId) -> Option<bool> {
         let value = record.cell(field);
         if value.is_missing() {
             return None;
         }
         let list = self.lists.get(usize::from(list.0))?;
-        Some(list.has(value, record.text(field), record.event_time()))
+        list.has(value, record.text(field), record.event_time())
     }
 }
 
@@ -187,18 +187,15 @@ impl List {
         self.len() == 0
     }
 
-    /// Whether it has a value of its type at that time; `text` is the value's, where it has one.
-    pub(crate) fn has(&self, value: Cell, text: Option<&str>, at: EventTime) -> bool {
-        let listed = |until: &Until, key: Option<u64>| {
-            key.and_then(|key| until.get(&key))
-                .is_some_and(|until| at < *until)
-        };
+    /// Whether it has a value at that time; `None` if the value is not of its kind. `text` is the value's, where it has
+    /// one.
+    pub(crate) fn has(&self, value: Cell, text: Option<&str>, at: EventTime) -> Option<bool> {
+        let listed =
+            |until: &Until, key: u64| Some(until.get(&key).is_some_and(|until| at < *until));
         match &self.values {
-            Values::Texts(until) | Values::Cards(until) => {
-                listed(until, value.as_text().map(TextKey::bits))
-            }
-            Values::Numbers(until) => listed(until, value.as_number().map(key_of_number)),
-            Values::Networks(networks) => text.is_some_and(|text| networks.has(text, at)),
+            Values::Texts(until) | Values::Cards(until) => listed(until, value.as_text()?.bits()),
+            Values::Numbers(until) => listed(until, key_of_number(value.as_number()?)),
+            Values::Networks(networks) => networks.has(text?, at),
         }
     }
 }
@@ -218,7 +215,8 @@ mod tests {
 
     fn has(list: &List, text: &str, micros: i64) -> bool {
         let cell = Cell::text(TextKey::of(text));
-        list.has(cell, Some(text), EventTime::from_micros(micros))
+        let has = list.has(cell, Some(text), EventTime::from_micros(micros));
+        has.unwrap()
     }
 
     #[test]
@@ -232,13 +230,15 @@ mod tests {
         for list in [List::texts("a", until.clone()), List::cards("a", until)] {
             assert!(has(&list, "m1", 9) && !has(&list, "m1", 10));
             assert!(has(&list, "m2", i64::MAX - 1) && !has(&list, "m3", 0));
-            assert!(!list.has(Cell::MISSING, None, time(0)));
+            assert_eq!(list.has(Cell::MISSING, None, time(0)), None);
             assert_eq!(list.len(), 2);
         }
         let network = Network::parse("10.0.0.0/8").unwrap();
         let list = List::networks("a", [(network, time(10))]);
         assert!(has(&list, "10.1.1.1", 9) && !has(&list, "10.1.1.1", 10));
-        assert!(!list.has(Cell::MISSING, None, time(0)));
+        assert_eq!(list.has(Cell::MISSING, None, time(0)), None);
+        let no_address = Cell::text(TextKey::of("CDG"));
+        assert_eq!(list.has(no_address, Some("CDG"), time(0)), None);
         let lists = Lists::new(vec![list]);
         assert_eq!((lists.find("a"), lists.find("b")), (Some(ListId(0)), None));
     }
@@ -248,7 +248,7 @@ mod tests {
         let entries = [4511.0, 0.0].map(|number| (key_of_number(number), EventTime::MAX));
         let list = List::numbers("mcc", entries.into_iter().collect());
         let at = EventTime::default();
-        let has = |number| list.has(Cell::number(number), None, at);
+        let has = |number| list.has(Cell::number(number), None, at).unwrap();
         assert!(has(4511.0) && has(-0.0) && !has(4512.0));
     }
 }

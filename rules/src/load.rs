@@ -99,7 +99,11 @@ impl Files {
         let lists = ListFiles::read(folder, notes);
         let mut ids = Ids::default();
         let mut rules = Vec::new();
-        for (_, file) in folder.files("rules", "yaml", notes) {
+        let files = folder.files("rules", "yaml", notes);
+        if files.is_empty() {
+            folder.note_no_rules(notes);
+        }
+        for (_, file) in files {
             rules.extend(rule_file::read(&file, &mut ids, notes));
         }
         let fallback = folder

@@ -84,7 +84,7 @@ impl<'r> Matches<'r> {
         self.matched.iter().map(|matched| matched.index)
     }
 
-    /// Every rule that matched, shadow rules included.
+    /// Every rule that matched, shadow rules included, in the order in which they were evaluated.
     pub fn rules(&self) -> impl Iterator<Item = &'r Rule> {
         self.matched.iter().filter_map(|matched| self.rule(matched))
     }
@@ -93,12 +93,15 @@ impl<'r> Matches<'r> {
         self.rules.rule(matched.index)
     }
 
-    fn rules_that(&self, enforced: bool) -> impl Iterator<Item = &'r Rule> {
-        let those = self
-            .matched
-            .iter()
-            .filter(move |matched| matched.is_enforced == enforced);
-        those.filter_map(|matched| self.rule(matched))
+    /// In the order of the files, whichever could be evaluated first.
+    fn rules_that(&self, enforced: bool) -> Vec<&'r Rule> {
+        let those = self.matched.iter();
+        let mut those: Vec<&Matched> = those
+            .filter(|matched| matched.is_enforced == enforced)
+            .collect();
+        those.sort_unstable_by_key(|matched| matched.index);
+        let rules = those.into_iter().filter_map(|matched| self.rule(matched));
+        rules.collect()
     }
 
     /// Counts the transaction for the guards of the rules, now that its outcome is known, and says which rules have
@@ -155,10 +158,8 @@ impl<'r> Matches<'r> {
 
     pub fn verdict(&self) -> Verdict {
         let outcome = self.outcome();
-        let mut reasons: Vec<&Rule> = self
-            .rules_that(true)
-            .filter(|rule| rule.is_allow() == (outcome == Outcome::Approve))
-            .collect();
+        let mut reasons = self.rules_that(true);
+        reasons.retain(|rule| rule.is_allow() == (outcome == Outcome::Approve));
         // The order of the files where the outcome is the same. The outcome is the most severe match, so its
         // reasons come first.
         reasons.sort_by_key(|rule| Reverse(rule.answer.outcome()));
@@ -169,7 +170,10 @@ impl<'r> Matches<'r> {
                 .into_iter()
                 .filter_map(|rule| rule.answer.reason().cloned())
                 .collect(),
-            shadow_matches: shadows.map(|rule| Arc::clone(&rule.id)).collect(),
+            shadow_matches: shadows
+                .into_iter()
+                .map(|rule| Arc::clone(&rule.id))
+                .collect(),
         }
     }
 }

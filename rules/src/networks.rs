@@ -71,15 +71,14 @@ impl Networks {
         self.v4.until.len() + self.v6.until.len()
     }
 
-    /// Whether an address, as a text, is in a network that has not expired. What is no address is in none.
-    pub(crate) fn has(&self, address: &str, at: EventTime) -> bool {
-        let Ok(address) = address.parse::<IpAddr>() else {
-            return false;
-        };
-        match address.to_canonical() {
+    /// Whether an address, as a text, is in a network that has not expired. What is no address is in none and outside
+    /// none.
+    pub(crate) fn has(&self, address: &str, at: EventTime) -> Option<bool> {
+        let address: IpAddr = address.parse().ok()?;
+        Some(match address.to_canonical() {
             address @ IpAddr::V4(_) => self.v4.has(address, at, key_v4),
             address @ IpAddr::V6(_) => self.v6.has(address, at, key_v6),
-        }
+        })
     }
 }
 
@@ -122,11 +121,13 @@ mod tests {
             ("::ffff:10.2.0.1", 9, true),
             ("2001:db8:ffff::", 9, true),
             ("2001:db9::", 9, false),
-            ("nowhere", 0, false),
         ] {
-            assert_eq!(networks.has(address, time(at)), expected, "{address} {at}");
+            let has = networks.has(address, time(at));
+            assert_eq!(has, Some(expected), "{address} {at}");
         }
+        assert_eq!(networks.has("nowhere", time(0)), None);
         let everywhere = Networks::new([(network("0.0.0.0/0"), EventTime::MAX)]);
-        assert!(everywhere.has("255.1.2.3", time(0)) && !everywhere.has("::1", time(0)));
+        assert_eq!(everywhere.has("255.1.2.3", time(0)), Some(true));
+        assert_eq!(everywhere.has("::1", time(0)), Some(false));
     }
 }

@@ -65,6 +65,11 @@ pub(crate) fn read(
         return Vec::new();
     };
     if node.kind == NodeKind::Empty {
+        // A file that was cut off, or that an editor has emptied before it writes, must not take its rules away.
+        notes.push(
+            Diagnostic::error(file, 0..0, "this file has no rules")
+                .with_help("write `rules:` and below it a list; `rules: []` if there are to be none, or remove the file"),
+        );
         return Vec::new();
     }
     let Some(fields) = Fields::of("a file of rules", &node, file, &["rules"], notes) else {

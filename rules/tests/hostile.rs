@@ -22,6 +22,7 @@ fn load_with(files: &[(&str, String)]) -> Result<(Logic, Diagnostics), Diagnosti
     let good = [
         ("schema.yaml", SCHEMA),
         ("fx.yaml", "base: USD\n"),
+        ("rules/none.yaml", "rules: []\n"),
         (
             "fallback.yaml",
             "otherwise: {then: approve}\nstatic: {then: approve}\n",

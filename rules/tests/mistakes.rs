@@ -14,7 +14,7 @@ use std::fs;
 use std::path::Path;
 
 /// A small policy without mistakes.
-const GOOD: [(&str, &str); 5] = [
+const GOOD: [(&str, &str); 6] = [
     (
         "schema.yaml",
         "\
@@ -35,6 +35,7 @@ entities:
         "card_count_1h: card.last(\"1h\").count()\nblocked: transaction.merchant_id in lists.blocked\n",
     ),
     ("lists/blocked.csv", "value\nm1\n"),
+    ("rules/others.yaml", "rules: []\n"),
     (
         "fallback.yaml",
         "\

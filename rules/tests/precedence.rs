@@ -10,10 +10,15 @@ use std::path::Path;
 
 use tollgate_expr::Frame;
 use tollgate_rules::load;
-use tollgate_types::{CardId, Currency, EventTime, Money, Record, Transaction, TransactionId};
+use tollgate_types::{
+    CardId, Cell, Currency, EventTime, Money, Record, Transaction, TransactionId,
+};
 
 /// The transaction happens at the beginning of 2026.
 const NOW_S: i64 = 1_767_225_600;
+
+/// How the table says that a rule reads the model's score.
+const SCORE: &str = "by the score";
 
 #[test]
 fn the_table_of_precedence_is_what_the_rules_do() {
@@ -85,6 +90,8 @@ fn decide(described: &[&str]) -> [String; 3] {
     let mut frame = Frame::new(&logic.layout, &record);
     let mut matches = logic.rules.matches();
     logic.rules.match_without_score(&mut frame, &mut matches);
+    frame.set(logic.layout.score, Cell::number(0.9));
+    logic.rules.match_with_score(&mut frame, &mut matches);
     let verdict = matches.verdict();
     let reasons = verdict.reasons.iter().map(|reason| &*reason.rule_id);
     let shadows = verdict.shadow_matches.iter().map(|id| &**id);
@@ -105,7 +112,7 @@ fn rule(id: &str, described: &str) -> String {
     let (outcome, traits) = described.split_once(", ").unwrap_or((described, ""));
     let keys = traits
         .split(", ")
-        .filter(|word| !word.is_empty())
+        .filter(|word| !word.is_empty() && *word != SCORE)
         .map(|word| match word {
             "overrides_allow" => "overrides_allow: true",
             "shadow" => "mode: shadow",
@@ -116,12 +123,18 @@ fn rule(id: &str, described: &str) -> String {
             // A millionth of all cards, among which this one is not.
             "other cards" => "percentage: 0.0001",
             "this card" => "percentage: 100",
+
             other => panic!("what is `{other}`?"),
         });
     let keys: String = keys.map(|key| format!("    {key}\n")).collect();
     let code = id.to_uppercase();
+    let when = if traits.contains(SCORE) {
+        "model.score > 0.5"
+    } else {
+        "transaction.amount > 0"
+    };
     format!(
-        "  - id: {id}\n    description: {id}\n    when: transaction.amount > 0\n    \
+        "  - id: {id}\n    description: {id}\n    when: {when}\n    \
          then: {outcome}\n    reason: {code}\n{keys}"
     )
 }

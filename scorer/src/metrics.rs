@@ -85,10 +85,10 @@ impl Metrics {
             panics: make.counter("panics", "Decisions whose code failed; each is a bug.")?,
             score_latency: make.latency("score", "From arrival to answer.")?,
             model_latency: make.latency("model", "Champion asked to score received.")?,
-            rule_matches: make.counters(
+            rule_matches: make.counters_by(
                 "rule_matches",
-                "Matches of each rule, shadow rules included.",
-                "rule",
+                "Matches of each rule: `enforce` if it took part in the outcome, `shadow` if it was only reported.",
+                &["rule", "mode"],
             )?,
             ingest_records: make.counters(
                 "ingest_records",
@@ -222,8 +222,17 @@ impl Maker {
         help: &str,
         label: &str,
     ) -> Result<IntCounterVec, prometheus::Error> {
+        self.counters_by(name, help, &[label])
+    }
+
+    fn counters_by(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> Result<IntCounterVec, prometheus::Error> {
         let opts = Opts::new(format!("tollgate_{name}_total"), help);
-        let counters = IntCounterVec::new(opts, &[label])?;
+        let counters = IntCounterVec::new(opts, labels)?;
         self.registry.register(Box::new(counters.clone()))?;
         Ok(counters)
     }

@@ -85,6 +85,39 @@ async fn a_stuck_model_is_left_out_and_the_fallback_table_answers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_decline_that_nothing_can_change_does_not_ask_the_model() {
+    let certain = "rules:
+  - id: huge
+    description: Far too much.
+    when: transaction.amount > 900000
+    then: decline
+    reason: HUGE
+  - id: score-too
+    description: The model finds it likely.
+    when: model.score >= 0.2
+    then: decline
+    reason: MODEL_SCORE
+";
+    let allow = "  - id: unlikely
+    description: The model finds it unlikely.
+    when: model.score < 0.2
+    then: approve
+";
+    // The model would run for seconds, so an answer that has waited for it would name a cause.
+    let mut running = start("champion: slow/1\n", Some(certain)).await;
+    let answer = running.score(transaction("s1", "card-1", 0, STUCK)).await;
+    assert_eq!(answer.outcome(), v1::Outcome::Decline);
+    assert_eq!(answer.degradation(), v1::Degradation::Full);
+    assert!(answer.degradation_causes.is_empty() && !answer.has_score);
+    running.service.stop().await;
+    // With a rule that could still allow it, the model is asked.
+    let mut running = start("champion: slow/1\n", Some(&format!("{certain}{allow}"))).await;
+    let answer = running.score(transaction("s1", "card-1", 0, STUCK)).await;
+    assert_eq!(answer.degradation_causes, ["model_timeout"]);
+    running.service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn challengers_are_in_the_log_and_nowhere_else() {
     // DE-1: nothing of the answer tells that there is a challenger, not even that it is still running.
     let mut running = start("challengers: [slow/2]\n", None).await;

@@ -115,13 +115,13 @@ async fn rules_decide_with_reasons_and_shadow_rules_only_report() {
     assert_eq!(alone.shadow_matches, ["large-in-shadow"]);
     assert_eq!(
         running
-            .metric("tollgate_rule_matches_total{rule=\"burst\"}")
+            .metric("tollgate_rule_matches_total{mode=\"enforce\",rule=\"burst\"}")
             .await,
         1.0
     );
     assert_eq!(
         running
-            .metric("tollgate_rule_matches_total{rule=\"large-in-shadow\"}")
+            .metric("tollgate_rule_matches_total{mode=\"shadow\",rule=\"large-in-shadow\"}")
             .await,
         2.0
     );
@@ -149,9 +149,10 @@ async fn a_rule_for_a_share_of_the_cards_matches_and_counts_for_those_alone() {
         counted[0] += f64::from(u8::from(flagged));
         counted[1] += f64::from(u8::from(answer.shadow_matches == ["for-half-in-shadow"]));
     }
-    for (rule, counted) in ["for-half", "for-half-in-shadow"].iter().zip(counted) {
+    let rules = [("for-half", "enforce"), ("for-half-in-shadow", "shadow")];
+    for ((rule, mode), counted) in rules.into_iter().zip(counted) {
         assert!((1.0..20.0).contains(&counted), "{rule}: {counted}");
-        let metric = format!("tollgate_rule_matches_total{{rule=\"{rule}\"}}");
+        let metric = format!("tollgate_rule_matches_total{{mode=\"{mode}\",rule=\"{rule}\"}}");
         assert_eq!(running.metric(&metric).await, counted, "{rule}");
     }
     running.service.stop().await;

@@ -14,7 +14,7 @@ use super::ours::{Set, schema};
 use super::peers::Cel;
 use super::slots::Value;
 use super::terms::{Condition, Dialect};
-use super::versus::{Opponent, opponent};
+use super::versus::{Opponent, Turn, opponent};
 use crate::features::short;
 use crate::timing::{float, median, number, timed};
 
@@ -260,8 +260,13 @@ fn evaluate(
     for _ in 0..sizes.rounds {
         let mut round = Vec::new();
         for of_size in &mut of_sizes {
+            let turn = Turn {
+                rules: of_size.size,
+                sets: of_size.frames.len() / rows.len(),
+                from: of_size.next,
+            };
             let ours = of_size.pass();
-            let theirs = opponents.iter_mut().map(|peer| peer.pass(of_size.size));
+            let theirs = opponents.iter_mut().map(|peer| peer.pass(turn));
             round.push(Times {
                 ours,
                 theirs: theirs.collect::<anyhow::Result<_>>()?,

@@ -22,8 +22,18 @@ pub(crate) trait Timed {
     /// What laying out a transaction took.
     fn bind_micros(&self) -> f64;
 
-    /// Nanoseconds that the first `rules` rules take for a transaction.
-    fn pass(&mut self, rules: usize) -> anyhow::Result<f64>;
+    /// Nanoseconds that the rules of a set take for a transaction.
+    fn pass(&mut self, turn: Turn) -> anyhow::Result<f64>;
+}
+
+/// What is timed at once: sets of rules one after the other, each for every transaction, as ours is timed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Turn {
+    /// Rules of a set. The first set has the first of them.
+    pub(crate) rules: usize,
+    pub(crate) sets: usize,
+    /// Where our turn began: transactions counted over all sets, again and again.
+    pub(crate) from: usize,
 }
 
 /// Evaluations of one rule that are timed at once: a millisecond or three.
@@ -34,8 +44,6 @@ struct Prepared<P: Peer> {
     bound: Vec<P::Bound>,
     compile_seconds: f64,
     bind_micros: f64,
-    /// The transaction at which the next pass begins.
-    next: usize,
 }
 
 /// Compiles all conditions and binds all transactions. An error if the engine disagrees with ours on any rule.
@@ -60,7 +68,6 @@ pub(crate) fn opponent<P: Peer + 'static>(
         bound,
         compile_seconds: float(compile) / 1e9,
         bind_micros: float(bind) / number(rows.len()) / 1e3,
-        next: 0,
     };
     prepared.compare(matches)?;
     Ok(Box::new(prepared))
@@ -116,15 +123,17 @@ impl<P: Peer> Timed for Prepared<P> {
         self.bind_micros
     }
 
-    fn pass(&mut self, rules: usize) -> anyhow::Result<f64> {
+    fn pass(&mut self, turn: Turn) -> anyhow::Result<f64> {
+        let (rules, all) = (turn.rules, self.bound.len());
         let wanted = EVALUATIONS.div_ceil(rules);
-        let transactions = self.bound.iter().cycle().skip(self.next).take(wanted);
-        self.next = (self.next + wanted) % self.bound.len();
+        let transactions = (turn.from..).map(|at| (at / all % turn.sets, at % all));
+        let transactions = transactions.take(wanted);
         let mut matched = 0_u64;
         let mut result = Ok(());
         let nanos = timed(|| {
-            for bound in transactions {
-                let evaluated = self.peer.evaluate(0..rules, bound, |_, is_true| {
+            for (set, at) in transactions {
+                let of_set = set * rules..(set + 1) * rules;
+                let evaluated = self.peer.evaluate(of_set, &self.bound[at], |_, is_true| {
                     matched += u64::from(is_true);
                 });
                 if evaluated.is_err() {

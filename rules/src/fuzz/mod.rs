@@ -22,7 +22,7 @@ use tollgate_types::{
 use crate::{FillAggregates, Logic, list_file, load};
 
 /// A policy without mistakes, with something of every kind.
-const SAMPLE: [(&str, &str); 8] = [
+const SAMPLE: [(&str, &str); 9] = [
     ("schema.yaml", include_str!("sample/schema.yaml")),
     ("fx.yaml", "base: EUR\nrates: {USD: 0.9, JPY: 0.006}\n"),
     ("features.yaml", include_str!("sample/features.yaml")),
@@ -40,6 +40,7 @@ const SAMPLE: [(&str, &str); 8] = [
         "value:card,note\nc1,\"told, by phone\"\n",
     ),
     ("fallback.yaml", include_str!("sample/fallback.yaml")),
+    ("rules/others.yaml", "rules: []\n"),
 ];
 
 /// Most files of a folder that is made up: what more of them show, fewer do.

@@ -84,7 +84,7 @@ pub fn run() -> ExitCode {
     match result {
         Ok(code) => code,
         Err(CommandError::Policy(diagnostics)) => {
-            eprint!("{}", diagnostics.render());
+            show(&diagnostics);
             ExitCode::FAILURE
         }
         Err(CommandError::Other(error)) => {
@@ -139,8 +139,14 @@ fn load(folder: &Path, config: &Config) -> Result<(Loader, Policy), CommandError
     let loader = Loader::new(folder.to_owned(), load_runtime(config), limits)
         .with_guard(config.policy.guard.guard());
     let (policy, warnings) = loader.load().map_err(CommandError::Policy)?;
-    eprint!("{}", warnings.render());
+    show(&warnings);
     Ok((loader, policy))
+}
+
+fn show(diagnostics: &Diagnostics) {
+    if !diagnostics.is_empty() {
+        eprintln!("{}\n", diagnostics.render());
+    }
 }
 
 /// ONNX Runtime, if it can be found. A policy without models does not need it; one with models reports the

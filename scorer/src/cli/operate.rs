@@ -72,7 +72,13 @@ impl Policy {
             PolicyCommand::Rollback { version } => {
                 service.post("/policy/rollback", Some(&version))?
             }
-            PolicyCommand::Follow => service.post("/policy/follow", None)?,
+            PolicyCommand::Follow => {
+                let report = service.post("/policy/follow", None)?;
+                println!(
+                    "the policy folder decides again and is loaded now; `tollgate policy versions` shows what is live"
+                );
+                report
+            }
         };
         let report: VersionsReport =
             serde_json::from_str(&report).context("the service's answer")?;
@@ -84,14 +90,18 @@ impl Policy {
 impl Rules {
     pub(super) fn run(self, common: &Common) -> Result<ExitCode, CommandError> {
         let service = Connection::new(&self.service, &common.load()?);
-        let report = match self.what {
+        let report = match &self.what {
             RulesCommand::Demoted => service.get("/rules/demoted")?,
-            RulesCommand::Resume { rule } => service.post("/rules/resume", Some(&rule))?,
+            RulesCommand::Resume { rule } => {
+                let report = service.post("/rules/resume", Some(rule))?;
+                println!("`{rule}` decides again");
+                report
+            }
         };
         let report: Vec<DemotedReport> =
             serde_json::from_str(&report).context("the service's answer")?;
         if report.is_empty() {
-            println!("no rule is demoted");
+            println!("no rule is demoted now");
         }
         for demoted in report {
             let DemotedReport {

@@ -16,6 +16,7 @@ use tollgate_rules::Demoted;
 use tollgate_types::{Cause, Cell, Degradation, EventTime, Outcome, Reason, Record, Span, builtin};
 
 use crate::policy::Policy;
+use model::Asked;
 pub(crate) use model::ModelTimings;
 
 /// One answer, with everything that is needed to explain it.
@@ -92,7 +93,12 @@ pub(crate) async fn decide(
     // The answer without the model exists before the model is asked: nothing is left to do when it is late.
     let level_without = level.max(Degradation::NoModel);
     let without_model = ladder::without_model(context.policy, &frame, level_without, &matches);
-    let asked = model::ask(context, &features, &monotonic_now).await;
+    // A decline that nothing can change needs no score: it costs no model its time, and cannot become late.
+    let asked = if matches.outcome() == Outcome::Decline && matches.is_final() {
+        Asked::NOTHING
+    } else {
+        model::ask(context, &features, &monotonic_now).await
+    };
     let verdict = match asked.score {
         Ok(score) => {
             if let Some(score) = score {

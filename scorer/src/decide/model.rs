@@ -8,10 +8,19 @@ use super::{Context, ladder};
 
 /// What the champion was asked and what it said.
 pub(super) struct Asked {
-    /// The score; `None` if the policy has no champion; the cause if there should be one and is not.
+    /// The score; `None` if nobody was to be asked; the cause if there should be one and is not.
     pub(super) score: Result<Option<f64>, Cause>,
     pub(super) inputs: Vec<f32>,
     pub(super) timings: Option<ModelTimings>,
+}
+
+impl Asked {
+    /// Nobody was asked, and nobody had to be.
+    pub(super) const NOTHING: Self = Self {
+        score: Ok(None),
+        inputs: Vec::new(),
+        timings: None,
+    };
 }
 
 /// When the champion was asked and when it had answered.
@@ -28,11 +37,7 @@ pub(super) async fn ask(
     monotonic_now: impl Fn() -> Instant,
 ) -> Asked {
     let Some(champion) = context.policy.champion() else {
-        return Asked {
-            score: Ok(None),
-            inputs: Vec::new(),
-            timings: None,
-        };
+        return Asked::NOTHING;
     };
     let inputs = champion.inputs(features);
     let asked = monotonic_now();

@@ -14,7 +14,7 @@ use tokio_stream::{Stream, StreamExt};
 use tollgate_features::Store;
 use tollgate_proto::v1;
 use tollgate_proto::v1::scoring_service_server::ScoringService;
-use tollgate_rules::Demoted;
+use tollgate_rules::{Demoted, Mode};
 use tollgate_types::{Cause, EventTime, Record, Span, Transaction};
 use tonic::{Request, Response, Status, Streaming};
 
@@ -123,7 +123,12 @@ impl Scoring {
                 .inc();
         }
         for rule in &decision.matched_rules {
-            metrics.rule_matches.with_label_values(&[rule]).inc();
+            let mode = match decision.shadow_matches.contains(rule) {
+                true => Mode::Shadow,
+                false => Mode::Enforce,
+            };
+            let labels = [&**rule, mode.name()];
+            metrics.rule_matches.with_label_values(&labels).inc();
         }
         self.tell_of_demotions(&decision.demoted);
         if let Some(timings) = decision.model_timings {

@@ -66,6 +66,9 @@ const STEPS: [(&str, &str); 2] = [
 /// The policy, with more lines in some files.
 fn logic(more: &[(&str, &str)]) -> Logic {
     let folder = tempfile::tempdir().unwrap();
+    let rules = folder.path().join("rules");
+    std::fs::create_dir(&rules).unwrap();
+    std::fs::write(rules.join("none.yaml"), "rules: []\n").unwrap();
     for (name, text) in POLICY {
         let more = more.iter().find(|(file, _)| *file == name);
         let text = text.to_owned() + more.map_or("", |(_, more)| more);
