@@ -133,9 +133,11 @@ fn country(text: &str) -> Result<(), Misshapen> {
     if is_code && capitals == text {
         return Ok(());
     }
-    let rule =
-        "countries are written as two capital letters, such as \"FR\" for France (ISO 3166-1)";
-    refuse(rule, is_code.then_some(capitals))
+    Err(Misshapen {
+        example: "\"FR\" for France",
+        instead: is_code.then_some(capitals),
+        ..Misshapen::new("countries are two capital letters")
+    })
 }
 
 fn currency(text: &str) -> Result<(), Misshapen> {
@@ -144,9 +146,11 @@ fn currency(text: &str) -> Result<(), Misshapen> {
     if is_code && capitals == text {
         return Ok(());
     }
-    let rule =
-        "currencies are written as three capital letters, such as \"EUR\" for euros (ISO 4217)";
-    refuse(rule, is_code.then_some(capitals))
+    Err(Misshapen {
+        example: "\"EUR\" for euros",
+        instead: is_code.then_some(capitals),
+        ..Misshapen::new("currencies are three capital letters")
+    })
 }
 
 fn category_code(text: &str) -> Result<(), Misshapen> {
@@ -166,17 +170,17 @@ fn address(text: &str) -> Result<(), Misshapen> {
     let Ok(address) = text.trim().parse::<IpAddr>() else {
         return Err(Misshapen {
             example: "\"192.0.2.7\" or \"2001:db8::7\"",
-            ..Misshapen::new("it is an IP address")
+            ..Misshapen::new("addresses are written in full")
         });
     };
     let canonical = address.to_canonical().to_string();
     if canonical == text {
         return Ok(());
     }
-    refuse(
-        "addresses are compared in their shortest form",
-        Some(canonical),
-    )
+    Err(Misshapen {
+        instead: Some(canonical),
+        ..Misshapen::new("addresses are written in their shortest form")
+    })
 }
 
 #[cfg(test)]
