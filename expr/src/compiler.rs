@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tollgate_types::{FieldType, Schema};
+use tollgate_types::{Cell, FieldType, Schema};
 
-use crate::check::{Checker, Scope};
+use crate::check::{Checker, Scope, never_true};
 use crate::compile::{TooDeep, compile};
 use crate::layout::Mark;
 use crate::parse::parse;
@@ -13,7 +13,7 @@ use crate::share::{self, Shared, Tree};
 use crate::syntax::Syntax;
 use crate::tree::Node;
 use crate::{
-    ConditionId, Conditions, Feature, Layout, Problem, Program, Severity, SlotId, Type, cost,
+    ConditionId, Conditions, Feature, Layout, Problem, Program, Severity, SlotId, Slots, Type, cost,
 };
 
 /// Checks and compiles expressions against one schema, and gives equal aggregates and lookups one slot.
@@ -299,6 +299,10 @@ impl<'s> Compiler<'s> {
         let (mut problems, reads_score) = (checker.problems, checker.reads_score);
         let dear = checker.dear;
         let Some((node, kind)) = whole.filter(|_| problems.iter().all(is_warning)) else {
+            if problems.iter().any(|problem| !problem.shows_source) {
+                // What else there is to say may repeat what must not be shown.
+                problems.retain(|problem| !problem.shows_source);
+            }
             return Err(never_silent(problems, source));
         };
         let span = syntax.span.clone();
@@ -313,8 +317,13 @@ impl<'s> Compiler<'s> {
             return Err(vec![cost::too_dear(steps, span, dearest)]);
         }
         if program.reads().next().is_none() {
-            let message = "this reads nothing of the transaction, so it is always the same";
-            problems.push(Problem::warning(span, message));
+            if wanted.is_some() && program.eval(&Nothing).as_flag() != Some(true) {
+                return Err(vec![never_true(span, scope, "it would do nothing")]);
+            }
+            if problems.is_empty() {
+                let message = "this reads nothing of the transaction, so it is always the same";
+                problems.push(Problem::warning(span, message));
+            }
         }
         let compiled = Compiled {
             program,
@@ -345,6 +354,19 @@ impl<'s> Compiler<'s> {
         } else {
             Ok(())
         }
+    }
+}
+
+/// What an expression reads that reads nothing.
+struct Nothing;
+
+impl Slots for Nothing {
+    fn cell(&self, _: SlotId) -> Cell {
+        Cell::MISSING
+    }
+
+    fn text(&self, _: SlotId) -> Option<&str> {
+        None
     }
 }
 

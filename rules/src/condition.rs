@@ -13,14 +13,31 @@ pub(crate) fn note_problems(
     notes: &mut Diagnostics,
 ) {
     notes.extend(problems.into_iter().map(|problem| {
+        let is_cut = problem.span.end == source.value.len() && is_cut_by_comment(source, file);
         let span = source.span_of(file, problem.span);
         let diagnostic = match problem.severity {
             Severity::Error => Diagnostic::error(file, span, problem.message),
             Severity::Warning => Diagnostic::warning(file, span, problem.message),
         };
         Diagnostic {
-            help: problem.help,
+            help: if is_cut {
+                Some(CUT.to_owned())
+            } else {
+                problem.help
+            },
+            shows_source: problem.shows_source,
             ..diagnostic
         }
     }));
+}
+
+const CUT: &str = "YAML takes what follows ` #` for a comment, even inside of a text: write `>-` here, and the condition on the next line, further in";
+
+/// Whether YAML has taken the end of a text for a comment: `when: x == "a #b"` without quotes around all of it.
+fn is_cut_by_comment(source: &Located<String>, file: &SourceFile) -> bool {
+    let quotes = source.value.bytes().filter(|byte| *byte == b'"').count();
+    let end = source.span_of(file, 0..source.value.len()).end;
+    let rest = file.text.get(end..).unwrap_or("");
+    let follows = rest.trim_start_matches([' ', '\t']);
+    quotes % 2 == 1 && follows.len() < rest.len() && follows.starts_with('#')
 }
