@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tollgate_types::{Cell, FieldType, Schema};
+use tollgate_types::{Cell, FieldType, Schema, contains_card_number};
 
 use crate::check::{Checker, Scope, never_true};
 use crate::compile::{TooDeep, compile};
@@ -216,7 +216,9 @@ impl<'s> Compiler<'s> {
         wanted: Option<Type>,
     ) -> Result<Checked, Vec<Problem>> {
         let mark = self.layout.mark();
-        let result = self.check_unguarded(source, scope, wanted);
+        let result = self
+            .check_unguarded(source, scope, wanted)
+            .map_err(|problems| without_card_numbers(problems, source));
         let result = result.and_then(|checked| {
             // What is only looked at is not evaluated in every decision.
             let counts = scope != Scope::Rule || wanted.is_some();
@@ -299,10 +301,6 @@ impl<'s> Compiler<'s> {
         let (mut problems, reads_score) = (checker.problems, checker.reads_score);
         let dear = checker.dear;
         let Some((node, kind)) = whole.filter(|_| problems.iter().all(is_warning)) else {
-            if problems.iter().any(|problem| !problem.shows_source) {
-                // What else there is to say may repeat what must not be shown.
-                problems.retain(|problem| !problem.shows_source);
-            }
             return Err(never_silent(problems, source));
         };
         let span = syntax.span.clone();
@@ -376,6 +374,16 @@ struct Checked {
     kind: Type,
     canonical: String,
     node: Node,
+}
+
+/// What is wrong is shown with the source and repeats parts of it, so of one with a card number nothing else is said.
+fn without_card_numbers(mut problems: Vec<Problem>, source: &str) -> Vec<Problem> {
+    if problems.iter().any(|problem| !problem.shows_source) {
+        problems.retain(|problem| !problem.shows_source);
+    } else if contains_card_number(source) {
+        problems = vec![Problem::card_number(0..source.len())];
+    }
+    problems
 }
 
 /// An expression is never refused without a word.

@@ -5,6 +5,9 @@ use std::sync::Arc;
 use tollgate_expr::{Problem, Severity};
 use tollgate_source::{Diagnostic, Diagnostics, Located, SourceFile};
 
+/// What to write where a comment of YAML has taken the end of a text with it.
+const CUT: &str = "YAML takes what follows ` #` for a comment, even inside of a text: write `>-` here, and the condition on the next line, further in";
+
 /// Notes the problems of `source` at their places in `file`.
 pub(crate) fn note_problems(
     problems: Vec<Problem>,
@@ -31,13 +34,24 @@ pub(crate) fn note_problems(
     }));
 }
 
-const CUT: &str = "YAML takes what follows ` #` for a comment, even inside of a text: write `>-` here, and the condition on the next line, further in";
-
 /// Whether YAML has taken the end of a text for a comment: `when: x == "a #b"` without quotes around all of it.
 fn is_cut_by_comment(source: &Located<String>, file: &SourceFile) -> bool {
-    let quotes = source.value.bytes().filter(|byte| *byte == b'"').count();
     let end = source.span_of(file, 0..source.value.len()).end;
     let rest = file.text.get(end..).unwrap_or("");
     let follows = rest.trim_start_matches([' ', '\t']);
-    quotes % 2 == 1 && follows.len() < rest.len() && follows.starts_with('#')
+    ends_inside_text(&source.value) && follows.len() < rest.len() && follows.starts_with('#')
+}
+
+fn ends_inside_text(expression: &str) -> bool {
+    let (mut open, mut is_escaped) = (None, false);
+    for next in expression.chars() {
+        match open {
+            Some(_) if is_escaped => is_escaped = false,
+            Some(_) if next == '\\' => is_escaped = true,
+            Some(quote) if next == quote => open = None,
+            None if matches!(next, '"' | '\'') => open = Some(next),
+            _ => {}
+        }
+    }
+    open.is_some()
 }
