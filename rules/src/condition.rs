@@ -6,7 +6,7 @@ use tollgate_expr::{Problem, Severity};
 use tollgate_source::{Diagnostic, Diagnostics, Located, SourceFile};
 
 /// What to write where a comment of YAML has taken the end of a text with it.
-const CUT: &str = "YAML takes what follows ` #` for a comment, even inside of a text: write `>-` here, and the condition on the next line, further in";
+const CUT: &str = "YAML takes what follows ` #` for a comment, even inside of a text: write `>-` after the key, and the condition on a line of its own below";
 
 /// Notes the problems of `source` at their places in `file`.
 pub(crate) fn note_problems(
