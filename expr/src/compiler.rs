@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tollgate_types::{FieldType, Schema};
+use tollgate_types::{Cell, FieldType, Schema, contains_card_number};
 
-use crate::check::{Checker, Scope};
+use crate::check::{Checker, Scope, never_true};
 use crate::compile::{TooDeep, compile};
 use crate::layout::Mark;
 use crate::parse::parse;
@@ -13,7 +13,7 @@ use crate::share::{self, Shared, Tree};
 use crate::syntax::Syntax;
 use crate::tree::Node;
 use crate::{
-    ConditionId, Conditions, Feature, Layout, Problem, Program, Severity, SlotId, Type, cost,
+    ConditionId, Conditions, Feature, Layout, Problem, Program, Severity, SlotId, Slots, Type, cost,
 };
 
 /// Checks and compiles expressions against one schema, and gives equal aggregates and lookups one slot.
@@ -216,7 +216,9 @@ impl<'s> Compiler<'s> {
         wanted: Option<Type>,
     ) -> Result<Checked, Vec<Problem>> {
         let mark = self.layout.mark();
-        let result = self.check_unguarded(source, scope, wanted);
+        let result = self
+            .check_unguarded(source, scope, wanted)
+            .map_err(|problems| without_card_numbers(problems, source));
         let result = result.and_then(|checked| {
             // What is only looked at is not evaluated in every decision.
             let counts = scope != Scope::Rule || wanted.is_some();
@@ -313,8 +315,13 @@ impl<'s> Compiler<'s> {
             return Err(vec![cost::too_dear(steps, span, dearest)]);
         }
         if program.reads().next().is_none() {
-            let message = "this reads nothing of the transaction, so it is always the same";
-            problems.push(Problem::warning(span, message));
+            if wanted.is_some() && program.eval(&Nothing).as_flag() != Some(true) {
+                return Err(vec![never_true(span, scope, "it would do nothing")]);
+            }
+            if problems.is_empty() {
+                let message = "this reads nothing of the transaction, so it is always the same";
+                problems.push(Problem::warning(span, message));
+            }
         }
         let compiled = Compiled {
             program,
@@ -348,12 +355,35 @@ impl<'s> Compiler<'s> {
     }
 }
 
+/// What an expression reads that reads nothing.
+struct Nothing;
+
+impl Slots for Nothing {
+    fn cell(&self, _: SlotId) -> Cell {
+        Cell::MISSING
+    }
+
+    fn text(&self, _: SlotId) -> Option<&str> {
+        None
+    }
+}
+
 /// What comes of one expression.
 struct Checked {
     compiled: Compiled,
     kind: Type,
     canonical: String,
     node: Node,
+}
+
+/// What is wrong is shown with the source and repeats parts of it, so of one with a card number nothing else is said.
+fn without_card_numbers(mut problems: Vec<Problem>, source: &str) -> Vec<Problem> {
+    if problems.iter().any(|problem| !problem.shows_source) {
+        problems.retain(|problem| !problem.shows_source);
+    } else if contains_card_number(source) {
+        problems = vec![Problem::card_number(0..source.len())];
+    }
+    problems
 }
 
 /// An expression is never refused without a word.

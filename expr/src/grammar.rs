@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use crate::Problem;
-use crate::scan::{Kind, Token, Tokens};
+use crate::scan::{AMOUNT_ALONE, Kind, Token, Tokens, is_currency};
 
 /// Words that CEL keeps for itself.
 const RESERVED: [&str; 17] = [
@@ -327,8 +327,70 @@ impl<'t> Reader<'t> {
                 self.problems.push(instead(&token.span, text, sign));
                 Ok(())
             }
-            None => Err(self.operator_missing(token)),
+            None => Err(self
+                .foreign_word(token, &small)
+                .unwrap_or_else(|| self.operator_missing(token))),
         }
+    }
+
+    /// Words that other languages have between two values.
+    fn foreign_word(&self, token: &Token, small: &str) -> Option<Stop> {
+        let subject = self.name_before(self.at).unwrap_or("x");
+        let value = |after: usize, otherwise: &'static str| {
+            let token = self.tokens.list.get(self.at + after);
+            let is_value =
+                |token: &&Token| matches!(token.kind, Kind::Number | Kind::Text | Kind::Name);
+            token
+                .filter(is_value)
+                .map_or(otherwise, |token| self.text(token))
+        };
+        let help = match small {
+            "between" => format!(
+                "write two comparisons: `{subject} >= {} && {subject} <= {}`",
+                value(1, "5"),
+                value(3, "10")
+            ),
+            "like" | "ilike" => format!(
+                "write `{subject}.startsWith(\"…\")`, `{subject}.contains(\"…\")`, or `{subject}.matches(\"…\")` with a pattern"
+            ),
+            "contains" | "startswith" | "endswith" | "matches" => {
+                let name = match small {
+                    "startswith" => "startsWith",
+                    "endswith" => "endsWith",
+                    other => other,
+                };
+                format!("write `{subject}.{name}({})`", value(1, "\"…\""))
+            }
+            _ => return None,
+        };
+        let message = format!("`{}` is not part of the language", self.text(token));
+        Some(Box::new(
+            Problem::error(token.span.clone(), message).with_help(help),
+        ))
+    }
+
+    /// The dotted name that ends before a token.
+    fn name_before(&self, at: usize) -> Option<&'t str> {
+        let is_part = |token: &&Token| matches!(token.kind, Kind::Name | Kind::Dot);
+        let before = self.tokens.list.get(..at)?;
+        let first = before.iter().rev().take_while(is_part).last()?;
+        let last = before.last()?;
+        (first.kind == Kind::Name).then(|| &self.tokens.source[first.span.start..last.span.end])
+    }
+
+    /// The number before a `%` that stands where no division can be meant: `92 %` instead of 0.92.
+    fn percent_before(&self, at: usize) -> Option<String> {
+        let [.., number, sign] = self.tokens.list.get(..at)? else {
+            return None;
+        };
+        if self.text(sign) != "%" || number.kind != Kind::Number {
+            return None;
+        }
+        let percent = self.text(number);
+        let share = percent.parse::<f64>().ok()? / 100.0;
+        Some(format!(
+            "`%` is the rest of a division: {percent} % is written {share}"
+        ))
     }
 
     fn ends_early(&self) -> Stop {
@@ -337,7 +399,8 @@ impl<'t> Reader<'t> {
             "the expression ends after `{}`, where a value is missing",
             self.text(last)
         );
-        Box::new(Problem::error(last.span.clone(), message))
+        let help = self.percent_before(self.tokens.list.len());
+        Box::new(Problem::error(last.span.clone(), message).with_help_if(help))
     }
 
     fn value_missing(&self, token: &Token) -> Stop {
@@ -348,6 +411,7 @@ impl<'t> Reader<'t> {
         let help = next
             .filter(|_| decimal)
             .map(|next| format!("write `0.{}`", self.text(next)));
+        let help = help.or_else(|| self.percent_before(self.at));
         Box::new(problem.with_help_if(help))
     }
 
@@ -356,15 +420,43 @@ impl<'t> Reader<'t> {
         let (left, right) = (self.text(before), self.text(token));
         let message = format!("an operator is missing between `{left}` and `{right}`");
         let problem = Problem::error(token.span.clone(), message);
-        Box::new(problem.with_help("join conditions with `&&` (and) or `||` (or)"))
+        let is_group = right.len() == 3 && right.bytes().all(|byte| byte.is_ascii_digit());
+        let help = match (before.kind, token.kind) {
+            (Kind::Number, Kind::Number) if is_group => {
+                format!("write all digits together: {left}{right}")
+            }
+            (Kind::Number, Kind::Name) if is_currency(right) => AMOUNT_ALONE.to_owned(),
+            _ => "join conditions with `&&` (and) or `||` (or)".to_owned(),
+        };
+        Box::new(problem.with_help(help))
     }
 
     fn index(&self, token: &Token) -> Stop {
         let end = token
             .partner
             .map_or(token.span.end, |at| self.tokens.list[at].span.end);
+        if let Some(dotted) = self.dotted(token) {
+            let message = "a part of something is written after a dot";
+            let problem = Problem::error(token.span.start..end, message);
+            return Box::new(problem.with_help(format!("write `{dotted}`")));
+        }
         let problem = Problem::error(token.span.start..end, "values have no numbered parts");
         Box::new(problem.with_help("to ask whether a value is one of several, write `x in [a, b]`"))
+    }
+}
+
+impl Reader<'_> {
+    /// `transaction['amount']` as it should be written.
+    fn dotted(&self, open: &Token) -> Option<String> {
+        let inner = self.tokens.list.get(self.at + 1)?;
+        let is_alone = open.partner == Some(self.at + 2) && inner.kind == Kind::Text;
+        let name = self.text(inner).trim_matches(['"', '\'']).to_owned();
+        let is_name = !name.is_empty()
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        let of = self.name_before(self.at)?;
+        (is_alone && is_name).then(|| format!("{of}.{name}"))
     }
 }
 

@@ -3,14 +3,14 @@
 //! Its tree places an operator at its sign and a call at its bracket, and knows no ends. Places become tokens
 //! again here, and spans of whole operands are put together from those of their parts.
 
-use std::ops::{Range, RangeInclusive};
+use std::ops::RangeInclusive;
 
 use cel::common::ast::{CallExpr, Expr, IdedExpr, LiteralValue, SelectExpr, SourceInfo, operators};
 use cel::parser::{ParseErrors, Parser};
 
 use crate::Problem;
 use crate::grammar;
-use crate::scan::{Kind, Token, Tokens};
+use crate::scan::Tokens;
 use crate::syntax::{Call, Operator, Syntax, SyntaxKind, Word};
 use crate::values::{Arithmetic, Comparison};
 
@@ -19,7 +19,7 @@ use crate::values::{Arithmetic, Comparison};
 pub(crate) fn parse(tokens: &Tokens<'_>) -> Result<Syntax, Vec<Problem>> {
     grammar::check(tokens)?;
     let (tree, places) = Parser::new()
-        .parse_with_source_info(tokens.source)
+        .parse_with_source_info(&without_macros(tokens))
         .map_err(|errors| refused(tokens, &errors))?;
     let mut converter = Converter {
         tokens,
@@ -31,6 +31,23 @@ pub(crate) fn parse(tokens: &Tokens<'_>) -> Result<Syntax, Vec<Problem>> {
         Some(part) if converter.problems.is_empty() => Ok(part.syntax),
         _ => Err(or_unreadable(converter.problems, tokens)),
     }
+}
+
+/// The source in which `has(…)` is a function like others: CEL only lets it ask for fields, and reads anything else as a
+/// mistake. Another name of the same length leaves every place where it is.
+fn without_macros(tokens: &Tokens<'_>) -> String {
+    let mut source = String::with_capacity(tokens.source.len());
+    let mut copied = 0;
+    for pair in tokens.list.windows(2) {
+        let [name, open] = pair else { continue };
+        if tokens.text(name) == "has" && tokens.text(open) == "(" {
+            source.push_str(&tokens.source[copied..name.span.start]);
+            source.push_str("Has");
+            copied = name.span.end;
+        }
+    }
+    source.push_str(&tokens.source[copied..]);
+    source
 }
 
 struct Converter<'t> {
@@ -52,7 +69,6 @@ impl Converter<'_> {
         match &tree.expr {
             Expr::Literal(literal) => self.literal(literal, token?),
             Expr::Ident(name) => Some(self.part(SyntaxKind::Name(name.clone()), token?, token?)),
-            Expr::Select(select) if select.test => self.has(select, token?),
             Expr::Select(select) => self.select(select, token?),
             Expr::Call(call) => self.call(call, token?),
             Expr::List(list) => {
@@ -143,21 +159,6 @@ impl Converter<'_> {
         ))
     }
 
-    /// The parser places it at the bracket of `has(`.
-    fn has(&mut self, select: &SelectExpr, open: usize) -> Option<Part> {
-        let of = self.convert(&select.operand)?;
-        let close = self.tokens.list[open].partner?;
-        let last = (open..close)
-            .rev()
-            .find(|at| self.tokens.list[*at].kind == Kind::Name)?;
-        let field = self.word(&select.field, last);
-        let kind = SyntaxKind::Has {
-            of: of.syntax.into(),
-            field,
-        };
-        Some(self.part(kind, open.checked_sub(1)?, close))
-    }
-
     fn call(&mut self, call: &CallExpr, token: usize) -> Option<Part> {
         match (call.func_name.as_str(), call.args.as_slice()) {
             (operators::LOGICAL_NOT, [of]) => self.sign(of, token, SyntaxKind::Not),
@@ -217,7 +218,8 @@ impl Converter<'_> {
             None => None,
         };
         let first = of.as_ref().map_or(name_at, |of| *of.tokens.start());
-        let name = self.word(&call.func_name, name_at);
+        // As it is written: the parser may have been given another name.
+        let name = self.word(self.text(name_at), name_at);
         let of = of.map(|of| of.syntax.into());
         Some(self.part(
             SyntaxKind::Call(Call {
@@ -275,36 +277,9 @@ fn refused(tokens: &Tokens<'_>, errors: &ParseErrors) -> Vec<Problem> {
     let Some(token) = token else {
         return or_unreadable(Vec::new(), tokens);
     };
-    if error.msg.contains("has() macro") {
-        let problem = Problem::error(call_around(tokens, token), "`has` asks about one name");
-        let help = "write `has(transaction.device_id)`; for an aggregate write `….count() > 0`";
-        return vec![problem.with_help(help)];
-    }
     let message = format!("`{}` cannot stand here", tokens.text(token));
     let problem = Problem::error(token.span.clone(), message);
     vec![problem.with_help("put the parts that belong together in brackets")]
-}
-
-/// The call of `has` that begins last before a token.
-fn call_around(tokens: &Tokens<'_>, token: &Token) -> Range<usize> {
-    let before = tokens
-        .list
-        .iter()
-        .take_while(|other| other.span.start <= token.span.start);
-    let calls = before.enumerate().filter(|(at, name)| {
-        tokens.text(name) == "has"
-            && tokens
-                .list
-                .get(at + 1)
-                .is_some_and(|next| next.partner.is_some())
-    });
-    let Some((at, name)) = calls.last() else {
-        return token.span.clone();
-    };
-    let close = tokens.list[at + 1]
-        .partner
-        .map_or(name.span.end, |at| tokens.list[at].span.end);
-    name.span.start..close
 }
 
 /// From the parser's line and column, both from 1 and in characters.

@@ -84,19 +84,6 @@ impl Compiler<'_> {
             | SyntaxKind::Null
             | SyntaxKind::Name(_)
             | SyntaxKind::Select { .. } => {}
-            SyntaxKind::Has { of, field } => {
-                let asked = Syntax {
-                    span: of.span.start..field.span.end,
-                    kind: SyntaxKind::Select {
-                        of: of.clone(),
-                        field: field.clone(),
-                    },
-                };
-                let read = self.part_of(source, &asked);
-                parts
-                    .reads
-                    .extend(read.filter(|part| part.slot().is_some()));
-            }
             SyntaxKind::Not(of) | SyntaxKind::Negate(of) => self.add_reads(source, of, parts),
             SyntaxKind::Binary { sides, .. } => each(&**sides),
             SyntaxKind::Choose(of) => each(&**of),

@@ -14,6 +14,8 @@ pub struct Problem {
     pub span: Range<usize>,
     /// What to write instead.
     pub help: Option<String>,
+    /// Whether the source may be shown with it; not if it has a card number.
+    pub shows_source: bool,
 }
 
 /// Whether the expression can be used all the same.
@@ -30,16 +32,24 @@ impl Problem {
             message: message.into(),
             span,
             help: None,
+            shows_source: true,
         }
     }
 
     pub(crate) fn warning(span: Range<usize>, message: impl Into<String>) -> Self {
         Self {
             severity: Severity::Warning,
-            message: message.into(),
-            span,
-            help: None,
+            ..Self::error(span, message)
         }
+    }
+
+    /// A card number where a token belongs. Says nothing of what is written.
+    pub(crate) fn card_number(span: Range<usize>) -> Self {
+        Self {
+            shows_source: false,
+            ..Self::error(span, "this is a card number, which no policy may hold")
+        }
+        .with_help("write the token that stands for the card, as `transaction.card_id` has it")
     }
 
     pub(crate) fn with_help(mut self, help: impl Into<String>) -> Self {

@@ -72,6 +72,14 @@ pub(crate) fn schema() -> Schema {
     builder
         .bounded(Some(Span::from_seconds(600)), None)
         .unwrap();
+    builder
+        .entity(
+            "card_terminal",
+            &strings(&["card_id", "terminal_id"]),
+            &[],
+            Span::from_days(30),
+        )
+        .unwrap();
     builder.build()
 }
 

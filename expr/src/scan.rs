@@ -6,11 +6,18 @@
 
 use std::ops::Range;
 
+use tollgate_types::{Currency, contains_card_number};
+
 use crate::Problem;
 use crate::limits;
 
 /// Longest expression in bytes; the longest sensible rule is a tenth of it.
 const SOURCE_BYTES_MAX: usize = 4096;
+
+/// What to say where a currency stands beside a number.
+pub(crate) const AMOUNT_ALONE: &str = "write the amount alone: it is in the policy's base currency";
+
+const COMMENT: &str = "write the comment above `when:`, on a line of its own that begins with `#`";
 
 /// The tokens of one expression.
 #[derive(Debug)]
@@ -113,9 +120,8 @@ impl<'s> Scanner<'s> {
         let span = self.at..self.at + length_while(self.rest(), |next| next != '\n');
         self.at = span.end;
         let message = "an expression cannot hold a comment";
-        let help = "write the comment on a line of its own above, beginning with `#`";
         self.problems
-            .push(Problem::error(span, message).with_help(help));
+            .push(Problem::error(span, message).with_help(COMMENT));
     }
 
     fn push(&mut self, kind: Kind, length: usize) {
@@ -149,13 +155,23 @@ impl<'s> Scanner<'s> {
         let written = &rest[..length + suffix];
         let span = self.at..self.at + written.len();
         if suffix > 0 {
-            self.problems
-                .push(bad_number(span, written, &rest[..length]));
+            let problem = bad_number(span, written, &rest[..length], self.called());
+            self.problems.push(problem);
         } else if !fits(written) {
             let message = format!("the number {written} is too large");
             self.problems.push(Problem::error(span, message));
         }
         self.push(Kind::Number, written.len());
+    }
+
+    /// The function whose brackets were just opened.
+    fn called(&self) -> Option<&'s str> {
+        match self.list.as_slice() {
+            [.., name, open] if open.kind == Kind::Open && name.kind == Kind::Name => {
+                Some(&self.source[name.span.clone()])
+            }
+            _ => None,
+        }
     }
 
     fn text(&mut self, quote: char) {
@@ -213,9 +229,8 @@ impl<'s> Scanner<'s> {
             '−' | '–' | '—' => "write `-`",
             '{' | '}' => "write `(` and `)` to group, `[` and `]` for a list",
             ';' => "an expression is one condition: join several with `&&` or `||`",
-            '€' | '$' | '£' | '¥' => {
-                "write the amount alone: it is in the policy's base currency"
-            }
+            '€' | '$' | '£' | '¥' => AMOUNT_ALONE,
+            '#' => COMMENT,
             _ if first.is_whitespace() => "write an ordinary space",
             _ => "letters beyond a–z, and signs, belong in quotes",
         };
@@ -229,6 +244,11 @@ impl<'s> Scanner<'s> {
     }
 
     fn finish(self) -> Result<Tokens<'s>, Vec<Problem>> {
+        let card_numbers = self.card_numbers();
+        if !card_numbers.is_empty() {
+            // What else there is to say may repeat them.
+            return Err(card_numbers);
+        }
         if !self.problems.is_empty() {
             return Err(self.problems);
         }
@@ -239,6 +259,20 @@ impl<'s> Scanner<'s> {
         limits::match_brackets(&mut tokens).map_err(|problem| vec![problem])?;
         limits::check(&tokens).map_err(|problem| vec![problem])?;
         Ok(tokens)
+    }
+}
+
+impl Scanner<'_> {
+    /// Card numbers among texts, and such as stand there without quotes.
+    fn card_numbers(&self) -> Vec<Problem> {
+        let values = self
+            .list
+            .iter()
+            .filter(|token| matches!(token.kind, Kind::Text | Kind::Number));
+        values
+            .filter(|token| contains_card_number(&self.source[token.span.clone()]))
+            .map(|token| Problem::card_number(token.span.clone()))
+            .collect()
     }
 }
 
@@ -330,19 +364,35 @@ fn fits(number: &str) -> bool {
     }
 }
 
-fn bad_number(span: Range<usize>, written: &str, digits: &str) -> Problem {
+fn bad_number(span: Range<usize>, written: &str, digits: &str, called: Option<&str>) -> Problem {
     let suffix = &written[digits.len()..];
     let message = format!("`{written}` is not a number");
     let problem = Problem::error(span, message);
     match suffix {
-        "d" | "h" | "m" | "s" | "ms" => problem.with_help(format!(
-            "a length of time is written duration(\"{written}\")"
-        )),
+        "d" | "h" | "m" | "s" | "ms" => match called {
+            Some(name @ ("last" | "delayed" | "duration")) => problem.with_help(format!(
+                "a length of time is written in quotes: `{name}(\"{written}\")`"
+            )),
+            _ => problem.with_help(format!(
+                "a length of time is written `duration(\"{written}\")`"
+            )),
+        },
+        _ if is_currency(suffix) => problem.with_help(AMOUNT_ALONE),
         _ if suffix.starts_with('_') => {
             problem.with_help("write all digits together, without `_` between them")
         }
         _ => problem.with_help("write digits, with `.` before decimals; texts belong in quotes"),
     }
+}
+
+/// Whether somebody means a currency by this word.
+pub(crate) fn is_currency(word: &str) -> bool {
+    let capitals = word.to_ascii_uppercase();
+    Currency::parse(&capitals).is_ok()
+        || matches!(
+            capitals.as_str(),
+            "EURO" | "EUROS" | "DOLLAR" | "DOLLARS" | "POUNDS"
+        )
 }
 
 fn control(at: usize, found: char) -> Problem {

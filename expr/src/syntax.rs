@@ -23,11 +23,6 @@ pub(crate) enum SyntaxKind {
         of: Box<Syntax>,
         field: Word,
     },
-    /// `has(of.field)`.
-    Has {
-        of: Box<Syntax>,
-        field: Word,
-    },
     Call(Call),
     Not(Box<Syntax>),
     Negate(Box<Syntax>),

@@ -4,6 +4,7 @@
 //! number, so that nothing on the decision path looks a name up.
 
 mod kept;
+mod shape;
 
 use std::collections::BTreeSet;
 
@@ -101,6 +102,7 @@ impl Entity {
 
 /// Fields every transaction has, in the order of their slots.
 pub mod builtin {
+    pub use super::shape::{CATEGORY_CODE_MAX, Misshapen, Shape, shape};
     use super::{FieldId, FieldType};
 
     pub const TRANSACTION_ID: FieldId = FieldId(0);

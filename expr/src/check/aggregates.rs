@@ -148,9 +148,42 @@ impl Checker<'_> {
             return self.fail(problem.with_help_if(compared(&condition, &quoted)));
         }
         match compile(&condition.node) {
-            Ok(program) => Some((condition.node, program)),
+            Ok(program) => {
+                self.note_nothing_past(entity, &condition.span, &program);
+                Some((condition.node, program))
+            }
             Err(too_deep) => self.fail(too_deep.problem(condition.span)),
         }
+    }
+
+    /// A condition that is the same for every past transaction: `transaction.` was written where the past one's field
+    /// was meant.
+    fn note_nothing_past(&mut self, entity: EntityId, span: &Range<usize>, program: &Program) {
+        let is_noted = self.problems.iter().any(|problem| problem.span == *span);
+        if is_noted || program.reads().any(|slot| slot.0 < Program::FILTER_FIELDS) {
+            return;
+        }
+        let declared = self.schema.entity_at(entity);
+        let fields = program.reads().filter_map(|slot| {
+            let at = slot.0.checked_sub(Program::FILTER_FIELDS)?;
+            self.schema.fields().get(usize::try_from(at).ok()?)
+        });
+        let names: Vec<&str> = fields.map(|field| field.name.as_str()).collect();
+        let retained = names.iter().find(|name| declared.column(name).is_some());
+        let help = match (retained, names.first()) {
+            (Some(name), _) => {
+                format!(
+                    "for the `{name}` of past transactions write `{name}`, without `transaction.`"
+                )
+            }
+            (None, Some(name)) => format!(
+                "to ask for the `{name}` of past transactions, add it to `retain` of `{}` in schema.yaml and write `{name}`",
+                declared.name
+            ),
+            (None, None) => "leave `where` out".to_owned(),
+        };
+        let message = "this asks nothing of past transactions: it takes all of them or none";
+        self.warn(span.clone(), message, Some(&help));
     }
 
     fn function(

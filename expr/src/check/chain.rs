@@ -52,6 +52,7 @@ impl Checker<'_> {
             let is_first = !matches!(of.kind, SyntaxKind::Call(_));
             let place = match current.name.text.as_str() {
                 "last" if is_first => &mut chain.window,
+                "last" if is_window(current) => return self.not_first(current),
                 "delayed" => &mut chain.delay,
                 "where" => &mut chain.filter,
                 _ => {
@@ -81,20 +82,39 @@ impl Checker<'_> {
         }
     }
 
+    /// A window that does not stand right after its entity.
+    fn not_first<T>(&mut self, window: &Call) -> Option<T> {
+        let (mut windows, mut root) = (0, "");
+        let mut of = window.of.as_deref();
+        while let Some(part) = of {
+            of = match &part.kind {
+                SyntaxKind::Call(inner) => {
+                    windows += usize::from(is_window(inner));
+                    inner.of.as_deref()
+                }
+                SyntaxKind::Name(name) => {
+                    root = name;
+                    None
+                }
+                _ => None,
+            };
+        }
+        let span = window.name.span.clone();
+        if windows > 0 {
+            let problem = Problem::error(span, "there can be only one window");
+            return self.fail(problem.with_help("write two aggregates and compare them"));
+        }
+        let end = window.arguments.last().map_or(0, |last| last.span.end);
+        let written = self.source.get(window.name.span.start..end).unwrap_or("");
+        let message =
+            format!("`last` stands right after `{root}`, before what chooses and computes");
+        let help = format!("write `{root}.{written})`, and then `.where(…)` and what to compute");
+        self.fail(Problem::error(span, message).with_help(help))
+    }
+
     /// Something is called on the result of an aggregate function.
     fn not_last<T>(&mut self, call: &Call) -> Option<T> {
         let name = &call.name;
-        let is_window = matches!(
-            call.arguments.as_slice(),
-            [Syntax {
-                kind: SyntaxKind::Text(_),
-                ..
-            }]
-        );
-        if name.text == "last" && is_window {
-            let problem = Problem::error(name.span.clone(), "there can be only one window");
-            return self.fail(problem.with_help("write two aggregates and compare them"));
-        }
         if FUNCTIONS.iter().any(|(known, _)| *known == name.text) {
             let message = format!("`{}` must come last", name.text);
             let problem = Problem::error(name.span.clone(), message);
@@ -237,6 +257,14 @@ impl Checker<'_> {
     }
 }
 
-fn is_step(name: &str) -> bool {
+/// `last("24h")`, not `last(amount)`.
+fn is_window(call: &Call) -> bool {
+    let [Syntax { kind, .. }] = call.arguments.as_slice() else {
+        return false;
+    };
+    call.name.text == "last" && matches!(kind, SyntaxKind::Text(text) if Span::parse(text).is_ok())
+}
+
+pub(super) fn is_step(name: &str) -> bool {
     matches!(name, "last" | "delayed" | "where")
 }

@@ -53,6 +53,9 @@ const FREE_ALIASES: [(&str, &str); 10] = [
 
 impl Checker<'_> {
     pub(super) fn call(&mut self, call: &Call, span: Range<usize>) -> Option<Typed> {
+        if let Some(of) = &call.of {
+            self.refuse_field_before(of, &call.name)?;
+        }
         match &call.of {
             Some(_) if !is_method(&call.name.text) && self.is_aggregate(call) => {
                 self.aggregate(call, span)
@@ -81,10 +84,7 @@ impl Checker<'_> {
             "timestamp" => self.timestamp(call, span),
             "size" => self.size(call, span),
             CIDR => self.network_alone(call, span),
-            // With one argument it was read as a question for that name.
-            "has" => self
-                .arguments(call)
-                .and_then(|[of]: &[Syntax; 1]| self.expression(of)),
+            "has" => self.has(call, span),
             _ => self.unknown_function_of(None, &call.name),
         }
     }
@@ -264,7 +264,7 @@ impl Checker<'_> {
 }
 
 /// Whether a name is one that values have, and aggregates do not.
-fn is_method(name: &str) -> bool {
+pub(super) fn is_method(name: &str) -> bool {
     let parts = PARTS.iter().map(|(known, _)| *known);
     TEXT_FUNCTIONS
         .into_iter()

@@ -14,6 +14,7 @@ use crate::{Lookup, Problem, SlotId, Type};
 impl Checker<'_> {
     pub(super) fn membership(&mut self, sides: &[Syntax; 2], span: Range<usize>) -> Option<Typed> {
         let [value, list] = sides;
+        self.refuse_loose_not(value, &span)?;
         let value = self.expression(value);
         match &list.kind {
             SyntaxKind::List(elements) => self.one_of(value, elements, list, span),
@@ -34,8 +35,20 @@ impl Checker<'_> {
             _ => {
                 let quoted = self.quote(&list.span);
                 let problem = Problem::error(list.span.clone(), format!("{quoted} is not a list"));
-                self.fail(problem.with_help("write `x in [a, b]` or `x in lists.<name>`"))
+                self.fail(problem.with_help(self.list_meant(&list.kind)))
             }
+        }
+    }
+
+    /// What a name after `in` may have been meant for.
+    fn list_meant(&self, written: &SyntaxKind) -> String {
+        let known = self.lists.keys().map(String::as_str);
+        match written {
+            SyntaxKind::Name(name) if name != "lists" => match suggest::closest(name, known) {
+                Some(list) => format!("write `lists.{list}`"),
+                None => "write `x in [a, b]` or `x in lists.<name>`".to_owned(),
+            },
+            _ => "write `x in [a, b]` or `x in lists.<name>`".to_owned(),
         }
     }
 
@@ -74,7 +87,13 @@ impl Checker<'_> {
             _ => {
                 let message = format!("{} is not a number or a text", self.quote(&element.span));
                 let problem = Problem::error(element.span.clone(), message);
-                return self.fail(problem.with_help("for other values write `x == a || x == b`"));
+                let help = match &element.kind {
+                    SyntaxKind::Name(name) if value.kind == Type::Text => {
+                        format!("a text is written in quotes: \"{name}\"")
+                    }
+                    _ => "for other values write `x == a || x == b`".to_owned(),
+                };
+                return self.fail(problem.with_help(help));
             }
         };
         if kind != value.kind {
@@ -90,6 +109,7 @@ impl Checker<'_> {
         }
         self.expect_listed(value, element)?;
         self.refuse_network(value, element)?;
+        self.expect_shaped(value, element)?;
         let bits = cell.bits()?;
         self.expect_possible_element(value, element, bits)?;
         Some(bits)

@@ -6,6 +6,7 @@
 mod aggregates;
 mod chain;
 mod functions;
+mod loose;
 mod membership;
 mod names;
 mod networks;
@@ -13,12 +14,15 @@ mod operands;
 mod operators;
 mod ranges;
 mod sense;
+mod shapes;
 #[cfg(test)]
 mod soundness;
 mod suggest;
 mod texts;
 mod times;
 mod truth;
+
+pub(crate) use sense::never_true;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -104,7 +108,6 @@ impl<'c> Checker<'c> {
             }
             SyntaxKind::Name(name) => self.name(name, span),
             SyntaxKind::Select { of, field } => self.select(of, field, span),
-            SyntaxKind::Has { of, field } => self.has(of, field, span),
             SyntaxKind::Call(call) => self.call(call, span),
             SyntaxKind::Not(of) => {
                 let of = self.expression(of)?;
@@ -181,6 +184,11 @@ fn constant(kind: Type, cell: Cell, span: Range<usize>) -> Option<Typed> {
 /// How to make a condition of a value.
 pub(crate) fn compared(part: &Typed, quoted: &str) -> Option<String> {
     let quoted = quoted.strip_prefix('`')?.strip_suffix('`')?;
+    // The choice between two values binds less tightly than a comparison.
+    let quoted = match part.node {
+        Node::Choose(_) => &format!("({quoted})"),
+        _ => quoted,
+    };
     match part.kind {
         Type::Number => Some(format!("compare it, such as `{quoted} > 0`")),
         Type::Text => Some(format!("compare it, such as `{quoted} == \"…\"`")),

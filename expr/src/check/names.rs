@@ -5,7 +5,7 @@ use std::ops::Range;
 use tollgate_types::{EntityId, FieldId};
 
 use super::{Checker, Scope, Typed, suggest};
-use crate::syntax::{Syntax, SyntaxKind, Word};
+use crate::syntax::{Call, Syntax, SyntaxKind, Word};
 use crate::tree::Node;
 use crate::{Problem, Program, SlotId, Type};
 
@@ -78,6 +78,24 @@ impl Checker<'_> {
         self.fail(problem.with_help(help))
     }
 
+    /// A name that is known, though not by itself, and words for what has another name.
+    fn known_elsewhere(&self, name: &str) -> Option<String> {
+        let mut features = self.layout.features.iter();
+        if features.any(|feature| feature.name == name) {
+            return Some(format!("write `features.{name}`"));
+        }
+        if self.lists.contains_key(name) {
+            return Some(format!("write `transaction.merchant_id in lists.{name}`"));
+        }
+        let help = match name.to_ascii_lowercase().as_str() {
+            "score" | "model_score" | "risk_score" | "fraud_score" => "write `model.score`",
+            "yes" => "write `true`",
+            "no" => "write `false`",
+            _ => return None,
+        };
+        Some(help.to_owned())
+    }
+
     /// What a bare name outside filters may have been meant for.
     fn meant(&self, name: &str) -> String {
         let listed = |value: &str| {
@@ -93,6 +111,9 @@ impl Checker<'_> {
         }
         if self.schema.field(name).is_some() {
             return format!("write `transaction.{name}`");
+        }
+        if let Some(help) = self.known_elsewhere(name) {
+            return help;
         }
         let fields = self.schema.fields().iter().map(|field| field.name.as_str());
         let words = ["true", "false"].into_iter().chain(self.roots());
@@ -122,13 +143,7 @@ impl Checker<'_> {
         span: Range<usize>,
     ) -> Option<Typed> {
         let SyntaxKind::Name(root) = &of.kind else {
-            if let SyntaxKind::Call(_) = of.kind {
-                let message = format!("`{}` is not followed by brackets", field.text);
-                let help = format!("write `{}()`", field.text);
-                return self.fail(Problem::error(field.span.clone(), message).with_help(help));
-            }
-            let message = format!("{} has no parts", self.quote(&of.span));
-            return self.fail(Problem::error(field.span.clone(), message));
+            return self.no_parts(of, field);
         };
         match root.as_str() {
             "transaction" => self.field(field, span),
@@ -238,14 +253,20 @@ impl Checker<'_> {
         self.fail(Problem::error(span, message).with_help(help))
     }
 
-    /// `has(of.field)`.
-    pub(super) fn has(&mut self, of: &Syntax, field: &Word, span: Range<usize>) -> Option<Typed> {
-        let inner = of.span.start..field.span.end;
-        let typed = self.select(of, field, inner)?;
-        let Node::Slot(slot) = typed.node else {
-            return None;
+    /// `has(x)` of whatever is read: only what is calculated is not there to be asked.
+    pub(super) fn has(&mut self, call: &Call, span: Range<usize>) -> Option<Typed> {
+        let [argument] = self.arguments(call)?;
+        let of = self.expression(argument)?;
+        let quoted = self.quote(&of.span);
+        let message = match of.node {
+            Node::Slot(slot) => return Some(Typed::new(Type::Flag, Node::Has(slot), span)),
+            Node::Constant(_) => {
+                format!("`has` asks whether a value is there, and {quoted} always is")
+            }
+            _ => format!("`has` asks for one value, but {quoted} is calculated from several"),
         };
-        Some(Typed::new(Type::Flag, Node::Has(slot), span))
+        let help = "ask for each value that is read, such as `has(transaction.device_id)`";
+        self.fail(Problem::error(of.span, message).with_help(help))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Operands of conditions, and what values each can have.
 
-use tollgate_types::{EntityId, Field, FieldType, Span, TextKey, builtin};
+use tollgate_types::builtin::Shape;
+use tollgate_types::{ColumnId, EntityId, Field, FieldId, FieldType, Span, TextKey, builtin};
 
 use super::ranges::{Ranges, Scale, place};
 use super::truth::{Operand, Truth};
@@ -60,16 +61,15 @@ impl Checker<'_> {
                 let can_be_missing = self.domain(&of).is_none_or(|domain| domain.can_be_missing);
                 Truth::presence(self.operands.find(Subject::Value(of)), can_be_missing)
             }
-            Node::Numbers(comparison, sides) | Node::Moments(comparison, sides) => {
-                self.compared(*comparison, sides)
-            }
+            Node::Numbers(comparison, sides) => self.compared(Scale::Real, *comparison, sides),
+            Node::Moments(comparison, sides) => self.compared(Scale::Moment, *comparison, sides),
             Node::Same { equal, sides } => {
                 let comparison = if *equal {
                     Comparison::Equal
                 } else {
                     Comparison::NotEqual
                 };
-                self.compared(comparison, sides)
+                self.compared(Scale::Bits, comparison, sides)
             }
             Node::OneOf(of, bits) => match self.domain(of) {
                 Some(domain) => self.test(of, &domain, &domain.listed(bits)),
@@ -87,14 +87,30 @@ impl Checker<'_> {
         Truth::test(operand, holds, &domain.all, domain.can_be_missing)
     }
 
-    fn compared(&mut self, comparison: Comparison, sides: &[Node; 2]) -> Truth {
+    fn compared(&mut self, scale: Scale, comparison: Comparison, sides: &[Node; 2]) -> Truth {
         match sides {
-            [Node::Constant(_), Node::Constant(_)] => Truth::UNKNOWN,
-            [left, right] if left == right => Truth::UNKNOWN,
+            [Node::Constant(left), Node::Constant(right)] => {
+                let value = Ranges::compared(scale, Comparison::Equal, *left);
+                Truth::constant(value.is_within(&Ranges::compared(scale, comparison, *right)))
+            }
+            [left, right] if left == right => self.compared_with_itself(comparison, left),
             [of, Node::Constant(bits)] => self.compared_with(*bits, comparison, of),
             [Node::Constant(bits), of] => self.compared_with(*bits, comparison.mirrored(), of),
             [left, right] => self.order(comparison, left, right),
         }
+    }
+
+    /// Nothing is known of its values where its type is not; that it is there or missing is.
+    fn compared_with_itself(&mut self, comparison: Comparison, of: &Node) -> Truth {
+        let domain = self
+            .domain(of)
+            .unwrap_or_else(|| Domain::of(Scale::Bits, Ranges::all()));
+        let holds = if comparison.holds(0_i64, 0_i64) {
+            Ranges::all()
+        } else {
+            Ranges::NONE
+        };
+        self.test(of, &domain, &holds)
     }
 
     fn compared_with(&mut self, bits: u64, comparison: Comparison, of: &Node) -> Truth {
@@ -131,9 +147,7 @@ impl Checker<'_> {
             Node::Slot(slot) => self.domain_of_slot(*slot),
             Node::Calendar(part, ..) => of_part(*part),
             Node::Units(..) => Domain::of(Scale::Whole, Ranges::all()),
-            Node::TextSize(_) => {
-                Domain::from_zero(Scale::Whole, "a length is a whole number, 0 or more")
-            }
+            Node::TextSize(slot) => self.domain_of_size(*slot),
             Node::Unary(Unary::Absolute, _) => {
                 Domain::from_zero(Scale::Real, "`abs` is never negative")
             }
@@ -149,6 +163,31 @@ impl Checker<'_> {
             Node::Choose(_) | Node::Constant(_) => return None,
             _ => Domain::flag(),
         })
+    }
+
+    /// How many characters a text of the transaction has.
+    fn domain_of_size(&self, SlotId(slot): SlotId) -> Domain {
+        let at = slot.checked_sub(match self.scope {
+            Scope::Filter(_) => Program::FILTER_FIELDS,
+            _ => 0,
+        });
+        let field = at.and_then(|at| u16::try_from(at).ok()).map(FieldId);
+        let shape = field.map_or(Shape::Text, builtin::shape);
+        let (least, most) = shape.size();
+        let because = match shape {
+            Shape::Country => "countries are two capital letters",
+            Shape::Currency => "currencies are three capital letters",
+            _ => "a length is a whole number, 1 or more: an empty text counts as missing",
+        };
+        let most = if most == u16::MAX {
+            i64::MAX
+        } else {
+            most.into()
+        };
+        Domain {
+            because: Some(because.to_owned()),
+            ..Domain::of(Scale::Whole, Ranges::between(least.into(), most))
+        }
     }
 
     fn domain_of_slot(&self, SlotId(slot): SlotId) -> Domain {
@@ -180,22 +219,18 @@ impl Checker<'_> {
         let Some(field) = self.schema.fields().get(slot as usize) else {
             return Domain::of(Scale::Bits, Ranges::all());
         };
-        let always = [
-            builtin::TRANSACTION_ID,
-            builtin::EVENT_TIME,
-            builtin::CARD_ID,
-            builtin::CURRENCY,
-            builtin::MERCHANT_ID,
-        ];
-        let can_be_missing = !always.iter().any(|field| u32::from(field.0) == slot);
         if slot == u32::from(builtin::MERCHANT_CATEGORY_CODE.0) {
+            let codes = Ranges::between(1, builtin::CATEGORY_CODE_MAX.into());
             return Domain {
-                because: Some("category codes are whole numbers from 0 to 9999".to_owned()),
-                ..Domain::of(Scale::Whole, Ranges::between(0, 9_999))
+                because: Some("category codes are whole numbers from 1 to 9999; without one the field is missing".to_owned()),
+                ..Domain::of(Scale::Whole, codes)
             };
         }
+        if slot == u32::from(builtin::AMOUNT.0) {
+            return Domain::from_zero(Scale::Real, "amounts are never negative");
+        }
         Domain {
-            can_be_missing,
+            can_be_missing: !ALWAYS.iter().any(|field| u32::from(field.0) == slot),
             ..of_field(field)
         }
     }
@@ -244,6 +279,12 @@ impl Checker<'_> {
 
     fn domain_of_aggregate(&self, aggregate: &Aggregate) -> Domain {
         match aggregate.function {
+            Function::Count if counts_itself(aggregate) => {
+                self.at_least_one(aggregate, Scale::Whole)
+            }
+            Function::Distinct(column) if self.has_itself(aggregate, column) => {
+                self.at_least_one(aggregate, Scale::Real)
+            }
             Function::Count => {
                 Domain::from_zero(Scale::Whole, "a count is a whole number, 0 or more")
             }
@@ -267,7 +308,54 @@ impl Checker<'_> {
     }
 }
 
+impl Checker<'_> {
+    /// Whether the transaction being scored is among what is counted and surely has a value of this column.
+    fn has_itself(&self, aggregate: &Aggregate, column: ColumnId) -> bool {
+        let columns = &self.schema.entity_at(aggregate.entity).columns;
+        let field = columns
+            .get(usize::from(column.0))
+            .and_then(|column| column.field);
+        counts_itself(aggregate) && field.is_some_and(|field| ALWAYS.contains(&field))
+    }
+
+    fn at_least_one(&self, aggregate: &Aggregate, scale: Scale) -> Domain {
+        let because = match self.schema.entity_at(aggregate.entity).resolution {
+            None => "the transaction being scored counts too: `.delayed(\"1s\")` leaves it out",
+            Some(_) => "the transaction being scored counts too",
+        };
+        let first = if scale == Scale::Real { place(1.0) } else { 1 };
+        Domain {
+            because: Some(because.to_owned()),
+            ..Domain::of(scale, Ranges::between(first, i64::MAX))
+        }
+    }
+}
+
+/// Fields that no transaction is without.
+pub(super) const ALWAYS: [FieldId; 5] = [
+    builtin::TRANSACTION_ID,
+    builtin::EVENT_TIME,
+    builtin::CARD_ID,
+    builtin::CURRENCY,
+    builtin::MERCHANT_ID,
+];
+
+/// Whether a window has the transaction being scored: all have that end with it and take what they find. Where the
+/// transaction has no such entity, the aggregate is missing.
+fn counts_itself(aggregate: &Aggregate) -> bool {
+    aggregate.delay == Span::ZERO && aggregate.filter.is_none()
+}
+
 impl Domain {
+    /// One value of a type.
+    pub(super) fn constant(kind: Type, bits: u64) -> Self {
+        let Self { scale, .. } = Self::of_type(kind);
+        Self {
+            can_be_missing: false,
+            ..Self::of(scale, Ranges::compared(scale, Comparison::Equal, bits))
+        }
+    }
+
     /// Those that are equal to one of these.
     pub(super) fn listed(&self, bits: &[u64]) -> Ranges {
         bits.iter().fold(Ranges::NONE, |all, bits| {

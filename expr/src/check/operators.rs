@@ -77,6 +77,8 @@ impl Checker<'_> {
     ) -> Option<Typed> {
         self.refuse_null(comparison, sides)?;
         self.refuse_chain(comparison, &sign, &sides[0])?;
+        self.refuse_quoted_name(sides)?;
+        self.refuse_loose_not(&sides[0], &span)?;
         let [left, right] = self.sides(sides)?;
         if left.kind != right.kind {
             return self.mismatch(sides, [&left, &right]);
@@ -85,10 +87,8 @@ impl Checker<'_> {
         self.expect_listed(&right, &sides[0])?;
         self.refuse_network(&left, &sides[1])?;
         self.refuse_network(&right, &sides[0])?;
-        if left.node == right.node {
-            let message = "both sides are the same, so this never changes";
-            self.problems.push(Problem::warning(span.clone(), message));
-        }
+        self.expect_shaped(&left, &sides[1])?;
+        self.expect_shaped(&right, &sides[0])?;
         let kind = left.kind;
         let is_ordered = matches!(kind, Type::Number | Type::Time | Type::Duration);
         if is_ordered || matches!(comparison, Comparison::Equal | Comparison::NotEqual) {
@@ -194,6 +194,7 @@ impl Checker<'_> {
         written: &[Syntax; 2],
         span: Range<usize>,
     ) -> Option<Typed> {
+        self.refuse_pair(written, &span)?;
         let [left, right] = self.sides(written)?;
         let kinds = (left.kind, right.kind);
         let divides = matches!(arithmetic, Arithmetic::Divide | Arithmetic::Remainder);

@@ -6,6 +6,7 @@
 
 use std::ops::Range;
 
+use super::operands::Domain;
 use super::ranges::Ranges;
 use super::truth::Truth;
 use super::{Checker, Scope, Typed};
@@ -29,13 +30,19 @@ impl Checker<'_> {
         [left, right]: [&Typed; 2],
         span: &Range<usize>,
     ) -> Option<()> {
+        if left.node == right.node {
+            return self.same_sides(comparison, span);
+        }
         let (of, constant, bits, comparison) = match (&left.node, &right.node) {
-            (Node::Constant(_), Node::Constant(_)) => return Some(()),
             (_, Node::Constant(bits)) => (left, right, *bits, comparison),
             (Node::Constant(bits), _) => (right, left, *bits, comparison.mirrored()),
             _ => return Some(()),
         };
-        let Some(domain) = self.domain(&of.node) else {
+        let domain = match of.node {
+            Node::Constant(bits) => Some(Domain::constant(of.kind, bits)),
+            _ => self.domain(&of.node),
+        };
+        let Some(domain) = domain else {
             return Some(());
         };
         let holds = Ranges::compared(domain.scale, comparison, bits);
@@ -54,6 +61,17 @@ impl Checker<'_> {
         }
         let message = format!("{quoted} is always {phrase}, so this comparison says nothing");
         self.warn(span.clone(), message, domain.because.as_deref());
+        Some(())
+    }
+
+    /// Whatever it is, it is compared with itself.
+    fn same_sides(&mut self, comparison: Comparison, span: &Range<usize>) -> Option<()> {
+        if !comparison.holds(0_i64, 0_i64) {
+            let message = "both sides are the same, so this can never be true";
+            return self.fail(Problem::error(span.clone(), message));
+        }
+        let message = "both sides are the same, so this never changes";
+        self.warn(span.clone(), message, None);
         Some(())
     }
 
@@ -213,23 +231,28 @@ impl Checker<'_> {
 
     /// A whole condition that is always the same, where none of its parts has been noted for that.
     pub(super) fn expect_sense(&mut self, whole: &Typed, consequence: &str) {
-        let is_literal = matches!(whole.node, Node::Constant(_));
-        if whole.kind != Type::Flag || is_literal {
+        let is_true = matches!(whole.node, Node::Constant(bits) if bits != 0);
+        if whole.kind != Type::Flag || is_true {
             return;
         }
         let truth = self.truth(&whole.node);
         let is_error = |problem: &Problem| problem.severity == Severity::Error;
         if truth.never_true() && !self.problems.iter().any(is_error) {
-            let message = format!("this can never be true, so {consequence}");
-            let problem = Problem::error(whole.span.clone(), message);
-            let help = "to switch a rule off, write `mode: off` below it instead";
-            let help = (self.scope == Scope::Rule).then(|| help.to_owned());
-            self.problems.push(problem.with_help_if(help));
+            let problem = never_true(whole.span.clone(), self.scope, consequence);
+            self.problems.push(problem);
         } else if truth.never_false() && self.problems.is_empty() {
             let message = never_false(&truth);
             self.warn(whole.span.clone(), message, None);
         }
     }
+}
+
+/// A whole condition that no transaction makes true.
+pub(crate) fn never_true(span: Range<usize>, scope: Scope, consequence: &str) -> Problem {
+    let message = format!("this can never be true, so {consequence}");
+    let help = "to switch a rule off, write `mode: off` below it instead";
+    let help = (scope == Scope::Rule).then(|| help.to_owned());
+    Problem::error(span, message).with_help_if(help)
 }
 
 fn never_false(truth: &Truth) -> &'static str {

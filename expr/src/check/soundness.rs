@@ -104,9 +104,10 @@ fn values() -> impl Strategy<Value = Values> {
         maybe(fitting.map(Cell::number).collect())
     };
     let channels = CHANNELS.map(|name| Cell::text(TextKey::of(name)));
-    let whole = |number: f64| number >= 0.0 && number.fract() == 0.0;
+    // No code is 0, no amount negative, and a window counts the transaction that it ends with.
+    let whole = |number: f64| number >= 1.0 && number.fract() == 0.0;
     let cells = (
-        numbers(|_| true),
+        numbers(|number| number >= 0.0),
         numbers(whole),
         numbers(|_| true),
         numbers(|number| (0.0..=1.0).contains(&number)),

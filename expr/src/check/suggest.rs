@@ -1,32 +1,40 @@
 //! What somebody may have meant.
+//!
+//! Words are as like here as keys of files are (`source/src/suggest.rs`): the language knows nothing of files, and files nothing
+//! of it, so that neither can ask the other.
 
-/// Longest word, in bytes, that may be a misspelling of another: comparing two takes time and memory by the product
+/// Words less alike than this (Damerau–Levenshtein, 1 = the same) are no help as a suggestion.
+const SIMILARITY_MIN: f64 = 0.6;
+
+/// Longest word, in characters, that may be a misspelling of another: comparing two takes time and memory by the product
 /// of their lengths, and the values of an attribute may be of any length.
 const COMPARED_MAX: usize = 64;
 
-/// The candidate that `written` is most likely a misspelling of: the same but for capitals, or the fewest
-/// changed letters, at most a third of them.
+/// The candidate that `written` is most likely a misspelling of: the most alike, whatever the capitals.
 pub(super) fn closest<'c>(
     written: &str,
     candidates: impl IntoIterator<Item = &'c str>,
 ) -> Option<&'c str> {
-    if written.len() > COMPARED_MAX {
+    if !is_comparable(written) {
         return None;
     }
-    let small = written.to_ascii_lowercase();
-    let changes_max = (small.len() / 3).max(1);
+    let small = written.to_lowercase();
     candidates
         .into_iter()
-        .filter(|candidate| candidate.len() <= COMPARED_MAX)
+        .filter(|candidate| is_comparable(candidate))
         .map(|candidate| {
             (
-                strsim::damerau_levenshtein(&small, &candidate.to_ascii_lowercase()),
+                strsim::normalized_damerau_levenshtein(&small, &candidate.to_lowercase()),
                 candidate,
             )
         })
-        .filter(|(changes, _)| *changes <= changes_max)
-        .min_by_key(|(changes, _)| *changes)
+        .filter(|(similarity, _)| *similarity >= SIMILARITY_MIN)
+        .max_by(|one, other| one.0.total_cmp(&other.0))
         .map(|(_, candidate)| candidate)
+}
+
+fn is_comparable(word: &str) -> bool {
+    word.chars().nth(COMPARED_MAX).is_none()
 }
 
 /// Help for an unknown name: the likely one, or all there are if they are few.

@@ -2,8 +2,8 @@
 //!
 //! Blocks are told by the word after their fence: `yaml schema`, `lists` and `yaml features` set the scene, `given` says
 //! what is read (adding to what was said before), `expression` has one expression per line, with its result after an
-//! arrow, lines that begin with two spaces going on with the one before, and `mistake` has an expression with
-//! exactly what is said about it.
+//! arrow, lines that begin with two spaces going on with the one before, `yaml when` has one as it stands in a rule file,
+//! and `mistake` has an expression with exactly what is said about it.
 
 use std::collections::BTreeMap;
 
@@ -40,6 +40,7 @@ fn the_examples_of_the_documentation_are_right() {
             "given" => give(text, &mut compiler, &mut values),
             "expression" => check_expressions(text, &mut compiler, &values),
             "mistake" => check_mistake(text, &mut compiler),
+            "yaml when" => check_folded(text, &mut compiler),
             "yaml schema" | "lists" | "yaml features" => 1,
             // Blocks of other parts of the page, which other tests run.
             _ => 0,
@@ -155,6 +156,15 @@ fn check_expressions(text: &str, compiler: &mut Compiler<'_>, values: &Values) -
         }
     }
     joined.lines().count()
+}
+
+/// A condition below `when: >-`, whose lines YAML makes one of.
+fn check_folded(text: &str, compiler: &mut Compiler<'_>) -> usize {
+    let lines = text.strip_prefix("when: >-\n").unwrap().lines();
+    let lines: Vec<&str> = lines.map(|line| line.strip_prefix("  ").unwrap()).collect();
+    let compiled = compiler.condition(&lines.join(" ")).unwrap();
+    assert_eq!(compiled.warnings, [], "{text}");
+    1
 }
 
 fn compile(source: &str, compiler: &mut Compiler<'_>) -> (crate::Compiled, Type) {

@@ -1,7 +1,7 @@
 //! What is said about mistakes: every case of `mistakes.txt` word for word and caret for caret.
 //!
 //! A block is a line of source, after what it is compiled as, and below it the problems. With
-//! `TOLLGATE_REWRITE_CASES` set, the file is written anew from the sources; read the difference before
+//! `UPDATE_EXPECTED` set, the file is written anew from the sources; read the difference before
 //! committing it.
 
 use std::fmt::Write;
@@ -20,7 +20,7 @@ fn mistakes_are_explained_as_the_cases_say() {
         blocks.push(render(compiled_as, source));
     }
     let rendered = blocks.join("\n");
-    if std::env::var_os("TOLLGATE_REWRITE_CASES").is_some() {
+    if std::env::var_os("UPDATE_EXPECTED").is_some() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/tests/mistakes.txt");
         std::fs::write(path, &rendered).unwrap();
         return;
@@ -32,7 +32,7 @@ fn mistakes_are_explained_as_the_cases_say() {
 
 #[test]
 fn the_cases_are_mistakes_and_nothing_else() {
-    let without = |block: &&str| !block.contains("\nerror: ") && !block.contains("\nwarning: ");
+    let without = |block: &&str| !block.contains("\nerror") && !block.contains("\nwarning: ");
     assert_eq!(CASES.split("\n\n").find(without), None);
     assert!(CASES.split("\n\n").count() > 100);
 }
@@ -54,7 +54,12 @@ pub(super) fn render_problems(source: &str, indent: usize, problems: Vec<Problem
             Severity::Error => "error",
             Severity::Warning => "warning",
         };
-        writeln!(text, "{severity}: {}", problem.message).unwrap();
+        let hidden = if problem.shows_source {
+            ""
+        } else {
+            " (without the line)"
+        };
+        writeln!(text, "{severity}{hidden}: {}", problem.message).unwrap();
         if let Some(help) = problem.help {
             writeln!(text, "help: {help}").unwrap();
         }
