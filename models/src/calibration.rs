@@ -75,7 +75,7 @@ fn logistic(log_odds: f64) -> f64 {
     1.0 / (1.0 + (-log_odds).exp())
 }
 
-fn log_odds(probability: f64) -> f64 {
+pub(crate) fn log_odds(probability: f64) -> f64 {
     let probability = probability.clamp(PROBABILITY_MIN, 1.0 - PROBABILITY_MIN);
     (probability / (1.0 - probability)).ln()
 }

@@ -7,12 +7,14 @@
 mod worker;
 
 use std::thread;
+use std::time::Duration;
 
 use crossbeam_channel::{Sender, TrySendError};
 use tokio::sync::oneshot;
 
 use self::worker::{Job, Worker};
 use crate::bundle::check_features;
+use crate::cpu::Cpu;
 use crate::engine::Engine;
 use crate::manifest::{Input, Manifest};
 use crate::{Bundle, Error, QueueFull, RunError, Score};
@@ -32,6 +34,8 @@ pub struct Options {
     /// Rows that may wait. More than fit into the time budget only make answers that come too late; 0 counts
     /// as 1.
     pub queue_rows_max: usize,
+    /// Whether the CPU time of its runs is counted, which takes two calls of the kernel per run.
+    pub counts_cpu: bool,
 }
 
 /// A running model. Dropping it lets the rows already submitted finish; its threads then end by themselves,
@@ -41,23 +45,26 @@ pub struct Inference {
     inputs: Vec<Input>,
     features_sha256: String,
     version: String,
+    manifest: Manifest,
+    cpu: Cpu,
 }
 
 impl Inference {
     pub fn start(bundle: Bundle, options: Options) -> Result<Self, Error> {
         let (manifest, engines) = bundle.into_engines(options.threads)?;
-        Self::with_engines(&manifest, engines, options.queue_rows_max)
+        Self::with_engines(manifest, engines, options)
     }
 
     fn with_engines(
-        manifest: &Manifest,
+        manifest: Manifest,
         engines: Vec<Engine>,
-        queue_rows_max: usize,
+        options: Options,
     ) -> Result<Self, Error> {
-        let (jobs, waiting) = crossbeam_channel::bounded(queue_rows_max.max(1));
+        let (jobs, waiting) = crossbeam_channel::bounded(options.queue_rows_max.max(1));
         let threads = engines.len();
+        let cpu = Cpu::new(options.counts_cpu);
         for (n, engine) in engines.into_iter().enumerate() {
-            let worker = Worker::new(engine, manifest, waiting.clone(), threads);
+            let worker = Worker::new(engine, &manifest, waiting.clone(), threads, cpu.clone());
             let builder = thread::Builder::new().name(format!("model-{n}"));
             // Not joined: a run may take arbitrarily long, and whoever drops a model must not wait for it.
             builder
@@ -70,6 +77,8 @@ impl Inference {
             inputs: manifest.inputs.clone(),
             features_sha256: manifest.features_sha256.clone(),
             version,
+            manifest,
+            cpu,
         })
     }
 
@@ -97,6 +106,16 @@ impl Inference {
     /// running model is taken over by another policy. `definition` is as for [`Bundle::open`].
     pub fn check_features(&self, definition: &dyn Fn(&str) -> Option<String>) -> Result<(), Error> {
         check_features(&self.inputs, &self.features_sha256, definition)
+    }
+
+    /// What the bundle says about itself.
+    pub const fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// CPU time that runs have taken so far, all threads together; zero unless it is counted. A run that goes on is not in it.
+    pub fn cpu_time(&self) -> Duration {
+        self.cpu.total()
     }
 
     /// What goes into a row, in order.

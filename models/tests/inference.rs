@@ -9,6 +9,7 @@ use tollgate_models::{Inference, Options, QueueFull, Reply, RunError, Score};
 const OPTIONS: Options = Options {
     threads: 2,
     queue_rows_max: 4096,
+    counts_cpu: false,
 };
 
 /// A few hundred different rows, without randomness.
@@ -112,6 +113,7 @@ fn a_full_queue_refuses_and_loses_nothing_it_took() {
     let inference = Folder::new(Model::OneRow).start(Options {
         threads: 1,
         queue_rows_max: 1,
+        counts_cpu: false,
     });
     let mut taken = Vec::new();
     let mut refused = 0;

@@ -47,8 +47,16 @@ fn gated() -> (Engine, Gate) {
     (Engine::Scripted(Box::new(script)), Gate { entered, go })
 }
 
+fn options(queue_rows_max: usize) -> Options {
+    Options {
+        threads: 1,
+        queue_rows_max,
+        counts_cpu: true,
+    }
+}
+
 fn start(engine: Engine, queue_rows_max: usize) -> Inference {
-    Inference::with_engines(&manifest(), vec![engine], queue_rows_max).unwrap()
+    Inference::with_engines(manifest(), vec![engine], options(queue_rows_max)).unwrap()
 }
 
 fn value(reply: Reply) -> f64 {
@@ -97,7 +105,7 @@ fn rows_that_wait_run_together_up_to_the_largest_batch() {
 fn two_threads_share_what_waits() {
     let (one, gate_one) = gated();
     let (two, gate_two) = gated();
-    let inference = Inference::with_engines(&manifest(), vec![one, two], 100).unwrap();
+    let inference = Inference::with_engines(manifest(), vec![one, two], options(100)).unwrap();
     let busy = [
         inference.submit(vec![0.0]).unwrap(),
         inference.submit(vec![0.0]).unwrap(),

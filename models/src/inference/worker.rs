@@ -7,6 +7,7 @@ use crossbeam_channel::Receiver;
 use tokio::sync::oneshot;
 
 use super::BATCH_MAX;
+use crate::cpu::Cpu;
 use crate::engine::Engine;
 use crate::manifest::{Manifest, OutputKind};
 use crate::{Calibration, RunError, Score};
@@ -21,6 +22,7 @@ pub(super) struct Worker {
     engine: Engine,
     calibration: Calibration,
     kind: OutputKind,
+    cpu: Cpu,
     jobs: Receiver<Job>,
     /// How many workers share the queue.
     threads: usize,
@@ -37,12 +39,14 @@ impl Worker {
         manifest: &Manifest,
         jobs: Receiver<Job>,
         threads: usize,
+        cpu: Cpu,
     ) -> Self {
         let rows_max = engine.rows_max().unwrap_or(BATCH_MAX).clamp(1, BATCH_MAX);
         Self {
             engine,
             calibration: manifest.calibration,
             kind: manifest.output.kind,
+            cpu,
             jobs,
             threads: threads.max(1),
             rows_max,
@@ -113,8 +117,10 @@ impl Worker {
             self.values.extend_from_slice(&job.inputs);
         }
         let run = || {
-            self.engine
-                .run(&self.values, batch.len(), &mut self.outputs)
+            self.cpu.count(|| {
+                self.engine
+                    .run(&self.values, batch.len(), &mut self.outputs)
+            })
         };
         catch_unwind(AssertUnwindSafe(run))
             .unwrap_or_else(|panic| Err(RunError::Panicked(message(&*panic))))

@@ -103,6 +103,7 @@ pub(super) fn load(
         let options = Options {
             threads: limits.threads,
             queue_rows_max: limits.queue_rows_max,
+            counts_cpu: false,
         };
         models.champion = load(name, options);
     }
@@ -110,6 +111,8 @@ pub(super) fn load(
         let options = Options {
             threads: 1,
             queue_rows_max: CHALLENGER_QUEUE_ROWS,
+            // They have a budget.
+            counts_cpu: true,
         };
         models.challengers.extend(load(name, options));
     }
