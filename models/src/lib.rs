@@ -28,6 +28,9 @@ pub use calibration::{Calibration, Score};
 pub use error::{Error, QueueFull, RunError};
 pub use explanation::{Comparison, Effect};
 pub use inference::{BATCH_MAX, Inference, Options, Reply};
-pub use manifest::{Input, Manifest, Output, OutputKind, Trained};
-pub use rows::Rows;
+pub use manifest::{
+    Distribution, Input, InputKind, InputReason, Manifest, NumberDistribution, Output, OutputKind,
+    TextDistribution, Trained, Value,
+};
+pub use rows::{Rows, Width};
 pub use runtime::Runtime;

@@ -10,11 +10,11 @@ use super::BATCH_MAX;
 use crate::cpu::Cpu;
 use crate::engine::Engine;
 use crate::manifest::{Manifest, OutputKind};
-use crate::{Calibration, RunError, Score};
+use crate::{Calibration, Rows, RunError, Score};
 
 /// One row, and who asked.
 pub(super) struct Job {
-    pub(super) inputs: Vec<f32>,
+    pub(super) row: Rows,
     pub(super) reply: oneshot::Sender<Result<Score, RunError>>,
 }
 
@@ -29,7 +29,7 @@ pub(super) struct Worker {
     rows_max: usize,
     /// These three are used again for every batch.
     batch: Vec<Job>,
-    values: Vec<f32>,
+    rows: Rows,
     outputs: Vec<f64>,
 }
 
@@ -41,17 +41,22 @@ impl Worker {
         threads: usize,
         cpu: Cpu,
     ) -> Self {
+        let width = manifest.width();
         let rows_max = engine.rows_max().unwrap_or(BATCH_MAX).clamp(1, BATCH_MAX);
         Self {
             engine,
-            calibration: manifest.calibration,
+            calibration: manifest.calibration.clone(),
             kind: manifest.output.kind,
             cpu,
             jobs,
             threads: threads.max(1),
             rows_max,
             batch: Vec::with_capacity(rows_max),
-            values: Vec::with_capacity(rows_max * manifest.inputs.len()),
+            rows: Rows {
+                count: 0,
+                numbers: Vec::with_capacity(rows_max * width.numbers),
+                texts: Vec::with_capacity(rows_max * width.texts),
+            },
             outputs: Vec::with_capacity(rows_max),
         }
     }
@@ -112,15 +117,13 @@ impl Worker {
     /// Fills `outputs` with one value per job. A panic in the engine is an error like any other: the thread
     /// has to live on, and both buffers are cleared before they are used again.
     fn run(&mut self, batch: &[Job]) -> Result<(), RunError> {
-        self.values.clear();
+        self.rows.clear();
         for job in batch {
-            self.values.extend_from_slice(&job.inputs);
+            self.rows.extend(&job.row);
         }
         let run = || {
-            self.cpu.count(|| {
-                self.engine
-                    .run(&self.values, batch.len(), &mut self.outputs)
-            })
+            self.cpu
+                .count(|| self.engine.run(&self.rows, &mut self.outputs))
         };
         catch_unwind(AssertUnwindSafe(run))
             .unwrap_or_else(|panic| Err(RunError::Panicked(message(&*panic))))
