@@ -3,6 +3,8 @@
 //! Every key can be overridden from the environment: `TOLLGATE_GRPC__LISTEN=0.0.0.0:7070` sets `grpc.listen`.
 //! The whole is validated before a port opens.
 
+mod watch;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -13,6 +15,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tollgate_rules::Guard;
 use tollgate_types::Span;
+
+pub(crate) use watch::WatchConfig;
 
 /// Longest budget that can be configured: the contract is an answer within 100 ms.
 const BUDGET_MS_MAX: u64 = 100;
@@ -33,6 +37,7 @@ pub struct Config {
     pub deadline: DeadlineConfig,
     pub features: FeaturesConfig,
     pub model: ModelConfig,
+    pub watch: WatchConfig,
 }
 
 /// What decisions are made by.
@@ -312,6 +317,7 @@ impl Config {
             count(self.model.queue_rows_max),
             1..=65_536,
         );
+        self.watch.ranges(&mut range);
         self.policy.ranges(&mut range);
         self.features.ranges(&mut range);
         range("grpc.drain_ms", self.grpc.drain_ms, 0..=600_000);

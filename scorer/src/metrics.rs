@@ -1,7 +1,10 @@
 //! Every metric of the service, by name, in Prometheus' text form.
 //!
-//! Labels come from closed sets: outcomes, levels, causes, topics, results, and the ids of the policy's rules.
+//! Labels come from closed sets: outcomes, levels, causes, topics, results, the ids of the policy's rules, and its models
+//! with their inputs.
 //! Never a card, a merchant or a transaction.
+
+mod watch;
 
 use prometheus::{
     Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
@@ -9,6 +12,8 @@ use prometheus::{
 };
 use tollgate_features::Limits;
 use tollgate_rules::RuleSet;
+
+pub(crate) use watch::{ChallengerResult, WatchMetrics};
 
 /// Upper bounds of latency buckets in seconds: 50 µs to 100 ms, the contract's limit among them.
 const LATENCY_BUCKETS: [f64; 12] = [
@@ -32,7 +37,7 @@ pub(crate) struct Metrics {
     pub(crate) ingest_behind_seconds: IntGauge,
     pub(crate) store: StoreMetrics,
     pub(crate) audit_records: IntCounterVec,
-    pub(crate) challenger_runs: IntCounterVec,
+    pub(crate) watch: WatchMetrics,
     pub(crate) policy: PolicyMetrics,
     pub(crate) ready: IntGauge,
 }
@@ -110,11 +115,7 @@ impl Metrics {
                 "Decision records by what became of them.",
                 "result",
             )?,
-            challenger_runs: make.counters(
-                "challenger_runs",
-                "Challenger scores by how they ended.",
-                "result",
-            )?,
+            watch: WatchMetrics::new(&make)?,
             policy: PolicyMetrics::new(&make)?,
             ready: make.gauge(
                 "ready",

@@ -79,8 +79,7 @@ impl Tree {
 
     /// Random splits, leaves that say the mean: extremely randomised trees (P. Geurts et al., Machine Learning 63, 2006).
     fn fit(random: &Random, samples: &[(Row, f64)], depth: usize) -> Self {
-        let mean = samples.iter().map(|(_, rest)| rest).sum::<f64>()
-            / f64::from(u32::try_from(samples.len()).unwrap());
+        let mean = samples.iter().map(|(_, rest)| rest).sum::<f64>() / count(samples.len());
         if depth == 0 || samples.len() < 20 {
             return Self::Leaf(0.3 * mean);
         }
@@ -234,6 +233,10 @@ struct Agreement {
     error: f64,
 }
 
+fn count(things: usize) -> f64 {
+    f64::from(u32::try_from(things).unwrap())
+}
+
 fn agreement(
     model: &Model,
     random: &Random,
@@ -241,7 +244,7 @@ fn agreement(
 ) -> Agreement {
     let baseline = [1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0];
     let mut sum = Agreement::default();
-    let rows = f64::from(u32::try_from(ROWS).unwrap());
+    let rows = count(ROWS);
     for _ in 0..ROWS {
         let row = random.row();
         let (exact, found) = (
@@ -254,13 +257,13 @@ fn agreement(
             .iter()
             .filter(|input| got[..3].contains(input))
             .count();
-        sum.three += f64::from(u32::try_from(common).unwrap()) / 3.0 / rows;
+        sum.three += count(common) / 3.0 / rows;
         let place =
-            |of: &[usize], input| of.iter().position(|&other| other == input).unwrap() as f64;
+            |of: &[usize], input| count(of.iter().position(|&other| other == input).unwrap());
         let squares: f64 = (0..INPUTS)
             .map(|input| (place(&right, input) - place(&got, input)).powi(2))
             .sum();
-        let n = INPUTS as f64;
+        let n = count(INPUTS);
         sum.rank += (1.0 - 6.0 * squares / (n * (n * n - 1.0))) / rows;
         let largest = exact
             .iter()
@@ -343,7 +346,10 @@ fn what_is_at_its_baseline_is_not_run() {
 
     let text_differs = row(&[1.0, -1.0], "app");
     let one = Comparison::new(&text_differs, &baseline).unwrap();
-    assert_eq!(rows(&one).collect::<Vec<_>>(), [baseline.clone()]);
+    assert_eq!(
+        rows(&one).collect::<Vec<_>>(),
+        std::slice::from_ref(&baseline)
+    );
     let effects = one.effects(0.75, &[0.5]).unwrap();
     assert_eq!(effects.len(), 1);
     assert_eq!(effects[0].input, 2);
@@ -370,13 +376,13 @@ fn the_number_of_rows_is_bounded() {
         numbers: vec![value; width],
         texts: Vec::new(),
     };
-    let count = |width: usize| {
+    let rows = |width: usize| {
         let (row, baseline) = (wide(width, 1.0), wide(width, 0.0));
         let comparison = Comparison::new(&row, &baseline)?;
         Some(comparison.rows())
     };
-    assert_eq!(count(127), Some(255));
-    assert_eq!(count(128), Some(128));
-    assert_eq!(count(256), Some(256));
-    assert_eq!(count(257), None);
+    assert_eq!(rows(127), Some(255));
+    assert_eq!(rows(128), Some(128));
+    assert_eq!(rows(256), Some(256));
+    assert_eq!(rows(257), None);
 }

@@ -3,6 +3,7 @@
 //! Nothing here asks who is calling: the port is for the machine itself or a network that only operators reach. What
 //! changes something is asked for by POST, and refused to web pages.
 
+mod models;
 mod policy;
 mod rules;
 
@@ -24,6 +25,7 @@ use crate::ingest::IngestState;
 use crate::metrics::Metrics;
 use crate::policy::Policy;
 use crate::reload::{Problem, Versions, Wake};
+use crate::watch::DriftReports;
 pub(crate) use rules::DemotedReport;
 
 /// What the pages show.
@@ -34,6 +36,7 @@ pub(crate) struct AdminState {
     pub(crate) policy: Arc<ArcSwap<Policy>>,
     pub(crate) versions: Arc<Versions>,
     pub(crate) wake: Wake,
+    pub(crate) drift: DriftReports,
 }
 
 /// The running admin server.
@@ -68,6 +71,7 @@ impl AdminServer {
             .route("/healthz", get(|| async { "alive\n" }))
             .route("/readyz", get(readiness))
             .route("/status", get(status))
+            .merge(models::routes())
             .merge(policy::routes())
             .merge(rules::routes())
             .with_state(state);

@@ -1,4 +1,4 @@
-//! The command line: `serve`, `check`, `features`, `score`, `policy`, `rules`, `demo`.
+//! The command line: `serve`, `check`, `features`, `score`, `policy`, `rules`, `models`, `demo`.
 
 mod check;
 mod demo;
@@ -53,6 +53,8 @@ enum Command {
     Policy(operate::Policy),
     /// List the rules that a running service has demoted, or let one decide again
     Rules(operate::Rules),
+    /// Show the models of a running service: what they are, and how far things have moved since their training
+    Models(operate::Models),
     /// Serve on an embedded broker, feed it generated history, score generated traffic, report
     Demo(demo::Demo),
 }
@@ -79,6 +81,7 @@ pub fn run() -> ExitCode {
         Command::Score(score) => score.run(&cli.common),
         Command::Policy(policy) => policy.run(&cli.common),
         Command::Rules(rules) => rules.run(&cli.common),
+        Command::Models(models) => models.run(&cli.common),
         Command::Demo(demo) => demo.run(&cli.common),
     };
     match result {

@@ -4,6 +4,7 @@
 //! late or fails lowers the level of the answer and is named among its causes. What each level leaves out
 //! stands in `ladder`.
 
+mod explain;
 mod ladder;
 mod model;
 
@@ -41,6 +42,8 @@ pub(crate) struct Decision {
     pub(crate) model_inputs: Rows,
     /// Time from asking the champion to its answer.
     pub(crate) model_timings: Option<ModelTimings>,
+    /// The same of asking for its reasons, if it was asked.
+    pub(crate) reasons_timings: Option<ModelTimings>,
 }
 
 /// What a decision is made with besides the transaction.
@@ -57,6 +60,8 @@ pub(crate) struct Context<'a> {
     pub(crate) stale_after: Span,
     /// How long the transaction counts without its echo.
     pub(crate) in_flight_expires: Span,
+    /// Most reasons that the model adds to those of rules.
+    pub(crate) model_reasons_max: usize,
 }
 
 /// Decides one transaction.
@@ -111,10 +116,14 @@ pub(crate) async fn decide(
             without_model
         }
     };
+    let explained = explain::explain(context, verdict.outcome, &asked, &monotonic_now).await;
+    causes.extend(explained.left_out);
+    let mut reasons = verdict.reasons;
+    reasons.extend(explained.reasons);
     Decision {
         outcome: verdict.outcome,
         score: asked.score.ok().flatten(),
-        reasons: verdict.reasons,
+        reasons,
         level,
         causes,
         matched_rules: matches.rules().map(|rule| Arc::clone(&rule.id)).collect(),
@@ -124,6 +133,7 @@ pub(crate) async fn decide(
         texts,
         model_inputs: asked.inputs,
         model_timings: asked.timings,
+        reasons_timings: explained.timings,
     }
 }
 

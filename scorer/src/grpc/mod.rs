@@ -38,6 +38,7 @@ pub(crate) struct Scoring {
     pub(crate) metrics: Metrics,
     pub(crate) deadline: DeadlineConfig,
     pub(crate) features: FeaturesConfig,
+    pub(crate) model_reasons_max: usize,
 }
 
 /// When a request came and when its answer is due.
@@ -89,6 +90,7 @@ impl Scoring {
             behind: self.ingest.behind(timing.arrived_at),
             stale_after: seconds(self.features.stale_after_s),
             in_flight_expires: seconds(self.features.in_flight_expires_s),
+            model_reasons_max: self.model_reasons_max,
         };
         let decided = decide::decide(&context, record, clock::instant);
         AssertUnwindSafe(decided)
@@ -131,6 +133,10 @@ impl Scoring {
             metrics
                 .model_latency
                 .observe((timings.answered - timings.asked).as_secs_f64());
+        }
+        if let Some(timings) = decision.reasons_timings {
+            let latency = &metrics.watch.reasons_latency;
+            latency.observe((timings.answered - timings.asked).as_secs_f64());
         }
     }
 

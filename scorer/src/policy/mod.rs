@@ -13,7 +13,7 @@ use tollgate_source::{Diagnostic, Diagnostics, SourceFile};
 
 pub use loader::Loader;
 pub(crate) use model_texts::FeatureTexts;
-pub(crate) use models::{Model, feature_number};
+pub(crate) use models::{Model, Observed, feature_number};
 
 /// A loaded and verified policy.
 #[derive(Debug)]
@@ -115,6 +115,11 @@ impl Policy {
     /// Features that some model takes as texts, by their places among all.
     pub(crate) fn text_features(&self) -> &[usize] {
         &self.text_features
+    }
+
+    /// All of its models.
+    pub(crate) fn models(&self) -> impl Iterator<Item = &Model> {
+        self.champion.iter().chain(&self.challengers)
     }
 
     /// The files that differ from those of another policy.

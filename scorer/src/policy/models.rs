@@ -1,5 +1,7 @@
 //! The models of a policy: `models.yaml`, and the running bundles it names.
 
+mod about;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -14,6 +16,7 @@ use tollgate_types::{Cell, EventTime, Span};
 
 use super::model_texts::FeatureTexts;
 use super::{Loader, Policy};
+pub(crate) use about::Observed;
 
 /// The file that names models, in the policy folder.
 pub(super) const FILE: &str = "models.yaml";
