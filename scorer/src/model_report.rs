@@ -103,8 +103,12 @@ impl ModelReport {
         });
         let trained = trained.as_deref();
         line("trained", trained.unwrap_or("the manifest does not say"));
-        for (metric, value) in &self.metrics {
-            line("metric", &format!("{metric} = {value}"));
+        let metrics = self.metrics.iter();
+        let metrics: Vec<String> = metrics
+            .map(|(name, value)| format!("{name} {value}"))
+            .collect();
+        if !metrics.is_empty() {
+            line("measured", &metrics.join(", "));
         }
         if let Some(drift) = &self.drift {
             line("drift", &summary(drift));
@@ -173,7 +177,7 @@ mod tests {
                 to: "2026-02-01".to_owned(),
                 rows: 1000,
             }),
-            metrics: BTreeMap::from([("auc".to_owned(), 0.97)]),
+            metrics: BTreeMap::from([("auc".to_owned(), 0.97), ("brier".to_owned(), 0.005)]),
             drift: Some(DriftReport {
                 window_s: 3600,
                 rows: 700,
@@ -190,7 +194,7 @@ card-fraud/3 (champion): Trees.
   inputs       2 numbers, 1 texts
   calibration  Platt, a = -1, b = 0.5
   trained      on 1000 rows from 2026-01-01 to 2026-02-01
-  metric       auc = 0.97
+  measured     auc 0.97, brier 0.005
   drift        score 0.012 (stable); 700 decisions within 60 minutes
   drift        amount has moved: 0.250 (act)
 ";

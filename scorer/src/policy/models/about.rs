@@ -103,3 +103,6 @@ fn said(input: &Input) -> Option<(ReasonCode, Arc<str>)> {
     );
     Some((ReasonCode::parse(&code).ok()?, description.into()))
 }
+
+#[cfg(test)]
+mod tests;
