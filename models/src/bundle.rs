@@ -28,6 +28,7 @@ pub struct Bundle {
     manifest: Manifest,
     model: Arc<[u8]>,
     model_path: PathBuf,
+    intra_threads: usize,
     engine: Engine,
 }
 
@@ -38,6 +39,15 @@ impl Bundle {
     /// Blocks for as long as ONNX Runtime takes to load the model (milliseconds for trees). Needs
     /// [`crate::Runtime::load`] first.
     pub fn open(folder: &Path, definition: &dyn Fn(&str) -> Option<String>) -> Result<Self, Error> {
+        Self::open_with(folder, definition, 1)
+    }
+
+    /// The same, for a model whose runs use so many threads, the one that runs it included.
+    pub fn open_with(
+        folder: &Path,
+        definition: &dyn Fn(&str) -> Option<String>,
+        intra_threads: usize,
+    ) -> Result<Self, Error> {
         let manifest = read_manifest(&folder.join(MANIFEST_FILE))?;
         check_features(&manifest.inputs, &manifest.features_sha256, definition)?;
         let model_path = folder.join(MODEL_FILE);
@@ -58,12 +68,13 @@ impl Bundle {
                 reason,
             }
         })?;
-        let mut engine = Engine::load(&model, &model_path, &manifest)?;
+        let mut engine = Engine::load(&model, &model_path, &manifest, intra_threads)?;
         golden.verify(&golden_path, &manifest, &mut engine)?;
         Ok(Self {
             manifest,
             model: model.into(),
             model_path,
+            intra_threads,
             engine,
         })
     }
@@ -97,7 +108,12 @@ impl Bundle {
     pub(crate) fn into_engines(self, engines: usize) -> Result<(Manifest, Vec<Engine>), Error> {
         let mut all = vec![self.engine];
         while all.len() < engines {
-            all.push(Engine::load(&self.model, &self.model_path, &self.manifest)?);
+            all.push(Engine::load(
+                &self.model,
+                &self.model_path,
+                &self.manifest,
+                self.intra_threads,
+            )?);
         }
         Ok((self.manifest, all))
     }

@@ -3,6 +3,10 @@
 mod onnx;
 
 use std::path::Path;
+#[cfg(test)]
+use std::sync::Arc;
+#[cfg(test)]
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::manifest::Manifest;
 use crate::{Error, Rows, RunError};
@@ -13,6 +17,19 @@ pub(crate) enum Engine {
     /// Does what a test says: waits, fails, panics.
     #[cfg(test)]
     Scripted(Script),
+    /// The same, and it looks at a flag that says whether to end.
+    #[cfg(test)]
+    Stoppable(Script, Arc<AtomicBool>),
+}
+
+/// Ends the run of an engine from another thread, where the engine can be ended.
+pub(crate) enum Stop {
+    Onnx(onnx::Stop),
+    /// Nothing ends it.
+    #[cfg(test)]
+    Nothing,
+    #[cfg(test)]
+    Flag(Arc<AtomicBool>),
 }
 
 #[cfg(test)]
@@ -21,8 +38,13 @@ pub(crate) type Script = Box<dyn FnMut(&Rows, &mut Vec<f64>) -> Result<(), RunEr
 impl Engine {
     /// Loads `model`, the content of the file at `path`, and checks that it is what the manifest says: one
     /// input of 32-bit floats as wide as the manifest's inputs, and the named output with one value per row.
-    pub(crate) fn load(model: &[u8], path: &Path, manifest: &Manifest) -> Result<Self, Error> {
-        onnx::Onnx::load(model, path, manifest).map(Self::Onnx)
+    pub(crate) fn load(
+        model: &[u8],
+        path: &Path,
+        manifest: &Manifest,
+        intra_threads: usize,
+    ) -> Result<Self, Error> {
+        onnx::Onnx::load(model, path, manifest, intra_threads).map(Self::Onnx)
     }
 
     /// The most rows one run takes, if the model limits them.
@@ -30,7 +52,18 @@ impl Engine {
         match self {
             Self::Onnx(onnx) => onnx.rows_max(),
             #[cfg(test)]
-            Self::Scripted(_) => None,
+            Self::Scripted(_) | Self::Stoppable(..) => None,
+        }
+    }
+
+    /// What ends a run of it.
+    pub(crate) fn stop(&self) -> Stop {
+        match self {
+            Self::Onnx(onnx) => Stop::Onnx(onnx.stop()),
+            #[cfg(test)]
+            Self::Scripted(_) => Stop::Nothing,
+            #[cfg(test)]
+            Self::Stoppable(_, flag) => Stop::Flag(Arc::clone(flag)),
         }
     }
 
@@ -41,7 +74,30 @@ impl Engine {
         match self {
             Self::Onnx(onnx) => onnx.run(rows, outputs),
             #[cfg(test)]
-            Self::Scripted(script) => script(rows, outputs),
+            Self::Scripted(script) | Self::Stoppable(script, _) => script(rows, outputs),
+        }
+    }
+}
+
+impl Stop {
+    /// Asks the run that is going on to end, and with it every one that is begun before [`Stop::clear`].
+    pub(crate) fn set(&self) {
+        match self {
+            Self::Onnx(stop) => stop.set(),
+            #[cfg(test)]
+            Self::Nothing => {}
+            #[cfg(test)]
+            Self::Flag(flag) => flag.store(true, Ordering::Relaxed),
+        }
+    }
+
+    pub(crate) fn clear(&self) {
+        match self {
+            Self::Onnx(stop) => stop.clear(),
+            #[cfg(test)]
+            Self::Nothing => {}
+            #[cfg(test)]
+            Self::Flag(flag) => flag.store(false, Ordering::Relaxed),
         }
     }
 }

@@ -33,6 +33,8 @@ pub(crate) struct ModelReport {
     pub(crate) numbers: usize,
     pub(crate) texts: usize,
     pub(crate) calibration: String,
+    /// How the champion's circuit stands; challengers have none.
+    pub(crate) circuit: Option<String>,
     pub(crate) trained: Option<TrainedReport>,
     /// As the training script has measured them.
     pub(crate) metrics: BTreeMap<String, f64>,
@@ -73,6 +75,7 @@ impl ModelReport {
             numbers: count(InputKind::Number),
             texts: count(InputKind::Text),
             calibration: calibration(&manifest.calibration),
+            circuit: (role == Role::Champion).then(|| model.circuit().name().to_owned()),
             trained: manifest.trained.as_ref().map(|trained| TrainedReport {
                 from: trained.from.clone(),
                 to: trained.to.clone(),
@@ -109,6 +112,9 @@ impl ModelReport {
             .collect();
         if !metrics.is_empty() {
             line("measured", &metrics.join(", "));
+        }
+        if let Some(circuit) = &self.circuit {
+            line("circuit", circuit);
         }
         if let Some(drift) = &self.drift {
             line("drift", &summary(drift));
@@ -172,6 +178,7 @@ mod tests {
             numbers: 2,
             texts: 1,
             calibration: calibration(&Calibration::Platt { a: -1.0, b: 0.5 }),
+            circuit: Some("closed".to_owned()),
             trained: Some(TrainedReport {
                 from: "2026-01-01".to_owned(),
                 to: "2026-02-01".to_owned(),
@@ -195,6 +202,7 @@ card-fraud/3 (champion): Trees.
   calibration  Platt, a = -1, b = 0.5
   trained      on 1000 rows from 2026-01-01 to 2026-02-01
   measured     auc 0.97, brier 0.005
+  circuit      closed
   drift        score 0.012 (stable); 700 decisions within 60 minutes
   drift        amount has moved: 0.250 (act)
 ";

@@ -74,6 +74,8 @@ pub enum Cause {
     ModelFailed,
     /// More runs were waiting than the queue holds.
     ModelQueueFull,
+    /// The model kept missing or failing and is not asked until it has recovered.
+    ModelCircuitOpen,
     /// There was no time to find out which inputs moved the model's score; nothing else was left out.
     ModelReasonsLeftOut,
     /// Ingest is further behind than the configured age.
@@ -89,10 +91,11 @@ pub enum Cause {
 }
 
 impl Cause {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::ModelTimeout,
         Self::ModelFailed,
         Self::ModelQueueFull,
+        Self::ModelCircuitOpen,
         Self::ModelReasonsLeftOut,
         Self::FeaturesLagging,
         Self::DeadlineTooShort,
@@ -106,6 +109,7 @@ impl Cause {
             Self::ModelTimeout => "model_timeout",
             Self::ModelFailed => "model_failed",
             Self::ModelQueueFull => "model_queue_full",
+            Self::ModelCircuitOpen => "model_circuit_open",
             Self::ModelReasonsLeftOut => "model_reasons_left_out",
             Self::FeaturesLagging => "features_lagging",
             Self::DeadlineTooShort => "deadline_too_short",

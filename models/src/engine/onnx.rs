@@ -10,7 +10,7 @@ use std::sync::Arc;
 use ort::environment::Environment;
 use ort::memory::Allocator;
 use ort::session::builder::GraphOptimizationLevel;
-use ort::session::{HasSelectedOutputs, OutputSelector, RunOptions, Session, SessionInputValue};
+use ort::session::{IoBinding, OutputSelector, RunOptions, Session, SessionInputValue};
 use ort::value::{Shape, Tensor, TensorElementType, ValueType};
 
 use crate::manifest::{Manifest, OutputKind};
@@ -19,6 +19,9 @@ use crate::{Error, Rows, RunError, Width};
 
 pub(crate) struct Onnx {
     session: Session,
+    /// Shared with whoever may stop a run.
+    options: Arc<RunOptions>,
+    tensor: Arc<str>,
     output: Arc<str>,
     /// Values in a row that goes in.
     width: usize,
@@ -36,11 +39,35 @@ pub(crate) struct Onnx {
 /// The memory of a batch of one size.
 struct Prepared {
     input: Tensor<f32>,
-    options: RunOptions<HasSelectedOutputs>,
+    binding: IoBinding,
+}
+
+/// Ends the run of a session from another thread, between two nodes of its graph.
+pub(crate) struct Stop(Arc<RunOptions>);
+
+impl Stop {
+    pub(super) fn set(&self) {
+        or_log(self.0.terminate());
+    }
+
+    pub(super) fn clear(&self) {
+        or_log(self.0.unterminate());
+    }
+}
+
+fn or_log(result: ort::Result<()>) {
+    if let Err(error) = result {
+        tracing::error!(%error, "a model's run could not be told to end, or to go on");
+    }
 }
 
 impl Onnx {
-    pub(super) fn load(model: &[u8], path: &Path, manifest: &Manifest) -> Result<Self, Error> {
+    pub(super) fn load(
+        model: &[u8],
+        path: &Path,
+        manifest: &Manifest,
+        intra_threads: usize,
+    ) -> Result<Self, Error> {
         let refused = |reason: String| Error::Model {
             path: path.to_owned(),
             reason,
@@ -50,7 +77,8 @@ impl Onnx {
             reason,
         };
         let environment = Runtime::environment()?;
-        let session = open(environment, model).map_err(|error| refused(error.to_string()))?;
+        let session =
+            open(environment, model, intra_threads).map_err(|error| refused(error.to_string()))?;
         let width = manifest.inputs.len();
         let one_row = check_input(
             &session,
@@ -59,8 +87,11 @@ impl Onnx {
         )
         .map_err(misfit)?;
         check_output(&session, &manifest.output.name).map_err(misfit)?;
+        let options = RunOptions::new().map_err(|error| refused(error.to_string()))?;
         let mut onnx = Self {
             session,
+            options: Arc::new(options),
+            tensor: Arc::from(manifest.tensor.as_deref().unwrap_or_default()),
             output: Arc::from(manifest.output.name.as_str()),
             width,
             output_width: match manifest.output.kind {
@@ -88,6 +119,10 @@ impl Onnx {
 
     pub(super) fn rows_max(&self) -> Option<usize> {
         self.one_row.then_some(1)
+    }
+
+    pub(super) fn stop(&self) -> Stop {
+        Stop(Arc::clone(&self.options))
     }
 
     /// As [`super::Engine::run`]; `outputs` comes empty.
@@ -122,7 +157,8 @@ impl Onnx {
         let prepared = match slot {
             Some(prepared) => prepared,
             None => slot.insert(Prepared::new(
-                &self.output,
+                &self.session,
+                (&self.tensor, &self.output),
                 [rows, self.width],
                 [rows, self.output_width],
                 self.output_has_columns,
@@ -132,8 +168,9 @@ impl Onnx {
         for (place, value) in input.iter_mut().zip(values) {
             *place = narrow(*value);
         }
-        let input = [SessionInputValue::from(&prepared.input)];
-        let run = self.session.run_with_options(input, &prepared.options)?;
+        let run = self
+            .session
+            .run_binding_with_options(&prepared.binding, &self.options)?;
         let Some(output) = run.values().next() else {
             return Err(ort::Error::new("the run gave no output"));
         };
@@ -172,7 +209,8 @@ impl Onnx {
 
 impl Prepared {
     fn new(
-        output: &str,
+        session: &Session,
+        (tensor, output): (&str, &str),
         input_shape: [usize; 2],
         output_shape: [usize; 2],
         output_has_columns: bool,
@@ -185,13 +223,10 @@ impl Prepared {
             .take(axes)
             .map(|&size| i64::try_from(size).unwrap_or(0));
         let memory = Tensor::<f32>::new(&Allocator::default(), Shape::new(dimensions))?;
-        let selected = OutputSelector::no_default()
-            .with(output)
-            .preallocate(output, memory);
-        Ok(Self {
-            input,
-            options: RunOptions::new()?.with_outputs(selected),
-        })
+        let mut binding = session.create_binding()?;
+        binding.bind_input(tensor, &input)?;
+        binding.bind_output(output, memory)?;
+        Ok(Self { input, binding })
     }
 }
 
@@ -203,9 +238,10 @@ const fn narrow(value: f64) -> f32 {
     value as f32
 }
 
-fn open(environment: &Environment, model: &[u8]) -> ort::Result<Session> {
+fn open(environment: &Environment, model: &[u8], intra_threads: usize) -> ort::Result<Session> {
     Session::builder(environment)?
-        .with_intra_threads(1)?
+        .with_intra_threads(intra_threads.max(1))?
+        .with_intra_op_spinning(false)?
         .with_inter_threads(1)?
         .with_parallel_execution(false)?
         .with_optimization_level(GraphOptimizationLevel::All)?

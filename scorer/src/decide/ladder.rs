@@ -92,6 +92,7 @@ impl Decision {
             model_inputs: Rows::default(),
             model_timings: None,
             reasons_timings: None,
+            circuit: None,
         }
     }
 }

@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use tollgate_expr::Frame;
 use tollgate_features::{Origin, Reading, Store};
-use tollgate_models::Rows;
+use tollgate_models::{Circuit, Rows};
 use tollgate_rules::Demoted;
 use tollgate_types::{Cause, Cell, Degradation, EventTime, Outcome, Reason, Record, Span, builtin};
 
@@ -44,6 +44,8 @@ pub(crate) struct Decision {
     pub(crate) model_timings: Option<ModelTimings>,
     /// The same of asking for its reasons, if it was asked.
     pub(crate) reasons_timings: Option<ModelTimings>,
+    /// How the champion's circuit stands, if this decision has changed it.
+    pub(crate) circuit: Option<Circuit>,
 }
 
 /// What a decision is made with besides the transaction.
@@ -134,6 +136,7 @@ pub(crate) async fn decide(
         model_inputs: asked.inputs,
         model_timings: asked.timings,
         reasons_timings: explained.timings,
+        circuit: asked.circuit,
     }
 }
 

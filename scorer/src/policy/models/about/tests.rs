@@ -33,6 +33,7 @@ fn sample() -> (Loader, Golden) {
     let limits = ModelLimits {
         threads: 1,
         queue_rows_max: 64,
+        ..ModelLimits::default()
     };
     let policy = root.join("policy");
     let golden = std::fs::read(policy.join("models/travel-fraud/1/golden.json")).unwrap();
