@@ -2,8 +2,8 @@
 //!
 //! The answer stands before this is asked for, and approvals are never held up by it. The rows that explain a score go
 //! through the model's own threads, a batch at a time, so that a score never waits behind more than one batch of each
-//! explanation; while many rows wait for the model, or too little time is left, the answer goes out without its
-//! reasons and says so. `tollgate_models::Comparison` has the formula.
+//! explanation; while many rows wait for the model, or it takes more than half of the time that is left, the answer goes
+//! out without its reasons and says so. `tollgate_models::Comparison` has the formula.
 
 use std::time::Instant;
 
@@ -41,7 +41,7 @@ pub(super) async fn explain(
         return Explained::default();
     }
     let begun = monotonic_now();
-    let patience = ladder::model_patience(context.deadline.saturating_duration_since(begun));
+    let patience = ladder::reasons_patience(context.deadline.saturating_duration_since(begun));
     let effects = if patience < ladder::MODEL_NEEDS {
         None
     } else {

@@ -33,6 +33,11 @@ pub(super) fn model_patience(left: Duration) -> Duration {
     left.saturating_sub(ANSWER_NEEDS.min(left / 2))
 }
 
+/// How long to wait for the model's reasons when `left` is left: the answer stands without them, so it is never put at risk.
+pub(super) fn reasons_patience(left: Duration) -> Duration {
+    left / 2
+}
+
 /// The answer of `NO_MODEL`, and of `STALE_FEATURES` without a score: the rules that did run and the fallback
 /// table, whichever is more severe. What a rule allowed stays allowed.
 pub(super) fn without_model(
