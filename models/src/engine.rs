@@ -1,28 +1,51 @@
 //! What runs a model. One kind so far; the enum is where another is added.
 
+mod bounded;
 mod onnx;
+mod vet;
 
 use std::path::Path;
+use std::time::Duration;
 
 use crate::manifest::Manifest;
 use crate::{Error, Rows, RunError};
+pub(crate) use bounded::bounded;
 
 /// A loaded model, owned by one thread: a run needs it exclusively.
 pub(crate) enum Engine {
-    Onnx(onnx::Onnx),
+    Onnx(Box<onnx::Onnx>),
     /// Does what a test says: waits, fails, panics.
     #[cfg(test)]
     Scripted(Script),
+}
+
+/// Ends the run of an engine from another thread.
+#[derive(Clone)]
+pub(crate) enum Stop {
+    Onnx(onnx::Stop),
+    #[cfg(test)]
+    Nothing,
 }
 
 #[cfg(test)]
 pub(crate) type Script = Box<dyn FnMut(&Rows, &mut Vec<f64>) -> Result<(), RunError> + Send>;
 
 impl Engine {
-    /// Loads `model`, the content of the file at `path`, and checks that it is what the manifest says: one
-    /// input of 32-bit floats as wide as the manifest's inputs, and the named output with one value per row.
-    pub(crate) fn load(model: &[u8], path: &Path, manifest: &Manifest) -> Result<Self, Error> {
-        onnx::Onnx::load(model, path, manifest).map(Self::Onnx)
+    /// Loads `model`, the content of the file at `path`, and checks that it is what the manifest says: inputs of its names,
+    /// types and widths, and the named output with one score per row. Loading, and each of two runs to see what comes
+    /// out, may take as long as `limit`.
+    pub(crate) fn load(
+        model: &[u8],
+        path: &Path,
+        manifest: &Manifest,
+        limit: Duration,
+    ) -> Result<Self, Error> {
+        vet::vet(model).map_err(|reason| Error::Hostile {
+            path: path.to_owned(),
+            reason,
+        })?;
+        let onnx = onnx::Onnx::load(model, path, manifest, limit)?;
+        Ok(Self::Onnx(Box::new(onnx)))
     }
 
     /// The most rows one run takes, if the model limits them.
@@ -34,6 +57,15 @@ impl Engine {
         }
     }
 
+    /// What ends its runs.
+    pub(crate) fn stop(&self) -> Stop {
+        match self {
+            Self::Onnx(onnx) => Stop::Onnx(onnx.stop()),
+            #[cfg(test)]
+            Self::Scripted(_) => Stop::Nothing,
+        }
+    }
+
     /// Runs `rows` and puts one output per row into `outputs`, replacing what was there. On an error `outputs` holds
     /// nothing of use. Engines narrow numbers to 32 bits where their model wants that.
     pub(crate) fn run(&mut self, rows: &Rows, outputs: &mut Vec<f64>) -> Result<(), RunError> {
@@ -42,6 +74,26 @@ impl Engine {
             Self::Onnx(onnx) => onnx.run(rows, outputs),
             #[cfg(test)]
             Self::Scripted(script) => script(rows, outputs),
+        }
+    }
+}
+
+impl Stop {
+    /// Asks the run that goes on, or else the next one, to end. It ends between two nodes of the model's graph.
+    pub(crate) fn set(&self) {
+        match self {
+            Self::Onnx(stop) => stop.set(),
+            #[cfg(test)]
+            Self::Nothing => {}
+        }
+    }
+
+    /// Lets runs go on again.
+    pub(crate) fn clear(&self) {
+        match self {
+            Self::Onnx(stop) => stop.clear(),
+            #[cfg(test)]
+            Self::Nothing => {}
         }
     }
 }
