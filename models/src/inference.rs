@@ -20,7 +20,7 @@ use self::watch::{Run, Watch};
 use self::worker::{Job, Worker};
 use crate::bundle::check_features;
 use crate::engine::Engine;
-use crate::manifest::{Input, Manifest, Value};
+use crate::manifest::{Input, Manifest};
 use crate::threads;
 use crate::{Bundle, Error, QueueFull, Rows, RunError, Score, Width};
 
@@ -60,6 +60,7 @@ struct Shared {
     idle: AtomicUsize,
     /// Whether all of them are in runs that take too long.
     stuck: Arc<AtomicBool>,
+    run_max: Duration,
 }
 
 /// A running model. Dropping it lets the rows already submitted finish; its threads then end by themselves,
@@ -84,7 +85,7 @@ impl Inference {
             &manifest,
             engines,
             options,
-            Some(&row_of_missing(&manifest)),
+            Some(&manifest.row_of_missing()),
         )
     }
 
@@ -101,6 +102,7 @@ impl Inference {
             threads: engines.len().max(1),
             idle: AtomicUsize::new(0),
             stuck: Arc::clone(&stuck),
+            run_max: options.run_max,
         });
         let runs: Vec<Arc<Run>> = engines
             .iter()
@@ -202,21 +204,6 @@ impl Inference {
     pub fn rows_waiting(&self) -> usize {
         self.jobs.len()
     }
-}
-
-/// A row in which everything is missing, filled as the manifest says.
-fn row_of_missing(manifest: &Manifest) -> Rows {
-    let mut row = Rows {
-        count: 1,
-        ..Rows::default()
-    };
-    for input in &manifest.inputs {
-        match &input.missing {
-            Value::Number(number) => row.numbers.push(*number),
-            Value::Text(text) => row.texts.push(Arc::clone(text)),
-        }
-    }
-    row
 }
 
 #[cfg(test)]
