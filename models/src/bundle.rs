@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
@@ -23,6 +24,10 @@ const MODEL_BYTES_MAX: u64 = 256 << 20;
 /// Ten thousand rows of a hundred inputs; twenty rows are enough.
 const GOLDEN_BYTES_MAX: u64 = 16 << 20;
 
+/// How long a model may take to load, and for each run while it is verified: a million times what it should. Whoever waits
+/// for a change of the policy waits for this at most a few times.
+const VERIFICATION_MAX: Duration = Duration::from_secs(30);
+
 /// A model that answers as its golden rows say, on features defined as they were when it was trained.
 pub struct Bundle {
     manifest: Manifest,
@@ -39,13 +44,31 @@ impl Bundle {
     /// Blocks for as long as ONNX Runtime takes to load the model (milliseconds for trees). Needs
     /// [`crate::Runtime::load`] first.
     pub fn open(folder: &Path, definition: &dyn Fn(&str) -> Option<String>) -> Result<Self, Error> {
-        Self::open_with(folder, definition, 1)
+        Self::open_within(folder, definition, VERIFICATION_MAX)
+    }
+
+    /// The same, with another longest time for loading the model and for each run of it while it is verified.
+    pub fn open_within(
+        folder: &Path,
+        definition: &dyn Fn(&str) -> Option<String>,
+        limit: Duration,
+    ) -> Result<Self, Error> {
+        Self::open_as(folder, definition, limit, 1)
     }
 
     /// The same, for a model whose runs use so many threads, the one that runs it included.
     pub fn open_with(
         folder: &Path,
         definition: &dyn Fn(&str) -> Option<String>,
+        intra_threads: usize,
+    ) -> Result<Self, Error> {
+        Self::open_as(folder, definition, VERIFICATION_MAX, intra_threads)
+    }
+
+    fn open_as(
+        folder: &Path,
+        definition: &dyn Fn(&str) -> Option<String>,
+        limit: Duration,
         intra_threads: usize,
     ) -> Result<Self, Error> {
         let manifest = read_manifest(&folder.join(MANIFEST_FILE))?;
@@ -68,8 +91,8 @@ impl Bundle {
                 reason,
             }
         })?;
-        let mut engine = Engine::load(&model, &model_path, &manifest, intra_threads)?;
-        golden.verify(&golden_path, &manifest, &mut engine)?;
+        let mut engine = Engine::load(&model, &model_path, &manifest, limit, intra_threads)?;
+        golden.verify(&golden_path, &manifest, &mut engine, limit)?;
         Ok(Self {
             manifest,
             model: model.into(),
@@ -112,6 +135,7 @@ impl Bundle {
                 &self.model,
                 &self.model_path,
                 &self.manifest,
+                VERIFICATION_MAX,
                 self.intra_threads,
             )?);
         }

@@ -1,19 +1,23 @@
 //! What runs a model. One kind so far; the enum is where another is added.
 
+mod bounded;
 mod onnx;
+mod vet;
 
 use std::path::Path;
 #[cfg(test)]
 use std::sync::Arc;
 #[cfg(test)]
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use crate::manifest::Manifest;
 use crate::{Error, Rows, RunError};
+pub(crate) use bounded::bounded;
 
 /// A loaded model, owned by one thread: a run needs it exclusively.
 pub(crate) enum Engine {
-    Onnx(onnx::Onnx),
+    Onnx(Box<onnx::Onnx>),
     /// Does what a test says: waits, fails, panics.
     #[cfg(test)]
     Scripted(Script),
@@ -22,10 +26,10 @@ pub(crate) enum Engine {
     Stoppable(Script, Arc<AtomicBool>),
 }
 
-/// Ends the run of an engine from another thread, where the engine can be ended.
+/// Ends the run of an engine from another thread.
+#[derive(Clone)]
 pub(crate) enum Stop {
     Onnx(onnx::Stop),
-    /// Nothing ends it.
     #[cfg(test)]
     Nothing,
     #[cfg(test)]
@@ -36,15 +40,22 @@ pub(crate) enum Stop {
 pub(crate) type Script = Box<dyn FnMut(&Rows, &mut Vec<f64>) -> Result<(), RunError> + Send>;
 
 impl Engine {
-    /// Loads `model`, the content of the file at `path`, and checks that it is what the manifest says: one
-    /// input of 32-bit floats as wide as the manifest's inputs, and the named output with one value per row.
+    /// Loads `model`, the content of the file at `path`, and checks that it is what the manifest says: inputs of its names,
+    /// types and widths, and the named output with one score per row. Loading, and each of two runs to see what comes
+    /// out, may take as long as `limit`.
     pub(crate) fn load(
         model: &[u8],
         path: &Path,
         manifest: &Manifest,
+        limit: Duration,
         intra_threads: usize,
     ) -> Result<Self, Error> {
-        onnx::Onnx::load(model, path, manifest, intra_threads).map(Self::Onnx)
+        vet::vet(model).map_err(|reason| Error::Hostile {
+            path: path.to_owned(),
+            reason,
+        })?;
+        let onnx = onnx::Onnx::load(model, path, manifest, limit, intra_threads)?;
+        Ok(Self::Onnx(Box::new(onnx)))
     }
 
     /// The most rows one run takes, if the model limits them.
@@ -56,7 +67,7 @@ impl Engine {
         }
     }
 
-    /// What ends a run of it.
+    /// What ends its runs.
     pub(crate) fn stop(&self) -> Stop {
         match self {
             Self::Onnx(onnx) => Stop::Onnx(onnx.stop()),
@@ -80,7 +91,7 @@ impl Engine {
 }
 
 impl Stop {
-    /// Asks the run that is going on to end, and with it every one that is begun before [`Stop::clear`].
+    /// Asks the run that goes on, or else the next one, to end. It ends between two nodes of the model's graph.
     pub(crate) fn set(&self) {
         match self {
             Self::Onnx(stop) => stop.set(),
@@ -91,6 +102,7 @@ impl Stop {
         }
     }
 
+    /// Lets runs go on again.
     pub(crate) fn clear(&self) {
         match self {
             Self::Onnx(stop) => stop.clear(),

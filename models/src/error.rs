@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::{Rows, Width};
 
@@ -58,6 +59,9 @@ pub enum Error {
         expected: String,
         found: String,
     },
+    /// Not handed to ONNX Runtime at all.
+    #[error("{} is not taken: {reason}", path.display())]
+    Hostile { path: PathBuf, reason: String },
     /// ONNX Runtime refuses the file.
     #[error("{} cannot be loaded by ONNX Runtime: {reason}", path.display())]
     Model { path: PathBuf, reason: String },
@@ -100,10 +104,10 @@ pub enum RunError {
     NotAProbability(f64),
     #[error("the model failed: {0}")]
     Engine(String),
+    #[error("the model took longer than {} s and was stopped", .0.as_secs_f64())]
+    Stopped(Duration),
     #[error("the model panicked: {0}")]
     Panicked(String),
-    #[error("the run took too long and was ended")]
-    Stopped,
     #[error("the model's threads are in runs that take too long, and the row was not begun")]
     Stuck,
 }

@@ -21,7 +21,7 @@ use self::worker::{Job, Worker};
 use crate::bundle::check_features;
 use crate::cpu::Cpu;
 use crate::engine::Engine;
-use crate::manifest::{Input, Manifest, Value};
+use crate::manifest::{Input, Manifest};
 use crate::threads;
 use crate::{Bundle, Error, QueueFull, Rows, RunError, Score, Width};
 
@@ -64,6 +64,7 @@ struct Shared {
     idle: AtomicUsize,
     /// Whether all of them are in runs that take too long.
     stuck: Arc<AtomicBool>,
+    run_max: Duration,
 }
 
 /// A running model. Dropping it lets the rows already submitted finish; its threads then end by themselves,
@@ -90,7 +91,7 @@ impl Inference {
             &manifest,
             engines,
             options,
-            Some(&row_of_missing(&manifest)),
+            Some(&manifest.row_of_missing()),
         )
     }
 
@@ -107,6 +108,7 @@ impl Inference {
             threads: engines.len().max(1),
             idle: AtomicUsize::new(0),
             stuck: Arc::clone(&stuck),
+            run_max: options.run_max,
         });
         let runs: Vec<Arc<Run>> = engines
             .iter()
@@ -227,21 +229,6 @@ impl Inference {
     pub fn rows_waiting(&self) -> usize {
         self.jobs.len()
     }
-}
-
-/// A row in which everything is missing, filled as the manifest says.
-fn row_of_missing(manifest: &Manifest) -> Rows {
-    let mut row = Rows {
-        count: 1,
-        ..Rows::default()
-    };
-    for input in &manifest.inputs {
-        match &input.missing {
-            Value::Number(number) => row.numbers.push(*number),
-            Value::Text(text) => row.texts.push(Arc::clone(text)),
-        }
-    }
-    row
 }
 
 #[cfg(test)]

@@ -74,7 +74,10 @@ fn ask(inference: &Inference, amount: f64) -> Result<f64, RunError> {
 fn onnx_runtime_ends_a_run_that_takes_too_long_and_runs_the_next() {
     let inference = start(&slow(0.0), OPTIONS).unwrap();
     for _ in 0..3 {
-        assert_eq!(ask(&inference, ENDLESS), Err(RunError::Stopped));
+        assert_eq!(
+            ask(&inference, ENDLESS),
+            Err(RunError::Stopped(OPTIONS.run_max))
+        );
         assert_eq!(ask(&inference, 10.0), Ok(0.25));
     }
 }
@@ -100,7 +103,7 @@ fn with_two_threads_one_stuck_run_holds_up_nobody_else() {
 fn a_model_that_cannot_run_in_time_is_refused() {
     let error = start(&slow(ENDLESS), OPTIONS).err().unwrap();
     assert!(
-        matches!(&error, Error::Warm { version, error: RunError::Stopped } if version == "slow/1")
+        matches!(&error, Error::Warm { version, error: RunError::Stopped(_) } if version == "slow/1")
     );
 }
 

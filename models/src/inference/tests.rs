@@ -314,7 +314,10 @@ fn a_run_that_takes_too_long_is_ended_and_its_rows_are_not_tried_again() {
     let inference = Inference::launch(&manifest(), vec![endless(&run)], options, None).unwrap();
     for _ in 0..3 {
         let reply = inference.submit(row(&[ENDLESS])).unwrap();
-        assert_eq!(reply.blocking_recv().unwrap(), Err(RunError::Stopped));
+        assert_eq!(
+            reply.blocking_recv().unwrap(),
+            Err(RunError::Stopped(options.run_max))
+        );
         assert_eq!(runs.recv().unwrap(), 1);
     }
     // The next look says that the threads are no longer stuck; until then rows are given up.

@@ -119,7 +119,7 @@ impl Worker {
                 }
             }
             // One row may have spoilt it for the others; but a run that took too long would do so again, row by row.
-            Err(error) if batch.len() > 1 && error != RunError::Stopped => {
+            Err(error) if batch.len() > 1 && !matches!(error, RunError::Stopped(_)) => {
                 for job in batch.drain(..) {
                     self.run_alone(job);
                 }
@@ -163,7 +163,7 @@ impl Worker {
         self.shared.stuck.store(false, Ordering::Relaxed);
         match result {
             // It may have come to its end all the same.
-            Ok(Err(_)) if stopped => Err(RunError::Stopped),
+            Ok(Err(_)) if stopped => Err(RunError::Stopped(self.shared.run_max)),
             Ok(result) => result,
             Err(panic) => Err(RunError::Panicked(message(&*panic))),
         }

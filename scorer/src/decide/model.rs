@@ -80,7 +80,7 @@ impl Waited<'_> {
         match tokio::time::timeout_at(until.into(), reply).await {
             Ok(Ok(Ok(score))) => Ok(score.value()),
             // It has not failed, but it would not have answered in time either.
-            Ok(Ok(Err(RunError::Stuck | RunError::Stopped))) => Err(Cause::ModelTimeout),
+            Ok(Ok(Err(RunError::Stuck | RunError::Stopped(_)))) => Err(Cause::ModelTimeout),
             Ok(Ok(Err(error))) => {
                 tracing::warn!(%error, model = self.champion.version(), "model run failed");
                 Err(Cause::ModelFailed)
