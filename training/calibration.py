@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from sklearn.isotonic import IsotonicRegression
-from sklearn.metrics import brier_score_loss
+from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from problem import Problem
 
@@ -20,6 +20,8 @@ POINTS_MAX = 64
 
 # Numbers are written with so many digits; what is measured is what is served.
 DIGITS = 9
+
+NOTHING_LEARNED = "the model does not tell fraud from the rest on the calibration part: it learned nothing of use"
 
 
 def log_odds(probability):
@@ -55,7 +57,7 @@ class Isotonic:
 class Choice:
     chosen: Platt | Isotonic
     asked_for: bool  # by the user, whatever the Brier scores say
-    briers: dict  # of both, and of the output as it is, on the later half; in ten thousandths nobody could read them
+    briers: dict  # of both, and of the output as it is, on the later half
     rows: int  # of the half they were measured on
 
 
@@ -65,6 +67,8 @@ def choose(output, fraud, wanted="best"):
     early, late = slice(None, half), slice(half, None)
     if fraud[early].sum() == 0 or fraud[late].sum() == 0:
         raise Problem("half of the calibration part has no fraud: take a longer history, or a larger --calibration-share")
+    if roc_auc_score(fraud, output) <= 0.5:
+        raise Problem(NOTHING_LEARNED)
     fits = {"platt": fit_platt, "isotonic": fit_isotonic}
     briers = {"none": float(brier_score_loss(fraud[late], np.clip(output[late], 0, 1)))}
     for name, fit in fits.items():
@@ -104,7 +108,7 @@ def fit_platt(output, fraud):
         if np.abs(size * step).max() < 1e-9:
             break
     if a >= 0:
-        raise Problem("the model does not tell fraud from the rest on the calibration part: it learned nothing of use")
+        raise Problem(NOTHING_LEARNED)
     return Platt(rounded(a), rounded(b))
 
 
@@ -119,7 +123,7 @@ def fit_isotonic(output, fraud):
     shares = np.bincount(step, fraud) / rows
     centres, shares, rows = merge(list(centres), list(shares), list(rows))
     if len(shares) < 2:
-        raise Problem("the model does not tell fraud from the rest on the calibration part: it learned nothing of use")
+        raise Problem(NOTHING_LEARNED)
     # A step without a fraud is not free of fraud, and one without a good transaction is not certain either.
     if shares[0] == 0:
         shares[0] = min(0.5 / (rows[0] + 1), shares[1] / 2)

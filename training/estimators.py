@@ -4,6 +4,8 @@ Every kind ends in the same form: one tensor of 32-bit floats `[rows, inputs]` i
 `[rows, 2]` out. A converted model is compared with the library that trained it before anything is written.
 """
 
+import re
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -166,12 +168,30 @@ def convert_lightgbm(model, width):
     from onnxmltools.convert.common.data_types import FloatTensorType
 
     return convert(
-        model,
+        with_thresholds_of_32_bits(model.booster_),
         name="tollgate",
         initial_types=[(INPUT, FloatTensorType([None, width]))],
         target_opset=OPSETS[""],
         zipmap=False,
     )
+
+
+def with_thresholds_of_32_bits(booster):
+    """ONNX keeps thresholds in 32 bits. The nearest such number may be above the threshold, and a value between the two would
+    change sides; the next one below changes nothing, as values have 32 bits themselves."""
+    import lightgbm
+
+    def below(text):
+        threshold = float(text)
+        nearest = np.float32(threshold)
+        return repr(float(np.nextafter(nearest, np.float32(-np.inf)) if float(nearest) > threshold else nearest))
+
+    def line(match):
+        return "threshold=" + " ".join(below(text) for text in match[1].split())
+
+    text = re.sub(r"^threshold=(.*)$", line, booster.model_to_string(), flags=re.MULTILINE)
+    # The sizes of the trees' texts are not what they were; without them they are found by reading.
+    return lightgbm.Booster(model_str=re.sub(r"^tree_sizes=.*\n", "", text, flags=re.MULTILINE))
 
 
 def boosting(options):
@@ -196,6 +216,7 @@ def fit_forest(x, fraud, trees, depth, options):
 
 
 def fit_mlp(x, fraud, trees, depth, options):
+    from sklearn.exceptions import ConvergenceWarning
     from sklearn.neural_network import MLPClassifier
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -203,7 +224,10 @@ def fit_mlp(x, fraud, trees, depth, options):
     layers = (64, 64)
     network = MLPClassifier(layers, alpha=1e-3, batch_size=512, max_iter=20, early_stopping=True, random_state=SEED)
     settings = f"scikit-learn {sklearn_version()}, neural network with layers of {layers[0]} and {layers[1]} on scaled inputs"
-    return make_pipeline(StandardScaler(), network).fit(x, fraud), settings
+    with warnings.catch_warnings():
+        # It is meant to end after so many passes.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return make_pipeline(StandardScaler(), network).fit(x, fraud), settings
 
 
 def sklearn_version():

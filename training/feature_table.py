@@ -72,7 +72,6 @@ def read_columns(path, columns, features):
             dtype=numbers | texts,
             keep_default_na=False,
             na_values={name: [""] for name in numbers},
-            float_precision="round_trip",
         )
     except ValueError as error:
         raise Problem(f"{path} holds something other than numbers among its features: {error}") from error

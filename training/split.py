@@ -140,10 +140,11 @@ def split(table, periods, label_delay, fill_of, drop_known_cards=False):
     def early(what, mask):
         return part(what, mask, fraud_then, not_yet_known=int((fraud[mask] - fraud_then[mask]).sum()))
 
-    settled = periods.test.has(time).to_numpy()
+    settled = periods.test.has(time)
     if table.unsettled_from is not None:
         # From there on only what was reported has a label, which is mostly fraud: measured on it, any model is good.
-        settled &= (time < table.unsettled_from).to_numpy()
+        settled &= time < table.unsettled_from
+    settled = settled.to_numpy()
     open_cards = settled & ~known_cards(table, periods, known_at) if drop_known_cards else settled
     return Parts(
         early("training", in_train),

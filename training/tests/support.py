@@ -32,8 +32,8 @@ def history(rows=4000, days=40, seed=1):
     )
     risk = -5 + 0.03 * values[:, 0] + 0.5 * values[:, 1]
     fraud = (dice.random(rows) < 1 / (1 + np.exp(-risk))).astype(np.int64)
-    time = (BEGIN + np.sort(dice.random(rows)) * days * DAY).floor("s")
-    known_at = pd.Series(time + dice.uniform(1, 10, rows) * DAY).dt.floor("s").where(fraud == 1)
+    time = (BEGIN + pd.to_timedelta(np.sort(dice.random(rows)) * days, "D")).floor("s")
+    known_at = pd.Series(time + pd.to_timedelta(dice.uniform(1, 10, rows), "D")).dt.floor("s").where(fraud == 1)
     frame = pd.DataFrame(
         {
             "transaction_id": [f"t{at:05}" for at in range(rows)],
@@ -53,8 +53,7 @@ def table(frame, values, unsettled_from=None):
 def write_table(path, frame, values):
     """As `tollgate features --label-times` writes it."""
     written = frame[["transaction_id", "event_time", "card_id"]].copy()
-    for column in ("event_time",):
-        written[column] = frame[column].dt.strftime("%Y-%m-%dT%H:%M:%SZ")
+    written["event_time"] = frame["event_time"].dt.strftime("%Y-%m-%dT%H:%M:%SZ")
     for at, name in enumerate(FEATURES):
         written[name] = values[:, at]
     written["fraud"] = frame["fraud"]

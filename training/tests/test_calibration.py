@@ -61,7 +61,10 @@ class Curves(unittest.TestCase):
         with self.assertRaises(Problem):
             fit_platt(*outputs(5000, lambda p: 0.9 - 0.8 * p))
         with self.assertRaises(Problem):
-            fit_isotonic(*outputs(5000, lambda p: 0.9 - 0.8 * p))
+            choose(*outputs(5000, lambda p: 0.9 - 0.8 * p), wanted="isotonic")
+        # All alike: there is no curve through one point.
+        with self.assertRaises(Problem):
+            fit_isotonic(np.full(100, 0.3), np.arange(100) % 2)
 
 
 class Choice(unittest.TestCase):

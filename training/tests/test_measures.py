@@ -60,7 +60,7 @@ class CardPrecision(unittest.TestCase):
         self.assertAlmostEqual(best_card_precision(these), 0.01)
 
     def test_the_day_ends_at_midnight(self):
-        time = pd.to_datetime(["2026-01-01T23:59:59.999999Z", "2026-01-02T00:00:00Z"])
+        time = pd.to_datetime(["2026-01-01T23:59:59.999999Z", "2026-01-02T00:00:00Z"], format="ISO8601")
         rows = pd.DataFrame({"event_time": time, "card_id": ["a", "b"]})
         # One call a day finds both, as they are on two days.
         self.assertEqual(card_precision(rows, np.array([1, 1]), np.array([0.5, 0.9]), 1), 1)
