@@ -5,7 +5,7 @@ mod onnx;
 use std::path::Path;
 
 use crate::manifest::Manifest;
-use crate::{Error, RunError};
+use crate::{Error, Rows, RunError};
 
 /// A loaded model, owned by one thread: a run needs it exclusively.
 pub(crate) enum Engine {
@@ -16,8 +16,7 @@ pub(crate) enum Engine {
 }
 
 #[cfg(test)]
-pub(crate) type Script =
-    Box<dyn FnMut(&[f32], usize, &mut Vec<f64>) -> Result<(), RunError> + Send>;
+pub(crate) type Script = Box<dyn FnMut(&Rows, &mut Vec<f64>) -> Result<(), RunError> + Send>;
 
 impl Engine {
     /// Loads `model`, the content of the file at `path`, and checks that it is what the manifest says: one
@@ -35,19 +34,14 @@ impl Engine {
         }
     }
 
-    /// Runs `rows` rows of `values`, one row after the other, and puts one output per row into `outputs`,
-    /// replacing what was there. On an error `outputs` holds nothing of use.
-    pub(crate) fn run(
-        &mut self,
-        values: &[f32],
-        rows: usize,
-        outputs: &mut Vec<f64>,
-    ) -> Result<(), RunError> {
+    /// Runs `rows` and puts one output per row into `outputs`, replacing what was there. On an error `outputs` holds
+    /// nothing of use. Engines narrow numbers to 32 bits where their model wants that.
+    pub(crate) fn run(&mut self, rows: &Rows, outputs: &mut Vec<f64>) -> Result<(), RunError> {
         outputs.clear();
         match self {
-            Self::Onnx(onnx) => onnx.run(values, rows, outputs),
+            Self::Onnx(onnx) => onnx.run(rows, outputs),
             #[cfg(test)]
-            Self::Scripted(script) => script(values, rows, outputs),
+            Self::Scripted(script) => script(rows, outputs),
         }
     }
 }

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::{Rows, Width};
+
 /// Why a bundle, or ONNX Runtime itself, could not be loaded. Each says what to do about it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -83,8 +85,12 @@ pub enum Error {
 /// Why one row has no score. The decision goes on without the model.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum RunError {
-    #[error("a row of {found} values was submitted to a model of {expected} inputs")]
-    Width { expected: usize, found: usize },
+    /// Not as many numbers and texts as the manifest lists.
+    #[error(
+        "{} rows of {} numbers and {} texts were submitted to a model that takes {} and {} a row",
+        found.count, found.numbers.len(), found.texts.len(), expected.numbers, expected.texts
+    )]
+    Width { expected: Width, found: Rows },
     #[error("the model put out {0}, which is no probability")]
     NotAProbability(f64),
     #[error("the model failed: {0}")]

@@ -15,7 +15,7 @@ use self::worker::{Job, Worker};
 use crate::bundle::check_features;
 use crate::engine::Engine;
 use crate::manifest::{Input, Manifest};
-use crate::{Bundle, Error, QueueFull, RunError, Score};
+use crate::{Bundle, Error, QueueFull, Rows, RunError, Score, Width};
 
 /// The most rows in one run. A row that comes while a batch runs waits for all of it: 32 rows of 100 trees are
 /// about 130 µs, and a larger batch gains nothing more per row.
@@ -39,6 +39,7 @@ pub struct Options {
 pub struct Inference {
     jobs: Sender<Job>,
     inputs: Vec<Input>,
+    width: Width,
     features_sha256: String,
     version: String,
 }
@@ -68,24 +69,25 @@ impl Inference {
         Ok(Self {
             jobs,
             inputs: manifest.inputs.clone(),
+            width: manifest.width(),
             features_sha256: manifest.features_sha256.clone(),
             version,
         })
     }
 
-    /// Queues one row, with one value per input in their order and missing ones filled. Never blocks.
-    pub fn submit(&self, inputs: Vec<f32>) -> Result<Reply, QueueFull> {
+    /// Queues one row, missing values filled. Never blocks.
+    pub fn submit(&self, row: Rows) -> Result<Reply, QueueFull> {
         let (reply, receiver) = oneshot::channel();
-        if inputs.len() != self.inputs.len() {
+        if row.count != 1 || !self.width.fits(&row) {
             let error = RunError::Width {
-                expected: self.inputs.len(),
-                found: inputs.len(),
+                expected: self.width,
+                found: row,
             };
             // The other end is in our hands, so this cannot fail.
             let _ = reply.send(Err(error));
             return Ok(receiver);
         }
-        match self.jobs.try_send(Job { inputs, reply }) {
+        match self.jobs.try_send(Job { row, reply }) {
             Ok(()) => Ok(receiver),
             // Threads outlive their sender, so the second does not happen; if it did, the model is as good
             // as overloaded.

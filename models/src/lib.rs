@@ -16,11 +16,16 @@ mod error;
 mod golden;
 mod inference;
 mod manifest;
+mod rows;
 mod runtime;
 
 pub use bundle::{Bundle, features_digest};
 pub use calibration::{Calibration, Score};
 pub use error::{Error, QueueFull, RunError};
 pub use inference::{BATCH_MAX, Inference, Options, Reply};
-pub use manifest::{Input, Manifest, Output, OutputKind, Trained};
+pub use manifest::{
+    Distribution, Input, InputKind, InputReason, Manifest, NumberDistribution, Output, OutputKind,
+    TextDistribution, Trained, Value,
+};
+pub use rows::{Rows, Width};
 pub use runtime::Runtime;

@@ -7,7 +7,7 @@
 mod common;
 
 use common::{FEATURES, Folder, Model, definition, model_file};
-use tollgate_models::{Error, OutputKind};
+use tollgate_models::{Error, OutputKind, Value};
 
 #[track_caller]
 fn assert_says(error: &str, parts: &[&str]) {
@@ -25,8 +25,8 @@ fn every_kind_of_output_is_opened() {
         assert_eq!(bundle.version(), "test/1");
         let manifest = bundle.manifest();
         assert_eq!(manifest.inputs.len(), FEATURES.len());
-        assert_eq!(manifest.inputs[0].missing, 0.0);
-        assert_eq!(manifest.inputs[1].missing, -1.0);
+        assert_eq!(manifest.inputs[0].missing, Value::Number(0.0));
+        assert_eq!(manifest.inputs[1].missing, Value::Number(-1.0));
         assert_eq!(
             manifest.output.kind == OutputKind::Logit,
             matches!(model, Model::Logit)

@@ -15,7 +15,7 @@ use ort::value::{Shape, Tensor, TensorElementType, ValueType};
 
 use crate::manifest::{Manifest, OutputKind};
 use crate::runtime::Runtime;
-use crate::{Error, RunError};
+use crate::{Error, Rows, RunError, Width};
 
 pub(crate) struct Onnx {
     session: Session,
@@ -52,7 +52,12 @@ impl Onnx {
         let environment = Runtime::environment()?;
         let session = open(environment, model).map_err(|error| refused(error.to_string()))?;
         let width = manifest.inputs.len();
-        let one_row = check_input(&session, &manifest.tensor, width).map_err(misfit)?;
+        let one_row = check_input(
+            &session,
+            manifest.tensor.as_deref().unwrap_or_default(),
+            width,
+        )
+        .map_err(misfit)?;
         check_output(&session, &manifest.output.name).map_err(misfit)?;
         let mut onnx = Self {
             session,
@@ -86,28 +91,27 @@ impl Onnx {
     }
 
     /// As [`super::Engine::run`]; `outputs` comes empty.
-    pub(super) fn run(
-        &mut self,
-        values: &[f32],
-        rows: usize,
-        outputs: &mut Vec<f64>,
-    ) -> Result<(), RunError> {
-        if values.len() != rows * self.width {
+    pub(super) fn run(&mut self, rows: &Rows, outputs: &mut Vec<f64>) -> Result<(), RunError> {
+        let width = Width {
+            numbers: self.width,
+            texts: 0,
+        };
+        if !width.fits(rows) {
             return Err(RunError::Width {
-                expected: rows * self.width,
-                found: values.len(),
+                expected: width,
+                found: rows.clone(),
             });
         }
-        if rows == 0 {
+        if rows.count == 0 {
             return Ok(());
         }
-        self.run_prepared(values, rows, outputs)
+        self.run_prepared(&rows.numbers, rows.count, outputs)
             .map_err(|error| RunError::Engine(error.to_string()))
     }
 
     fn run_prepared(
         &mut self,
-        values: &[f32],
+        values: &[f64],
         rows: usize,
         outputs: &mut Vec<f64>,
     ) -> ort::Result<()> {
@@ -125,7 +129,9 @@ impl Onnx {
             )?),
         };
         let (_, input) = prepared.input.extract_tensor_mut();
-        input.copy_from_slice(values);
+        for (place, value) in input.iter_mut().zip(values) {
+            *place = narrow(*value);
+        }
         let input = [SessionInputValue::from(&prepared.input)];
         let run = self.session.run_with_options(input, &prepared.options)?;
         let Some(output) = run.values().next() else {
@@ -187,6 +193,14 @@ impl Prepared {
             options: RunOptions::new()?.with_outputs(selected),
         })
     }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the model takes 32-bit floats"
+)]
+const fn narrow(value: f64) -> f32 {
+    value as f32
 }
 
 fn open(environment: &Environment, model: &[u8]) -> ort::Result<Session> {

@@ -9,11 +9,11 @@ use tokio::sync::oneshot;
 use super::BATCH_MAX;
 use crate::engine::Engine;
 use crate::manifest::{Manifest, OutputKind};
-use crate::{Calibration, RunError, Score};
+use crate::{Calibration, Rows, RunError, Score};
 
 /// One row, and who asked.
 pub(super) struct Job {
-    pub(super) inputs: Vec<f32>,
+    pub(super) row: Rows,
     pub(super) reply: oneshot::Sender<Result<Score, RunError>>,
 }
 
@@ -27,7 +27,7 @@ pub(super) struct Worker {
     rows_max: usize,
     /// These three are used again for every batch.
     batch: Vec<Job>,
-    values: Vec<f32>,
+    rows: Rows,
     outputs: Vec<f64>,
 }
 
@@ -38,16 +38,21 @@ impl Worker {
         jobs: Receiver<Job>,
         threads: usize,
     ) -> Self {
+        let width = manifest.width();
         let rows_max = engine.rows_max().unwrap_or(BATCH_MAX).clamp(1, BATCH_MAX);
         Self {
             engine,
-            calibration: manifest.calibration,
+            calibration: manifest.calibration.clone(),
             kind: manifest.output.kind,
             jobs,
             threads: threads.max(1),
             rows_max,
             batch: Vec::with_capacity(rows_max),
-            values: Vec::with_capacity(rows_max * manifest.inputs.len()),
+            rows: Rows {
+                count: 0,
+                numbers: Vec::with_capacity(rows_max * width.numbers),
+                texts: Vec::with_capacity(rows_max * width.texts),
+            },
             outputs: Vec::with_capacity(rows_max),
         }
     }
@@ -108,14 +113,11 @@ impl Worker {
     /// Fills `outputs` with one value per job. A panic in the engine is an error like any other: the thread
     /// has to live on, and both buffers are cleared before they are used again.
     fn run(&mut self, batch: &[Job]) -> Result<(), RunError> {
-        self.values.clear();
+        self.rows.clear();
         for job in batch {
-            self.values.extend_from_slice(&job.inputs);
+            self.rows.extend(&job.row);
         }
-        let run = || {
-            self.engine
-                .run(&self.values, batch.len(), &mut self.outputs)
-        };
+        let run = || self.engine.run(&self.rows, &mut self.outputs);
         catch_unwind(AssertUnwindSafe(run))
             .unwrap_or_else(|panic| Err(RunError::Panicked(message(&*panic))))
     }

@@ -44,8 +44,12 @@ fn ask_all(entry: &Entry) -> Vec<Asked<'_>> {
     let challengers = entry.policy.challengers().iter();
     challengers
         .filter(|_| !entry.features.is_empty())
-        .map(|model| (model, model.submit(model.inputs(&entry.features)).ok()))
+        .map(|model| (model, ask(model, entry)))
         .collect()
+}
+
+fn ask(model: &Model, entry: &Entry) -> Option<Reply> {
+    model.submit(model.row(&entry.features, &entry.texts)).ok()
 }
 
 async fn answer(model: &Model, reply: Option<Reply>, until: Instant) -> ChallengerScore {

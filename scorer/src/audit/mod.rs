@@ -13,13 +13,14 @@ use std::time::Duration;
 use prost::Message;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
+use tollgate_models::Rows;
 use tollgate_proto::v1;
-use tollgate_types::{CardId, Cell, EventTime};
+use tollgate_types::{CardId, Cell, EventTime, contains_card_number};
 
 use crate::config::KafkaConfig;
 use crate::convert;
 use crate::metrics::Metrics;
-use crate::policy::Policy;
+use crate::policy::{FeatureTexts, Policy};
 use publisher::Publisher;
 pub(crate) use publisher::PublisherError;
 
@@ -38,9 +39,11 @@ pub(crate) struct Entry {
     pub(crate) card_id: CardId,
     pub(crate) event_time: EventTime,
     pub(crate) decided_at: EventTime,
-    pub(crate) model_inputs: Vec<f32>,
+    /// The champion's row, or none.
+    pub(crate) model_inputs: Rows,
     /// Named features, for the challengers.
     pub(crate) features: Vec<Cell>,
+    pub(crate) texts: FeatureTexts,
     /// The policy that decided; its challengers score, and not those of a later one.
     pub(crate) policy: Arc<Policy>,
 }
@@ -136,9 +139,22 @@ fn record(entry: Entry, challengers: Vec<v1::ChallengerScore>) -> v1::DecisionRe
         card_id: entry.card_id.as_str().to_owned(),
         event_time: Some(convert::to_timestamp(entry.event_time)),
         decided_at: Some(convert::to_timestamp(entry.decided_at)),
-        model_inputs: entry.model_inputs,
+        model_inputs: entry.model_inputs.numbers,
+        model_texts: shown(&entry.model_inputs.texts),
         challengers,
     }
+}
+
+/// A model may be given what nobody may keep.
+fn shown(texts: &[Arc<str>]) -> Vec<String> {
+    let shown = |text: &Arc<str>| {
+        if contains_card_number(text) {
+            "(a card number)".to_owned()
+        } else {
+            text.to_string()
+        }
+    };
+    texts.iter().map(shown).collect()
 }
 
 /// Gives every decision an id: one part drawn when the process started, one counted.

@@ -11,11 +11,12 @@
 use std::time::Duration;
 
 use tollgate_expr::Frame;
+use tollgate_models::Rows;
 use tollgate_rules::{Matches, Verdict};
 use tollgate_types::{Cause, Degradation, Outcome};
 
 use super::Decision;
-use crate::policy::Policy;
+use crate::policy::{FeatureTexts, Policy};
 
 /// Reading histories and rules takes tens of microseconds; with less than this left it is not begun.
 pub(super) const FEATURES_NEED: Duration = Duration::from_micros(500);
@@ -76,7 +77,7 @@ pub(crate) fn static_answer(policy: &Policy, cause: Cause) -> Decision {
 
 impl Decision {
     /// An outcome without anything behind it.
-    const fn bare(outcome: Outcome, level: Degradation) -> Self {
+    fn bare(outcome: Outcome, level: Degradation) -> Self {
         Self {
             outcome,
             score: None,
@@ -87,7 +88,8 @@ impl Decision {
             shadow_matches: Vec::new(),
             demoted: Vec::new(),
             features: Vec::new(),
-            model_inputs: Vec::new(),
+            texts: FeatureTexts::default(),
+            model_inputs: Rows::default(),
             model_timings: None,
         }
     }

@@ -12,10 +12,11 @@ use std::time::Instant;
 
 use tollgate_expr::Frame;
 use tollgate_features::{Origin, Reading, Store};
+use tollgate_models::Rows;
 use tollgate_rules::Demoted;
 use tollgate_types::{Cause, Cell, Degradation, EventTime, Outcome, Reason, Record, Span, builtin};
 
-use crate::policy::Policy;
+use crate::policy::{FeatureTexts, Policy};
 pub(crate) use model::ModelTimings;
 
 /// One answer, with everything that is needed to explain it.
@@ -34,8 +35,10 @@ pub(crate) struct Decision {
     pub(crate) demoted: Vec<Demoted>,
     /// Named features in the order of the policy; empty below the levels that read histories.
     pub(crate) features: Vec<Cell>,
-    /// What the champion was asked.
-    pub(crate) model_inputs: Vec<f32>,
+    /// Those of them that models take as texts.
+    pub(crate) texts: FeatureTexts,
+    /// What the champion was asked: one row, or none.
+    pub(crate) model_inputs: Rows,
     /// Time from asking the champion to its answer.
     pub(crate) model_timings: Option<ModelTimings>,
 }
@@ -92,7 +95,8 @@ pub(crate) async fn decide(
     // The answer without the model exists before the model is asked: nothing is left to do when it is late.
     let level_without = level.max(Degradation::NoModel);
     let without_model = ladder::without_model(context.policy, &frame, level_without, &matches);
-    let asked = model::ask(context, &features, &monotonic_now).await;
+    let texts = FeatureTexts::of(context.policy.text_features(), &features, record);
+    let asked = model::ask(context, &features, &texts, &monotonic_now).await;
     let verdict = match asked.score {
         Ok(score) => {
             if let Some(score) = score {
@@ -117,6 +121,7 @@ pub(crate) async fn decide(
         shadow_matches: verdict.shadow_matches,
         demoted: matches.note(verdict.outcome, context.now),
         features,
+        texts,
         model_inputs: asked.inputs,
         model_timings: asked.timings,
     }

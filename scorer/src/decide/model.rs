@@ -2,15 +2,17 @@
 
 use std::time::Instant;
 
+use tollgate_models::Rows;
 use tollgate_types::{Cause, Cell};
 
 use super::{Context, ladder};
+use crate::policy::FeatureTexts;
 
 /// What the champion was asked and what it said.
 pub(super) struct Asked {
     /// The score; `None` if the policy has no champion; the cause if there should be one and is not.
     pub(super) score: Result<Option<f64>, Cause>,
-    pub(super) inputs: Vec<f32>,
+    pub(super) inputs: Rows,
     pub(super) timings: Option<ModelTimings>,
 }
 
@@ -25,16 +27,17 @@ pub(crate) struct ModelTimings {
 pub(super) async fn ask(
     context: &Context<'_>,
     features: &[Cell],
+    texts: &FeatureTexts,
     monotonic_now: impl Fn() -> Instant,
 ) -> Asked {
     let Some(champion) = context.policy.champion() else {
         return Asked {
             score: Ok(None),
-            inputs: Vec::new(),
+            inputs: Rows::default(),
             timings: None,
         };
     };
-    let inputs = champion.inputs(features);
+    let inputs = champion.row(features, texts);
     let asked = monotonic_now();
     let patience = ladder::model_patience(context.deadline.saturating_duration_since(asked));
     if patience < ladder::MODEL_NEEDS {

@@ -73,6 +73,7 @@ impl Scoring {
             decided_at: clock::wall_time(),
             model_inputs: decision.model_inputs,
             features: decision.features,
+            texts: decision.texts,
             policy,
         });
         Ok(response)

@@ -1,6 +1,7 @@
 //! Everything one decision is made by: rules, lists, features, fallback and models, in one version.
 
 mod loader;
+mod model_texts;
 mod models;
 mod rule_tests;
 
@@ -11,6 +12,7 @@ use tollgate_rules::{Digest, FileChange, Logic, TestRun};
 use tollgate_source::{Diagnostic, Diagnostics, SourceFile};
 
 pub use loader::Loader;
+pub(crate) use model_texts::FeatureTexts;
 pub(crate) use models::{Model, feature_number};
 
 /// A loaded and verified policy.
@@ -20,6 +22,8 @@ pub struct Policy {
     read_plan: ReadPlan,
     champion: Option<Model>,
     challengers: Vec<Model>,
+    /// Features that some model takes as texts, by their places.
+    text_features: Vec<usize>,
     version: String,
     /// What the version is the digest of.
     files: Digest,
@@ -66,6 +70,7 @@ impl Policy {
             read_plan: ReadPlan::new(&logic.schema, &logic.layout),
             champion: None,
             challengers: Vec::new(),
+            text_features: Vec::new(),
             version: String::new(),
             files: logic.files.clone(),
             tests,
@@ -77,6 +82,10 @@ impl Policy {
             }
             policy.champion = models.champion;
             policy.challengers = models.challengers;
+            let all = policy.champion.iter().chain(&policy.challengers);
+            policy.text_features = all.flat_map(Model::text_features).collect();
+            policy.text_features.sort_unstable();
+            policy.text_features.dedup();
         }
         policy.version = tollgate_rules::version_of(&policy.files.hex()).to_owned();
         Ok((policy, warnings))
@@ -101,6 +110,11 @@ impl Policy {
 
     pub(crate) fn challengers(&self) -> &[Model] {
         &self.challengers
+    }
+
+    /// Features that some model takes as texts, by their places among all.
+    pub(crate) fn text_features(&self) -> &[usize] {
+        &self.text_features
     }
 
     /// The files that differ from those of another policy.

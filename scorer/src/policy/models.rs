@@ -5,11 +5,14 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 use tollgate_expr::{Feature, Type};
-use tollgate_models::{Bundle, Error, Inference, Input, Options, QueueFull, Reply, Runtime};
+use tollgate_models::{
+    Bundle, Error, Inference, Input, InputKind, Options, QueueFull, Reply, Rows, Runtime, Value,
+};
 use tollgate_rules::Logic;
 use tollgate_source::{Diagnostic, Diagnostics, Located};
 use tollgate_types::{Cell, EventTime, Span};
 
+use super::model_texts::FeatureTexts;
 use super::{Loader, Policy};
 
 /// The file that names models, in the policy folder.
@@ -50,12 +53,12 @@ struct Running {
     options: Options,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct ModelInput {
     /// Index among the policy's named features.
     feature: usize,
     kind: Type,
-    missing: f32,
+    missing: Value,
 }
 
 /// Loads what `models.yaml` names; `None` if there is no such file. Bundles that one of `earlier` runs already are not
@@ -193,7 +196,7 @@ fn start(
         Some(ModelInput {
             feature,
             kind: features[feature].kind,
-            missing: input.missing,
+            missing: input.missing.clone(),
         })
     };
     // Every input is known: opening the bundle would have failed otherwise.
@@ -216,7 +219,7 @@ fn running(earlier: &[Arc<Policy>], digest: &str, options: Options) -> Option<Ar
         .map(Arc::clone)
 }
 
-/// Decisions carry the manifest's name, so it must be the folder's; and a model takes numbers only.
+/// Decisions carry the manifest's name, so it must be the folder's; and features must be what the model takes.
 fn check_names(
     name: &str,
     version: &str,
@@ -238,10 +241,17 @@ fn check_names(
             .iter()
             .any(|feature| feature.name == name && feature.kind == Type::Text)
     };
-    match inputs.iter().find(|input| is_text(&input.feature)) {
-        Some(input) => wrong(format!(
-            "the feature {} is a text, which no model takes",
-            input.feature
+    let differs = |input: &&Input| is_text(&input.feature) != (input.kind == InputKind::Text);
+    match inputs.iter().find(differs) {
+        Some(Input {
+            feature,
+            kind: InputKind::Number,
+            ..
+        }) => wrong(format!(
+            "the feature `{feature}` is a text, and its manifest takes it as a number: write `type: text` beside it"
+        )),
+        Some(Input { feature, .. }) => wrong(format!(
+            "the feature `{feature}` is not a text, and its manifest takes it as one: leave out `type: text`"
         )),
         None => Ok(()),
     }
@@ -255,15 +265,35 @@ impl std::fmt::Debug for Model {
 
 impl Model {
     /// The model's row for a decision: named features in its order, missing ones filled as it was trained.
-    pub(crate) fn inputs(&self, features: &[Cell]) -> Vec<f32> {
-        self.inputs
-            .iter()
-            .map(|input| input.value(features))
-            .collect()
+    pub(crate) fn row(&self, features: &[Cell], texts: &FeatureTexts) -> Rows {
+        let mut numbers = Vec::with_capacity(self.inputs.len());
+        let mut row_texts = Vec::new();
+        for input in &self.inputs {
+            match &input.missing {
+                Value::Number(missing) => {
+                    let cell = features.get(input.feature).copied();
+                    let number = feature_number(input.kind, cell.unwrap_or(Cell::MISSING));
+                    numbers.push(number.unwrap_or(*missing));
+                }
+                Value::Text(missing) => {
+                    let text = texts.get(input.feature).unwrap_or(missing);
+                    row_texts.push(Arc::clone(text));
+                }
+            }
+        }
+        Rows::one(numbers, row_texts)
     }
 
-    pub(crate) fn submit(&self, inputs: Vec<f32>) -> Result<Reply, QueueFull> {
-        self.running.inference.submit(inputs)
+    pub(crate) fn submit(&self, row: Rows) -> Result<Reply, QueueFull> {
+        self.running.inference.submit(row)
+    }
+
+    /// Which features it takes as texts, by their places among the policy's.
+    pub(super) fn text_features(&self) -> impl Iterator<Item = usize> {
+        let texts = self.inputs.iter();
+        texts
+            .filter(|input| input.kind == Type::Text)
+            .map(|input| input.feature)
     }
 
     #[cfg(test)]
@@ -274,13 +304,6 @@ impl Model {
     /// `name/version`.
     pub(crate) fn version(&self) -> &str {
         self.running.inference.version()
-    }
-}
-
-impl ModelInput {
-    #[expect(clippy::cast_possible_truncation, reason = "models take 32-bit floats")]
-    fn value(self, features: &[Cell]) -> f32 {
-        feature_number(self.kind, features[self.feature]).map_or(self.missing, |value| value as f32)
     }
 }
 
