@@ -20,16 +20,36 @@ class Distribution:
 
 
 def distribution(values):
-    """Ten bins of about the same size, or, of at most ten different values, one each. No bin is empty."""
+    """Ten bins of about the same size, or, of at most ten different values, one each. No bin is empty, but those to both
+    sides of a value that is the only one."""
     present = values[~np.isnan(values)]
     distinct, counts = np.unique(present, return_counts=True)
     if not len(distinct):
-        return Distribution([], [0.0], 1.0)
+        return Distribution([0.0], [0.0, 0.0], 1.0)
+    if len(distinct) == 1:
+        around = abs(distinct[0]) / 2 or 0.5
+        there, missing = in_parts([len(present), len(values) - len(present)])
+        return Distribution([float(distinct[0] - around), float(distinct[0] + around)], [0.0, there, 0.0], missing)
     ends = list(range(1, len(distinct))) if len(distinct) <= BINS else even_ends(counts)
     edges = [between(distinct[end - 1], distinct[end]) for end in ends]
     sizes = [int(part.sum()) for part in np.split(counts, ends)]
     *shares, missing = in_parts([*sizes, len(values) - len(present)])
     return Distribution(edges, shares, missing)
+
+
+# Nearly all scores are near nothing; what is decided about lies in the last of ten bins.
+SCORE_QUANTILES = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 0.995, 0.999]
+
+
+def score_distribution(scores):
+    """Bins between quantiles, narrower towards high scores."""
+    distinct, counts = np.unique(scores, return_counts=True)
+    if len(distinct) == 1:
+        return distribution(scores)
+    below = np.searchsorted(np.cumsum(counts), np.array(SCORE_QUANTILES) * len(scores))
+    ends = np.unique(np.clip(below, 0, len(distinct) - 2)) + 1
+    edges = [between(distinct[end - 1], distinct[end]) for end in ends]
+    return Distribution(edges, in_parts([int(part.sum()) for part in np.split(counts, ends)]), 0.0)
 
 
 def even_ends(counts):

@@ -122,7 +122,7 @@ def fit_xgboost(x, fraud, trees, depth, options):
         subsample=options.subsample,
         colsample_bytree=options.subsample,
         reg_lambda=1.0,
-        base_score=0.5,
+        base_score=0.5 if options.start == "half" else None,
         tree_method="hist",
         n_jobs=1,
         random_state=SEED,

@@ -54,9 +54,7 @@ def data(facts):
         f"- Until fraud is known, {delay} are allowed for: nothing younger than that was trained or calibrated on.",
         "- When a fraud became known "
         + ("is what the history says." if said else f"the history does not say; {delay} after it is assumed.")
-        + f" {count(parts.train.not_yet_known + parts.calibration.not_yet_known, 'fraud')} of training and calibration "
-        f"({parts.train.not_yet_known} and {parts.calibration.not_yet_known}) not known by then count as good, as everybody "
-        "believed.",
+        + f" {not_yet_known(parts)}",
     ]
     if facts.table.unsettled_from is not None and facts.table.unsettled_from < facts.periods.test.end:
         lines.append(
@@ -81,6 +79,16 @@ def data(facts):
 
 {listed}
 """
+
+
+def not_yet_known(parts):
+    train, calibration = parts.train.not_yet_known, parts.calibration.not_yet_known
+    if train + calibration == 0:
+        return "All fraud of training and calibration was known by then."
+    return (
+        f"{count(train, 'fraud')} of training and {calibration:,} of calibration, not known by then, count as good, as "
+        "everybody believed."
+    )
 
 
 def count(number, what):
@@ -155,8 +163,8 @@ def reliability(facts):
 
 ![Calibration](model-card/calibration.svg)
 
-Calibrated by **{names[choice.chosen.name]}**. {why} Fitted on the earlier half of the calibration part and measured on the {choice.rows:,}
-transactions of the later half (then fitted on all of it):
+Calibrated by **{names[choice.chosen.name]}**. {why} Each was fitted on the earlier half of the calibration part and measured on
+the {choice.rows:,} transactions of the later half; the one that serves was then fitted on all of it.
 
 | calibration | Brier score |
 |---|---|
@@ -168,8 +176,8 @@ def model(facts):
     trained = facts.model
     return f"""## Model
 
-{trained.settings}. Converted to ONNX ({len(trained.content):,} bytes); on the test part ONNX Runtime's probabilities
-differ from {trained.kind.library}'s by at most {trained.difference:.1e}.
+{trained.settings}. Converted to ONNX ({len(trained.content):,} bytes); on the test part
+ONNX Runtime's probabilities differ from {trained.kind.library}'s by at most {trained.difference:.1e}.
 """
 
 

@@ -28,7 +28,7 @@ import estimators
 import measures
 import model_card
 import pictures
-from distributions import Distribution, baseline, distribution
+from distributions import Distribution, baseline, distribution, score_distribution
 from feature_table import Table, read_table
 from problem import Problem
 from register import register
@@ -137,6 +137,12 @@ def add_model(group):
         help="least weight of a leaf, of XGBoost only (default: 2)",
     )
     add(
+        "--start",
+        choices=["half", "share"],
+        default="half",
+        help="probability that boosting starts from, of XGBoost only: a half, or the share of fraud (default: %(default)s)",
+    )
+    add(
         "--calibration",
         choices=["best", "platt", "isotonic"],
         default="best",
@@ -210,7 +216,7 @@ class Facts:
         self.usually_missing = np.isnan(columns).mean(axis=1) >= 0.5
         self.lowest = np.array([extreme(np.min, column) for column in columns])
         self.highest = np.array([extreme(np.max, column) for column in columns])
-        self.score_distribution = distribution(self.score(self.parts.calibration.x))
+        self.score_distribution = score_distribution(self.score(self.parts.calibration.x))
 
     def score(self, x):
         return self.calibration.chosen(self.model(x))
