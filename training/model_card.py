@@ -53,7 +53,7 @@ def data(facts):
         f"The model was made as if on {moment}, when the test part begins: with nothing that happened or became known later.",
         f"- Until fraud is known, {delay} are allowed for: nothing younger than that was trained or calibrated on.",
         "- When a fraud became known "
-        + ("is what the history says." if said else f"the history does not say; {delay} after it is assumed.")
+        + ("is what the table says." if said else f"the table does not say; {delay} later is assumed.")
         + f" {not_yet_known(parts)}",
     ]
     if facts.table.unsettled_from is not None and facts.table.unsettled_from < facts.periods.test.end:

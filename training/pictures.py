@@ -124,7 +124,7 @@ def precision_recall(axes, facts):
     axes.plot(recall[at], precision[at], color=GOOD, linewidth=1.5)
     share = fraud.mean()
     axes.axhline(share, color="black", linewidth=0.8, linestyle="--")
-    axes.annotate(f"by chance {share:.4f}", (0.99, share), xytext=(0, 3), textcoords="offset points", ha="right", va="bottom")
+    axes.annotate(f"by chance {share:.4f}", (0.01, share), xytext=(0, 3), textcoords="offset points", va="bottom")
     for threshold in (0.1, 0.5, 0.9):
         above = facts.scores >= threshold
         if above.any():
@@ -132,7 +132,7 @@ def precision_recall(axes, facts):
             axes.plot(*point, "o", color=FRAUD, markersize=4)
             axes.annotate(f"score ≥ {threshold:g}", point, xytext=(6, 4), textcoords="offset points")
     axes.set_xlim(0, 1)
-    axes.set_ylim(0, 1.02)
+    axes.set_ylim(0, 1.08)
     axes.set_xlabel("recall: share of fraud that is found")
     axes.set_ylabel("precision: share of fraud in what is found")
     title = f"Precision and recall, average precision {facts.metrics['average_precision']:.4f}"

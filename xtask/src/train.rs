@@ -65,6 +65,7 @@ pub(crate) fn run(train: &Train) -> anyhow::Result<()> {
 pub(crate) fn trial() -> anyhow::Result<()> {
     let folder = Path::new(FOLDER).join("trial");
     let policy = Stage::of(Path::new("policy"), &folder.join("original"))?.copy;
+    let mut expected = vec!["champion: trial-xgboost/1".to_owned()];
     for model in ["xgboost", "lightgbm", "logistic", "forest", "mlp"] {
         let train = Train {
             handbook: false,
@@ -77,23 +78,18 @@ pub(crate) fn trial() -> anyhow::Result<()> {
             days: 90,
             seed: 7,
             champion: model == "xgboost",
-            arguments: ["--model", model, "--trees", "10"].map(str::to_owned).into(),
+            arguments: ["--model", model, "--trees", "10"]
+                .map(str::to_owned)
+                .into(),
         };
         of_history(&train, &folder)?;
+        expected.push(format!("{}/1", train.name));
     }
     let named = read(&policy.join(MODELS_FILE))?;
-    for name in [
-        "champion: trial-xgboost/1",
-        "trial-lightgbm/1",
-        "trial-logistic/1",
-        "trial-forest/1",
-        "trial-mlp/1",
-    ] {
-        if !named.contains(name) {
-            bail!("models.yaml does not say {name}:\n{named}");
-        }
+    match expected.iter().find(|name| !named.contains(*name)) {
+        Some(name) => bail!("models.yaml does not say {name}:\n{named}"),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 fn of_history(train: &Train, folder: &Path) -> anyhow::Result<()> {
@@ -113,7 +109,7 @@ fn of_history(train: &Train, folder: &Path) -> anyhow::Result<()> {
 
 /// The handbook's own periods: trained on a week, tested on the week after next, without cards known to be
 /// compromised. What it is calibrated on is the week before the one it is trained on, so that none of that is missing.
-const HANDBOOK: [&str; 19] = [
+const HANDBOOK: [&str; 16] = [
     "--train=2018-07-25..2018-08-01",
     "--calibrate=2018-07-18..2018-07-25",
     "--test=2018-08-08..2018-08-15",
@@ -130,7 +126,10 @@ const HANDBOOK: [&str; 19] = [
     "--description=Gradient-boosted trees on the handbook's data set.",
     "--register=champion",
     "--version=1",
-    // What the handbook's own model of this size reaches.
+];
+
+/// What the handbook's own model of this size reaches; other models are measured and not required to.
+const HANDBOOK_FIGURES: [&str; 3] = [
     "--require=auc_before_calibration=0.885",
     "--require=average_precision_before_calibration=0.654",
     "--require=card_precision_100_before_calibration=0.29",
@@ -149,7 +148,11 @@ fn of_handbook(train: &Train, folder: &Path) -> anyhow::Result<()> {
     let history = data.join(handbook::HISTORIES[0]);
     let columns = Path::new(handbook::COLUMNS);
     features(&tollgate, &stage.copy, &history, Some(columns), &table)?;
-    fit(train, &table, &stage.copy, "handbook", &HANDBOOK)?;
+    let mut more = HANDBOOK.to_vec();
+    if train.arguments.is_empty() {
+        more.extend(HANDBOOK_FIGURES);
+    }
+    fit(train, &table, &stage.copy, "handbook", &more)?;
     check(&tollgate, &stage.copy)?;
     let bundle = stage.copy.join("models/handbook/1");
     println!("the bundle is in {}", bundle.display());
