@@ -9,6 +9,7 @@ mod suite;
 mod swaps;
 mod tidy;
 mod tools;
+mod train;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -79,8 +80,8 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Generate history, compute features, train the sample policy's model
-    Train,
+    /// Generate history (or take one), compute features, train a model, and publish it to the policy as a challenger
+    Train(Box<train::Train>),
     /// Fetch ONNX Runtime's library to target/onnxruntime
     Onnxruntime,
 }
@@ -111,7 +112,7 @@ fn run() -> anyhow::Result<()> {
             versions,
             arguments,
         } => model_runs::swaps(versions, &arguments),
-        Verb::Train => train(),
+        Verb::Train(options) => train::run(&options),
         Verb::Onnxruntime => {
             println!("{}", onnxruntime::ensure(&root)?.display());
             Ok(())
@@ -126,37 +127,4 @@ fn demo(arguments: &[String]) -> anyhow::Result<()> {
     demo.env("TOLLGATE_MODEL__LIBRARY", library);
     demo.arg("demo").arg("--").args(arguments);
     tools::run(&mut demo)
-}
-
-/// Where the sample policy's model lies.
-const BUNDLE: &str = "policy/models/travel-fraud/1";
-
-/// History long enough for the longest window before training begins, from a seed the demo does not use.
-const TRAINING_HISTORY: [&str; 6] = ["--cards", "6000", "--days", "120", "--seed", "20260301"];
-
-fn train() -> anyhow::Result<()> {
-    let tollgate = tools::build()?;
-    std::fs::create_dir_all("target/training")?;
-    let history = "target/training/history.jsonl.zst";
-    let table = "target/training/features.csv";
-    let mut generate = tollgate.beside("tollgate-loadtest");
-    tools::run(
-        generate
-            .arg("generate")
-            .args(TRAINING_HISTORY)
-            .args(["--out", history]),
-    )?;
-    let mut features = tollgate.command();
-    tools::run(features.args(["features", "--history", history, "--out", table]))?;
-    let python = tools::python_environment("training", "training/requirements.txt")?;
-    let mut train = std::process::Command::new(python);
-    train.args([
-        "training/train.py",
-        "--table",
-        table,
-        "--out",
-        BUNDLE,
-        "--replace",
-    ]);
-    tools::run(&mut train)
 }

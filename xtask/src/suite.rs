@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
 
-use crate::{handbook, onnxruntime, tidy, tools};
+use crate::{handbook, onnxruntime, tidy, tools, train};
 
 /// How many of each there were.
 #[derive(Default, Clone, Copy, PartialEq, Eq, Debug)]
@@ -23,6 +23,8 @@ pub(crate) fn run() -> anyhow::Result<()> {
     count.step("formatting, lints and tidiness", tidy::check);
     count.cargo_tests(&library)?;
     count.step("python client by reflection", || python_client(&library));
+    count.step("tests of the training code", python_tests);
+    count.step("training, from a small history to a policy", train::trial);
     if Path::new(handbook::DATA).exists() {
         let data = Path::new(handbook::DATA);
         count.step("handbook replay", || handbook::run(data));
@@ -118,6 +120,14 @@ fn python_client(library: &Path) -> anyhow::Result<()> {
         .arg("scorer/tests/python/reflection_client.py")
         .arg(&serving.addresses.grpc);
     tools::run(&mut client)
+}
+
+/// The tests of what trains models, in the environment it is pinned to.
+fn python_tests() -> anyhow::Result<()> {
+    let python = tools::python_environment("training", "training/requirements.txt")?;
+    let mut tests = Command::new(python);
+    tests.args(["-m", "unittest", "discover", "--start-directory"]);
+    tools::run(tests.arg("training/tests"))
 }
 
 #[cfg(test)]

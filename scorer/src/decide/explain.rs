@@ -87,13 +87,20 @@ async fn effects(champion: &Model, row: &Rows, score: f64) -> Option<Vec<Effect>
     comparison.effects(score, &scores)
 }
 
-/// Those that raised the score most. An input that lowered it is no reason for an outcome other than approve.
+/// Those that raised the score most. An input that lowered it is no reason for an outcome other than approve. Of inputs that
+/// share a reason code the one that did most speaks for all.
 fn reasons(champion: &Model, effects: &[Effect], reasons_max: usize) -> Vec<Reason> {
+    let mut reasons: Vec<Reason> = Vec::new();
     let raised = effects
         .iter()
         .filter(|effect| effect.log_odds >= LOG_ODDS_MIN);
-    raised
-        .take(reasons_max)
-        .filter_map(|effect| champion.reason(effect.input))
-        .collect()
+    for reason in raised.filter_map(|effect| champion.reason(effect.input)) {
+        if reasons.len() == reasons_max {
+            break;
+        }
+        if !reasons.iter().any(|other| other.code == reason.code) {
+            reasons.push(reason);
+        }
+    }
+    reasons
 }

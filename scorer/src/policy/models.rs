@@ -194,7 +194,13 @@ fn start(
             running
         }
         None => {
-            let bundle = Bundle::open_with(&bundle_folder, &definition, limits.intra_threads)?;
+            // What helpers of a run take would not be counted.
+            let intra_threads = if options.counts_cpu {
+                1
+            } else {
+                limits.intra_threads
+            };
+            let bundle = Bundle::open_with(&bundle_folder, &definition, intra_threads)?;
             check_names(name, &bundle.version(), &bundle.manifest().inputs, features)?;
             let inference = Inference::start(bundle, options)?;
             Arc::new(Running {

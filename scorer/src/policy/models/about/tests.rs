@@ -95,16 +95,6 @@ fn first_three(effects: &[f64]) -> Vec<usize> {
     inputs
 }
 
-/// Of the golden rows that hardly anybody would look at, each input's median.
-fn usual(rows: &[Vec<f64>]) -> Rows {
-    let median = |input: usize| {
-        let mut values: Vec<f64> = rows.iter().map(|row| row[input]).collect();
-        values.sort_by(f64::total_cmp);
-        values[values.len() / 2]
-    };
-    Rows::one((0..rows[0].len()).map(median).collect(), Vec::new())
-}
-
 #[test]
 fn reasons_on_the_sample_model_agree_with_sampled_shapley_values() {
     let (loader, golden) = sample();
@@ -116,12 +106,7 @@ fn reasons_on_the_sample_model_agree_with_sampled_shapley_values() {
             .map(|(value, input)| value.or(input.missing.as_number()).unwrap())
             .collect()
     };
-    let low = golden
-        .rows
-        .iter()
-        .filter(|row| row.score < 0.05)
-        .map(filled);
-    let baseline = usual(&low.collect::<Vec<_>>());
+    let baseline = model.baseline();
     let mut state = 11_usize;
     let mut next = || {
         // D. Knuth's MMIX; the low digits of such a sequence are poor.
