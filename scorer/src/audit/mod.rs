@@ -190,6 +190,9 @@ fn shown(texts: &[Arc<str>]) -> Vec<String> {
     texts.iter().map(shown).collect()
 }
 
+#[cfg(test)]
+mod tests;
+
 /// Gives every decision an id: one part drawn when the process started, one counted.
 #[derive(Debug)]
 pub(crate) struct DecisionIds {
