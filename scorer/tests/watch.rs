@@ -60,6 +60,7 @@ fn write_linear_bundle(policy: &Path, version: &str) {
     std::fs::write(bundle.join("model.onnx"), model).unwrap();
     std::fs::write(bundle.join("manifest.yaml"), manifest).unwrap();
     std::fs::write(bundle.join("golden.json"), golden).unwrap();
+    std::fs::write(bundle.join("model-card.md"), "# A line\n").unwrap();
 }
 
 async fn start(models: &str, challengers_cpu_percent: u32) -> Running {
