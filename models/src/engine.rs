@@ -32,9 +32,15 @@ pub(crate) type Script = Box<dyn FnMut(&Rows, &mut Vec<f64>) -> Result<(), RunEr
 
 impl Engine {
     /// Loads `model`, the content of the file at `path`, and checks that it is what the manifest says: inputs of its names,
-    /// types and widths, and the named output with one score per row. Loading, and each of two runs to see what comes
-    /// out, may take as long as `limit`.
-    pub(crate) fn load(
+    /// types and widths, and the named output with one score per row. For a model that was verified before.
+    pub(crate) fn load(model: &[u8], path: &Path, manifest: &Manifest) -> Result<Self, Error> {
+        let onnx = onnx::Onnx::load(model, path, manifest, onnx::Care::Trusted)?;
+        Ok(Self::Onnx(Box::new(onnx)))
+    }
+
+    /// The same for a model that nobody has looked at yet: what could do harm is refused, loading it and each run may take
+    /// as long as `limit`, and memory is bounded. Not for serving.
+    pub(crate) fn verify(
         model: &[u8],
         path: &Path,
         manifest: &Manifest,
@@ -44,7 +50,7 @@ impl Engine {
             path: path.to_owned(),
             reason,
         })?;
-        let onnx = onnx::Onnx::load(model, path, manifest, limit)?;
+        let onnx = onnx::Onnx::load(model, path, manifest, onnx::Care::Verifying(limit))?;
         Ok(Self::Onnx(Box::new(onnx)))
     }
 
