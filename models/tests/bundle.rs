@@ -185,10 +185,10 @@ fn an_output_of_another_type_or_shape_is_refused() {
 #[test]
 fn a_file_that_is_no_model_is_refused() {
     let bundle = Folder::new(Model::Pair).with_model(b"this is not a model");
-    assert!(matches!(bundle.open(), Err(Error::Model { .. })));
+    assert!(matches!(bundle.open(), Err(Error::Hostile { .. })));
     let content = model_file("pair.onnx");
     let bundle = Folder::new(Model::Pair).with_model(&content[..content.len() / 2]);
-    assert!(matches!(bundle.open(), Err(Error::Model { .. })));
+    assert!(matches!(bundle.open(), Err(Error::Hostile { .. })));
 }
 
 #[test]

@@ -8,10 +8,9 @@
     reason = "what fails here fails a test, and what is written may be any bits"
 )]
 
+#[path = "../common/mod.rs"]
 mod common;
-#[path = "hostile/kinds.rs"]
 mod kinds;
-#[path = "hostile/writer.rs"]
 mod writer;
 
 use std::fs;
@@ -55,7 +54,9 @@ fn files_of_another_kind_are_called_by_their_name() {
 
 #[test]
 fn what_a_model_declares_must_fit() {
-    check(kinds::declarations());
+    check(kinds::operators());
+    check(kinds::inputs());
+    check(kinds::outputs());
 }
 
 #[test]
