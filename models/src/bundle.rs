@@ -33,6 +33,7 @@ pub struct Bundle {
     manifest: Manifest,
     model: Arc<[u8]>,
     model_path: PathBuf,
+    intra_threads: usize,
 }
 
 impl Bundle {
@@ -50,6 +51,24 @@ impl Bundle {
         folder: &Path,
         definition: &dyn Fn(&str) -> Option<String>,
         limit: Duration,
+    ) -> Result<Self, Error> {
+        Self::open_as(folder, definition, limit, 1)
+    }
+
+    /// The same, for a model whose runs use so many threads, the one that runs it included.
+    pub fn open_with(
+        folder: &Path,
+        definition: &dyn Fn(&str) -> Option<String>,
+        intra_threads: usize,
+    ) -> Result<Self, Error> {
+        Self::open_as(folder, definition, VERIFICATION_MAX, intra_threads)
+    }
+
+    fn open_as(
+        folder: &Path,
+        definition: &dyn Fn(&str) -> Option<String>,
+        limit: Duration,
+        intra_threads: usize,
     ) -> Result<Self, Error> {
         let manifest = read_manifest(&folder.join(MANIFEST_FILE))?;
         check_features(&manifest.inputs, &manifest.features_sha256, definition)?;
@@ -77,6 +96,7 @@ impl Bundle {
             manifest,
             model: model.into(),
             model_path,
+            intra_threads,
         })
     }
 
@@ -107,7 +127,14 @@ impl Bundle {
     /// The manifest and as many engines as asked for (at least one). All come from the bytes that were
     /// verified: what has happened to the file since does not matter.
     pub(crate) fn into_engines(self, engines: usize) -> Result<(Manifest, Vec<Engine>), Error> {
-        let engine = |_| Engine::load(&self.model, &self.model_path, &self.manifest);
+        let engine = |_| {
+            Engine::load(
+                &self.model,
+                &self.model_path,
+                &self.manifest,
+                self.intra_threads,
+            )
+        };
         let all = (0..engines.max(1)).map(engine).collect::<Result<_, _>>()?;
         Ok((self.manifest, all))
     }

@@ -5,6 +5,10 @@ mod onnx;
 mod vet;
 
 use std::path::Path;
+#[cfg(test)]
+use std::sync::Arc;
+#[cfg(test)]
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::manifest::Manifest;
@@ -17,6 +21,9 @@ pub(crate) enum Engine {
     /// Does what a test says: waits, fails, panics.
     #[cfg(test)]
     Scripted(Script),
+    /// The same, and it looks at a flag that says whether to end.
+    #[cfg(test)]
+    Stoppable(Script, Arc<AtomicBool>),
 }
 
 /// Ends the run of an engine from another thread.
@@ -25,6 +32,8 @@ pub(crate) enum Stop {
     Onnx(onnx::Stop),
     #[cfg(test)]
     Nothing,
+    #[cfg(test)]
+    Flag(Arc<AtomicBool>),
 }
 
 #[cfg(test)]
@@ -33,8 +42,15 @@ pub(crate) type Script = Box<dyn FnMut(&Rows, &mut Vec<f64>) -> Result<(), RunEr
 impl Engine {
     /// Loads `model`, the content of the file at `path`, and checks that it is what the manifest says: inputs of its names,
     /// types and widths, and the named output with one score per row. For a model that was verified before.
-    pub(crate) fn load(model: &[u8], path: &Path, manifest: &Manifest) -> Result<Self, Error> {
-        let onnx = onnx::Onnx::load(model, path, manifest, onnx::Care::Trusted)?;
+    /// Its runs use `intra_threads` threads, the caller's included.
+    pub(crate) fn load(
+        model: &[u8],
+        path: &Path,
+        manifest: &Manifest,
+        intra_threads: usize,
+    ) -> Result<Self, Error> {
+        let care = onnx::Care::Trusted { intra_threads };
+        let onnx = onnx::Onnx::load(model, path, manifest, care)?;
         Ok(Self::Onnx(Box::new(onnx)))
     }
 
@@ -59,7 +75,7 @@ impl Engine {
         match self {
             Self::Onnx(onnx) => onnx.rows_max(),
             #[cfg(test)]
-            Self::Scripted(_) => None,
+            Self::Scripted(_) | Self::Stoppable(..) => None,
         }
     }
 
@@ -69,6 +85,8 @@ impl Engine {
             Self::Onnx(onnx) => Stop::Onnx(onnx.stop()),
             #[cfg(test)]
             Self::Scripted(_) => Stop::Nothing,
+            #[cfg(test)]
+            Self::Stoppable(_, flag) => Stop::Flag(Arc::clone(flag)),
         }
     }
 
@@ -79,7 +97,7 @@ impl Engine {
         match self {
             Self::Onnx(onnx) => onnx.run(rows, outputs),
             #[cfg(test)]
-            Self::Scripted(script) => script(rows, outputs),
+            Self::Scripted(script) | Self::Stoppable(script, _) => script(rows, outputs),
         }
     }
 }
@@ -91,6 +109,8 @@ impl Stop {
             Self::Onnx(stop) => stop.set(),
             #[cfg(test)]
             Self::Nothing => {}
+            #[cfg(test)]
+            Self::Flag(flag) => flag.store(true, Ordering::Relaxed),
         }
     }
 
@@ -100,6 +120,8 @@ impl Stop {
             Self::Onnx(stop) => stop.clear(),
             #[cfg(test)]
             Self::Nothing => {}
+            #[cfg(test)]
+            Self::Flag(flag) => flag.store(false, Ordering::Relaxed),
         }
     }
 }

@@ -86,6 +86,11 @@ pub enum Error {
     },
     #[error("cannot start a thread for the model: {0}")]
     Thread(io::Error),
+    #[error(
+        "the model {version} answers its golden rows, but not batches of rows whose inputs are all missing: {error}; a run \
+         has to end within `model.run_ms_max`"
+    )]
+    Warm { version: String, error: RunError },
 }
 
 /// Why one row has no score. The decision goes on without the model.
@@ -105,6 +110,8 @@ pub enum RunError {
     Stopped(Duration),
     #[error("the model panicked: {0}")]
     Panicked(String),
+    #[error("the model's threads are in runs that take too long, and the row was not begun")]
+    Stuck,
 }
 
 /// As many rows wait as may: this one is not taken, and the decision goes on without the model.

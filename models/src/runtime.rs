@@ -10,7 +10,7 @@ use ort::LoadDynamicError;
 use ort::environment::Environment;
 use ort::logging::LogLevel;
 
-use crate::Error;
+use crate::{Error, threads};
 pub(crate) use memory::VERIFICATION_BYTES_MAX;
 
 /// The one environment a process may have. ONNX Runtime keeps it only as long as somebody holds it and
@@ -36,6 +36,8 @@ impl Runtime {
         if let Some((runtime, _)) = ENVIRONMENT.get() {
             return Ok(runtime.clone());
         }
+        // Here, because whoever loads the runtime runs at the priority of the service.
+        threads::prepare();
         let runtime_error = |reason: String| Error::Runtime {
             library: library.to_owned(),
             reason,

@@ -22,7 +22,7 @@ use self::inputs::Feeds;
 use self::outputs::{Form, kinds_help};
 use super::bounded;
 use crate::bundle::VERIFICATION_MAX;
-use crate::manifest::{Manifest, OutputKind, Value};
+use crate::manifest::{Manifest, OutputKind};
 use crate::runtime::{Runtime, VERIFICATION_BYTES_MAX};
 use crate::{Error, Rows, RunError, Width};
 
@@ -54,7 +54,7 @@ struct Prepared {
 #[derive(Clone, Copy)]
 pub(super) enum Care {
     /// A model that was verified, as it is served.
-    Trusted,
+    Trusted { intra_threads: usize },
     /// A model that may be anything: bounded in time and in memory.
     Verifying(Duration),
 }
@@ -224,7 +224,7 @@ impl Onnx {
 
     /// What comes out for one row, and for two: what the file declares may be vague, or wrong.
     fn check_output(&mut self, manifest: &Manifest, limit: Duration) -> Result<(), String> {
-        let one = missing_row(manifest);
+        let one = manifest.row_of_missing();
         let shape = self.probe(&one, limit)?;
         self.output_has_columns = match (shape.as_slice(), self.output_width) {
             (&[1], 1) => false,
@@ -279,18 +279,6 @@ pub(super) fn too_slow(limit: Duration) -> String {
     )
 }
 
-/// A row of which nothing is known.
-fn missing_row(manifest: &Manifest) -> Rows {
-    let mut row = Rows::one(Vec::new(), Vec::new());
-    for input in &manifest.inputs {
-        match &input.missing {
-            Value::Number(number) => row.numbers.push(*number),
-            Value::Text(text) => row.texts.push(Arc::clone(text)),
-        }
-    }
-    row
-}
-
 #[expect(
     clippy::cast_possible_truncation,
     reason = "the model takes 32-bit floats"
@@ -303,8 +291,15 @@ impl Care {
     /// How long loading and a first run may take. What was fast when it was verified may be slow once, on a busy machine.
     const fn limit(self) -> Duration {
         match self {
-            Self::Trusted => VERIFICATION_MAX,
+            Self::Trusted { .. } => VERIFICATION_MAX,
             Self::Verifying(limit) => limit,
+        }
+    }
+
+    const fn intra_threads(self) -> usize {
+        match self {
+            Self::Trusted { intra_threads: 0 } | Self::Verifying(_) => 1,
+            Self::Trusted { intra_threads } => intra_threads,
         }
     }
 
@@ -321,12 +316,13 @@ impl Care {
 fn open(environment: &Environment, model: &[u8], care: Care) -> Result<Session, String> {
     let builder = || -> ort::Result<_> {
         let builder = Session::builder(environment)?
-            .with_intra_threads(1)?
+            .with_intra_threads(care.intra_threads())?
+            .with_intra_op_spinning(false)?
             .with_inter_threads(1)?
             .with_parallel_execution(false)?
             .with_optimization_level(GraphOptimizationLevel::All)?;
         match care {
-            Care::Trusted => Ok(builder),
+            Care::Trusted { .. } => Ok(builder),
             Care::Verifying(_) => Ok(builder.with_env_allocators()?),
         }
     };

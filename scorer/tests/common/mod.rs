@@ -93,6 +93,7 @@ pub(crate) fn loader(folder: &Path) -> Loader {
     let limits = ModelLimits {
         threads: 1,
         queue_rows_max: 16,
+        ..ModelLimits::default()
     };
     // A policy without models does not miss it; one with models says where it should be.
     Loader::new(folder.to_owned(), Runtime::load(&library()), limits)

@@ -46,7 +46,7 @@ pub(crate) fn memory() -> Vec<Kind> {
             "tiled",
             with_big(
                 &[node("Tile", &["w", "shape"], &["big"])],
-                &[shape(&[1, GIGABYTES])],
+                &[shape(&[1, GIGABYTES / 16])],
             ),
             more,
         ),
