@@ -233,8 +233,8 @@ fn a_manifest_that_makes_no_sense_is_refused() {
     assert_says(&spoilt("version: \"1\"", "version: \"\""), &["`version`"]);
     assert_says(&spoilt("card_sum_24h", "amount"), &["`amount` twice"]);
     assert_says(
-        &spoilt("missing: -1", "missing: .nan"),
-        &["card_count_24h", "finite"],
+        &spoilt("missing: -1", "missing: -.inf"),
+        &["-.inf", "finite number"],
     );
     assert_says(
         &spoilt("kind: probability_pair", "kind: margin"),
