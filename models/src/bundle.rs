@@ -17,6 +17,9 @@ const MODEL_FILE: &str = "model.onnx";
 const MANIFEST_FILE: &str = "manifest.yaml";
 const GOLDEN_FILE: &str = "golden.json";
 
+/// What people read of a model, in its bundle: what it was trained on and what it is worth.
+pub const MODEL_CARD: &str = "model-card.md";
+
 /// Every session holds a model several times over, so a model of this size is already out of proportion: 500
 /// trees of depth 8 are 10 MB.
 const MODEL_BYTES_MAX: u64 = 256 << 20;
