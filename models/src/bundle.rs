@@ -17,6 +17,9 @@ const MODEL_FILE: &str = "model.onnx";
 const MANIFEST_FILE: &str = "manifest.yaml";
 const GOLDEN_FILE: &str = "golden.json";
 
+/// What people read of a model, in its bundle: what it was trained on and what it is worth.
+pub const MODEL_CARD: &str = "model-card.md";
+
 /// Every session holds a model several times over, so a model of this size is already out of proportion: 500
 /// trees of depth 8 are 10 MB.
 const MODEL_BYTES_MAX: u64 = 256 << 20;
@@ -26,7 +29,7 @@ const GOLDEN_BYTES_MAX: u64 = 16 << 20;
 
 /// How long a model may take to load, and for each run while it is verified: a million times what it should. Whoever waits
 /// for a change of the policy waits for this at most a few times.
-const VERIFICATION_MAX: Duration = Duration::from_secs(30);
+pub(crate) const VERIFICATION_MAX: Duration = Duration::from_secs(30);
 
 /// A model that answers as its golden rows say, on features defined as they were when it was trained.
 pub struct Bundle {
@@ -34,7 +37,6 @@ pub struct Bundle {
     model: Arc<[u8]>,
     model_path: PathBuf,
     intra_threads: usize,
-    engine: Engine,
 }
 
 impl Bundle {
@@ -91,14 +93,13 @@ impl Bundle {
                 reason,
             }
         })?;
-        let mut engine = Engine::load(&model, &model_path, &manifest, limit, intra_threads)?;
+        let mut engine = Engine::verify(&model, &model_path, &manifest, limit)?;
         golden.verify(&golden_path, &manifest, &mut engine, limit)?;
         Ok(Self {
             manifest,
             model: model.into(),
             model_path,
             intra_threads,
-            engine,
         })
     }
 
@@ -129,16 +130,15 @@ impl Bundle {
     /// The manifest and as many engines as asked for (at least one). All come from the bytes that were
     /// verified: what has happened to the file since does not matter.
     pub(crate) fn into_engines(self, engines: usize) -> Result<(Manifest, Vec<Engine>), Error> {
-        let mut all = vec![self.engine];
-        while all.len() < engines {
-            all.push(Engine::load(
+        let engine = |_| {
+            Engine::load(
                 &self.model,
                 &self.model_path,
                 &self.manifest,
-                VERIFICATION_MAX,
                 self.intra_threads,
-            )?);
-        }
+            )
+        };
+        let all = (0..engines.max(1)).map(engine).collect::<Result<_, _>>()?;
         Ok((self.manifest, all))
     }
 }
@@ -202,6 +202,12 @@ fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>, Error> {
         path: path.to_owned(),
         error,
     };
+    // Opening a pipe would wait for somebody to write into it.
+    if !std::fs::metadata(path).map_err(file_error)?.is_file() {
+        return Err(Error::NoFile {
+            path: path.to_owned(),
+        });
+    }
     let file = File::open(path).map_err(file_error)?;
     let bytes = file.metadata().map_err(file_error)?.len();
     if bytes > bytes_max {

@@ -41,20 +41,32 @@ pub(crate) type Script = Box<dyn FnMut(&Rows, &mut Vec<f64>) -> Result<(), RunEr
 
 impl Engine {
     /// Loads `model`, the content of the file at `path`, and checks that it is what the manifest says: inputs of its names,
-    /// types and widths, and the named output with one score per row. Loading, and each of two runs to see what comes
-    /// out, may take as long as `limit`.
+    /// types and widths, and the named output with one score per row. For a model that was verified before.
+    /// Its runs use `intra_threads` threads, the caller's included.
     pub(crate) fn load(
         model: &[u8],
         path: &Path,
         manifest: &Manifest,
-        limit: Duration,
         intra_threads: usize,
+    ) -> Result<Self, Error> {
+        let care = onnx::Care::Trusted { intra_threads };
+        let onnx = onnx::Onnx::load(model, path, manifest, care)?;
+        Ok(Self::Onnx(Box::new(onnx)))
+    }
+
+    /// The same for a model that nobody has looked at yet: what could do harm is refused, loading it and each run may take
+    /// as long as `limit`, and memory is bounded. Not for serving.
+    pub(crate) fn verify(
+        model: &[u8],
+        path: &Path,
+        manifest: &Manifest,
+        limit: Duration,
     ) -> Result<Self, Error> {
         vet::vet(model).map_err(|reason| Error::Hostile {
             path: path.to_owned(),
             reason,
         })?;
-        let onnx = onnx::Onnx::load(model, path, manifest, limit, intra_threads)?;
+        let onnx = onnx::Onnx::load(model, path, manifest, onnx::Care::Verifying(limit))?;
         Ok(Self::Onnx(Box::new(onnx)))
     }
 

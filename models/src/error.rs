@@ -19,6 +19,8 @@ pub enum Error {
     RuntimeNotLoaded,
     #[error("cannot read {}: {error}", path.display())]
     File { path: PathBuf, error: io::Error },
+    #[error("{} is not a file: a bundle has its files in its own folder", path.display())]
+    NoFile { path: PathBuf },
     #[error("{} is {bytes} bytes, and at most {bytes_max} are taken", path.display())]
     FileTooLarge {
         path: PathBuf,

@@ -31,7 +31,7 @@ mod threads;
 #[cfg(feature = "bare")]
 pub use bare::Bare;
 pub use breaker::{ANSWERS_MAX, Breaker, BreakerOptions, Circuit, Permit};
-pub use bundle::{Bundle, features_digest};
+pub use bundle::{Bundle, MODEL_CARD, features_digest};
 pub use calibration::{Calibration, Score};
 pub use error::{Error, QueueFull, RunError};
 pub use explanation::{Comparison, Effect};

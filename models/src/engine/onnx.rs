@@ -21,8 +21,9 @@ use ort::value::{Shape, Tensor};
 use self::inputs::Feeds;
 use self::outputs::{Form, kinds_help};
 use super::bounded;
+use crate::bundle::VERIFICATION_MAX;
 use crate::manifest::{Manifest, OutputKind};
-use crate::runtime::Runtime;
+use crate::runtime::{Runtime, VERIFICATION_BYTES_MAX};
 use crate::{Error, Rows, RunError, Width};
 
 pub(crate) struct Onnx {
@@ -47,6 +48,15 @@ pub(crate) struct Onnx {
 struct Prepared {
     input: Tensor<f32>,
     binding: IoBinding,
+}
+
+/// What a session is for.
+#[derive(Clone, Copy)]
+pub(super) enum Care {
+    /// A model that was verified, as it is served.
+    Trusted { intra_threads: usize },
+    /// A model that may be anything: bounded in time and in memory.
+    Verifying(Duration),
 }
 
 /// Ends the run of a session from another thread.
@@ -74,8 +84,7 @@ impl Onnx {
         model: &[u8],
         path: &Path,
         manifest: &Manifest,
-        limit: Duration,
-        intra_threads: usize,
+        care: Care,
     ) -> Result<Self, Error> {
         let refused = |reason: String| Error::Model {
             path: path.to_owned(),
@@ -85,11 +94,10 @@ impl Onnx {
             path: path.to_owned(),
             reason,
         };
-        let session =
-            open(Runtime::environment()?, model, limit, intra_threads).map_err(refused)?;
+        let session = open(Runtime::environment()?, model, care).map_err(refused)?;
         let feeds = Feeds::new(&session, manifest).map_err(misfit)?;
         let form = Form::of(&session, &manifest.output).map_err(misfit)?;
-        let options = RunOptions::new().map_err(|error| refused(error.to_string()))?;
+        let options = care.options().map_err(|error| refused(error.to_string()))?;
         let plain = feeds.is_plain(manifest) && form == Form::Floats;
         let mut onnx = Self {
             session,
@@ -106,7 +114,7 @@ impl Onnx {
             plain,
             prepared: Vec::new(),
         };
-        onnx.check_output(manifest, limit).map_err(misfit)?;
+        onnx.check_output(manifest, care.limit()).map_err(misfit)?;
         Ok(onnx)
     }
 
@@ -134,7 +142,7 @@ impl Onnx {
         } else {
             self.run_any(rows, outputs)
         };
-        run.map_err(|error| RunError::Engine(error.to_string()))?;
+        run.map_err(|error| RunError::Engine(in_words(&error)))?;
         if outputs.len() == rows.count {
             return Ok(());
         }
@@ -254,7 +262,12 @@ impl Onnx {
         if late {
             return Err(too_slow(limit));
         }
-        shape.map_err(|error| format!("a row with every feature missing cannot be run: {error}"))
+        shape.map_err(|error| {
+            format!(
+                "a row with every feature missing cannot be run: {}",
+                in_words(&error)
+            )
+        })
     }
 }
 
@@ -274,19 +287,44 @@ pub(super) const fn narrow(value: f64) -> f32 {
     value as f32
 }
 
-fn open(
-    environment: &Environment,
-    model: &[u8],
-    limit: Duration,
-    intra_threads: usize,
-) -> Result<Session, String> {
+impl Care {
+    /// How long loading and a first run may take. What was fast when it was verified may be slow once, on a busy machine.
+    const fn limit(self) -> Duration {
+        match self {
+            Self::Trusted { .. } => VERIFICATION_MAX,
+            Self::Verifying(limit) => limit,
+        }
+    }
+
+    const fn intra_threads(self) -> usize {
+        match self {
+            Self::Trusted { intra_threads: 0 } | Self::Verifying(_) => 1,
+            Self::Trusted { intra_threads } => intra_threads,
+        }
+    }
+
+    fn options(self) -> ort::Result<RunOptions> {
+        let mut options = RunOptions::new()?;
+        if let Self::Verifying(_) = self {
+            // What a run took beyond the model is given back, or it would be kept for the next bundle.
+            options.set("memory.enable_memory_arena_shrinkage", "cpu:0")?;
+        }
+        Ok(options)
+    }
+}
+
+fn open(environment: &Environment, model: &[u8], care: Care) -> Result<Session, String> {
     let builder = || -> ort::Result<_> {
-        Ok(Session::builder(environment)?
-            .with_intra_threads(intra_threads.max(1))?
+        let builder = Session::builder(environment)?
+            .with_intra_threads(care.intra_threads())?
             .with_intra_op_spinning(false)?
             .with_inter_threads(1)?
             .with_parallel_execution(false)?
-            .with_optimization_level(GraphOptimizationLevel::All)?)
+            .with_optimization_level(GraphOptimizationLevel::All)?;
+        match care {
+            Care::Trusted { .. } => Ok(builder),
+            Care::Verifying(_) => Ok(builder.with_env_allocators()?),
+        }
     };
     let mut builder = builder().map_err(|error| error.to_string())?;
     let canceler = builder.canceler();
@@ -295,12 +333,25 @@ fn open(
             tracing::error!(%error, "the load of a model could not be told to end");
         }
     };
-    let (session, late) = bounded(limit, stop, || builder.commit_from_memory(model));
+    let (session, late) = bounded(care.limit(), stop, || builder.commit_from_memory(model));
     if late {
+        let limit = care.limit().as_secs_f64();
         return Err(format!(
-            "loading it took longer than {} s and was stopped",
-            limit.as_secs_f64()
+            "loading it took longer than {limit} s and was stopped"
         ));
     }
-    session.map_err(|error| error.to_string())
+    session.map_err(|error| in_words(&error))
+}
+
+/// ONNX Runtime's words, and what they mean where they do not say it.
+fn in_words(error: &ort::Error) -> String {
+    let text = error.to_string();
+    // So its allocator says that a bound is reached.
+    if text.contains("is smaller than requested bytes") {
+        return format!(
+            "it needs more than {} MB of memory, which no model that scores in time does",
+            VERIFICATION_BYTES_MAX >> 20
+        );
+    }
+    text
 }

@@ -93,6 +93,7 @@ impl Policy {
             logic,
         };
         if let Some(models) = models {
+            warnings.extend(models.warnings);
             for (path, content) in &models.files {
                 policy.files.add(path, content);
             }

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 use tollgate_expr::{Feature, Type};
 use tollgate_models::{
-    Breaker, Bundle, Circuit, Error, Inference, Input, InputKind, Options, Permit, QueueFull,
-    Reply, Rows, Runtime, Value,
+    Breaker, Bundle, Circuit, Error, Inference, Input, InputKind, MODEL_CARD, Options, Permit,
+    QueueFull, Reply, Rows, Runtime, Value,
 };
 use tollgate_rules::Logic;
 use tollgate_source::{Diagnostic, Diagnostics, Located};
@@ -44,6 +44,7 @@ pub(super) struct Models {
     pub(super) challengers: Vec<Model>,
     /// What the version of the policy covers: the file itself and each manifest, which has its model's digest.
     pub(super) files: Vec<(String, Vec<u8>)>,
+    pub(super) warnings: Diagnostics,
 }
 
 /// A running model and the named features its inputs come from.
@@ -89,20 +90,21 @@ pub(super) fn load(
         champion: None,
         challengers: Vec::new(),
         files: vec![(FILE.to_owned(), file.text.as_bytes().to_vec())],
+        warnings: Diagnostics::default(),
     };
-    let mut errors = Diagnostics::default();
+    let mut found = Diagnostics::default();
     let mut load = |name: &Located<String>, options| {
         if let Err(problem) = check_runtime(loader.runtime()).and_then(|()| check_name(&name.value))
         {
-            errors.push(Diagnostic::error(&file, name.span.clone(), problem));
+            found.push(Diagnostic::error(&file, name.span.clone(), problem));
             return None;
         }
         let loaded = start(folder, &name.value, logic, (options, limits), earlier);
         let (model, manifest) = loaded
             .map_err(|error| match error {
                 // It knows better where: in the manifest.
-                Error::Manifest { diagnostic } => errors.push(*diagnostic),
-                error => errors.push(Diagnostic::error(
+                Error::Manifest { diagnostic } => found.push(*diagnostic),
+                error => found.push(Diagnostic::error(
                     &file,
                     name.span.clone(),
                     error.to_string(),
@@ -110,6 +112,18 @@ pub(super) fn load(
             })
             .ok()?;
         models.files.push(manifest);
+        if !folder
+            .join("models")
+            .join(&name.value)
+            .join(MODEL_CARD)
+            .is_file()
+        {
+            let message = format!(
+                "`{}` has no {MODEL_CARD}: nobody can see what it was trained on and what it is worth; training writes one",
+                name.value
+            );
+            found.push(Diagnostic::warning(&file, name.span.clone(), message));
+        }
         Some(model)
     };
     if let Some(name) = &named.champion {
@@ -131,9 +145,10 @@ pub(super) fn load(
         };
         models.challengers.extend(load(name, options));
     }
-    if errors.has_errors() {
-        Err(errors)
+    if found.has_errors() {
+        Err(found)
     } else {
+        models.warnings = found;
         Ok(Some(models))
     }
 }

@@ -127,6 +127,7 @@ pub(crate) fn write_slow_bundle(policy: &Path, version: &str) {
     std::fs::write(bundle.join("model.onnx"), model).unwrap();
     std::fs::write(bundle.join("manifest.yaml"), manifest).unwrap();
     std::fs::write(bundle.join("golden.json"), golden).unwrap();
+    std::fs::write(bundle.join("model-card.md"), "# slow\n").unwrap();
 }
 
 /// Starts a service that has read its (empty) log.

@@ -230,6 +230,16 @@ impl Element {
                 kind.name()
             ));
         }
+        let is_nan = |input: &&&Input| input.missing.as_number().is_some_and(f64::is_nan);
+        if matches!(self, Self::Whole64 | Self::Whole32 | Self::Flag)
+            && let Some(input) = inputs.iter().find(is_nan)
+        {
+            return Err(format!(
+                "takes whole numbers or flags, and `missing` of the feature `{}` is not a number: write the number it was \
+                 trained with",
+                input.feature
+            ));
+        }
         let of_kind = manifest.inputs.iter().filter(|input| input.kind == kind);
         let places: Vec<&Input> = of_kind.collect();
         let place = |input: &&Input| {
