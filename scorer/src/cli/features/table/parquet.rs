@@ -102,7 +102,8 @@ impl ParquetTable {
             .set_column_dictionary_enabled(ColumnPath::from(columns[0].0), false)
             .set_statistics_enabled(EnabledStatistics::Chunk)
             .build();
-        let file = SerializedFileWriter::new(file, Arc::new(schema(columns)?), Arc::new(properties))?;
+        let file =
+            SerializedFileWriter::new(file, Arc::new(schema(columns)?), Arc::new(properties))?;
         Ok(Self {
             file,
             waiting: Vec::new(),
