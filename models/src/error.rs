@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::{Rows, Width};
 
@@ -18,6 +19,8 @@ pub enum Error {
     RuntimeNotLoaded,
     #[error("cannot read {}: {error}", path.display())]
     File { path: PathBuf, error: io::Error },
+    #[error("{} is not a file: a bundle has its files in its own folder", path.display())]
+    NoFile { path: PathBuf },
     #[error("{} is {bytes} bytes, and at most {bytes_max} are taken", path.display())]
     FileTooLarge {
         path: PathBuf,
@@ -58,6 +61,9 @@ pub enum Error {
         expected: String,
         found: String,
     },
+    /// Not handed to ONNX Runtime at all.
+    #[error("{} is not taken: {reason}", path.display())]
+    Hostile { path: PathBuf, reason: String },
     /// ONNX Runtime refuses the file.
     #[error("{} cannot be loaded by ONNX Runtime: {reason}", path.display())]
     Model { path: PathBuf, reason: String },
@@ -80,6 +86,11 @@ pub enum Error {
     },
     #[error("cannot start a thread for the model: {0}")]
     Thread(io::Error),
+    #[error(
+        "the model {version} answers its golden rows, but not batches of rows whose inputs are all missing: {error}; a run \
+         has to end within `model.run_ms_max`"
+    )]
+    Warm { version: String, error: RunError },
 }
 
 /// Why one row has no score. The decision goes on without the model.
@@ -95,8 +106,12 @@ pub enum RunError {
     NotAProbability(f64),
     #[error("the model failed: {0}")]
     Engine(String),
+    #[error("the model took longer than {} s and was stopped", .0.as_secs_f64())]
+    Stopped(Duration),
     #[error("the model panicked: {0}")]
     Panicked(String),
+    #[error("the model's threads are in runs that take too long, and the row was not begun")]
+    Stuck,
 }
 
 /// As many rows wait as may: this one is not taken, and the decision goes on without the model.

@@ -1,10 +1,11 @@
 //! Golden rows: what a model must answer, recorded when it was trained, and run again wherever it is loaded.
 
 use std::path::Path;
+use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::engine::Engine;
+use crate::engine::{Engine, bounded};
 use crate::inference::BATCH_MAX;
 use crate::manifest::{InputKind, Manifest, Value};
 use crate::{Error, Rows, RunError, Score};
@@ -60,7 +61,9 @@ impl Golden {
         path: &Path,
         manifest: &Manifest,
         engine: &mut Engine,
+        limit: Duration,
     ) -> Result<(), Error> {
+        let stop = engine.stop();
         let all = self.rows(manifest).map_err(|reason| Error::Golden {
             path: path.to_owned(),
             reason,
@@ -77,9 +80,13 @@ impl Golden {
                 };
                 rows.clear();
                 chunk.iter().for_each(|row| rows.extend(row));
-                engine
-                    .run(&rows, &mut outputs)
-                    .map_err(|error| failed(first, error))?;
+                let run = || engine.run(&rows, &mut outputs);
+                let (run, late) = bounded(limit, || stop.set(), run);
+                stop.clear();
+                if late {
+                    return Err(failed(first, RunError::Stopped(limit)));
+                }
+                run.map_err(|error| failed(first, error))?;
                 for (at, (row, &output)) in self.rows[first..].iter().zip(&outputs).enumerate() {
                     let score = manifest.calibration.score(manifest.output.kind, output);
                     let found = score

@@ -4,11 +4,12 @@ mod distribution;
 mod input;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 
-use crate::{Calibration, Width};
+use crate::{Calibration, Rows, Width};
 pub use distribution::{Distribution, NumberDistribution, TextDistribution};
 pub use input::{Input, InputKind, InputReason, Value};
 
@@ -76,6 +77,18 @@ pub struct Trained {
 const INPUTS_MAX: usize = 1024;
 
 impl Manifest {
+    /// A row of which nothing is known: everything is filled as the manifest says.
+    pub(crate) fn row_of_missing(&self) -> Rows {
+        let mut row = Rows::one(Vec::new(), Vec::new());
+        for input in &self.inputs {
+            match &input.missing {
+                Value::Number(number) => row.numbers.push(*number),
+                Value::Text(text) => row.texts.push(Arc::clone(text)),
+            }
+        }
+        row
+    }
+
     /// What is wrong beyond the form, in words for whoever wrote the file.
     pub(crate) fn check(&self) -> Result<(), String> {
         check_word("name", &self.name)?;

@@ -3,12 +3,15 @@
 
 mod common;
 
+use std::time::Duration;
+
 use common::{Folder, Model};
 use tollgate_models::{Inference, Options, QueueFull, Reply, Rows, RunError, Score};
 
 const OPTIONS: Options = Options {
     threads: 2,
     queue_rows_max: 4096,
+    run_max: Duration::MAX,
 };
 
 /// A few hundred different rows, without randomness.
@@ -114,6 +117,7 @@ fn a_full_queue_refuses_and_loses_nothing_it_took() {
     let inference = Folder::new(Model::OneRow).start(Options {
         threads: 1,
         queue_rows_max: 1,
+        ..OPTIONS
     });
     let mut taken = Vec::new();
     let mut refused = 0;

@@ -8,6 +8,7 @@ use prometheus::{
     TextEncoder,
 };
 use tollgate_features::Limits;
+use tollgate_models::Circuit;
 use tollgate_rules::RuleSet;
 
 /// Upper bounds of latency buckets in seconds: 50 µs to 100 ms, the contract's limit among them.
@@ -33,8 +34,16 @@ pub(crate) struct Metrics {
     pub(crate) store: StoreMetrics,
     pub(crate) audit_records: IntCounterVec,
     pub(crate) challenger_runs: IntCounterVec,
+    pub(crate) circuit: CircuitMetrics,
     pub(crate) policy: PolicyMetrics,
     pub(crate) ready: IntGauge,
+}
+
+/// Whether the champion is asked.
+#[derive(Debug, Clone)]
+pub(crate) struct CircuitMetrics {
+    pub(crate) state: IntGauge,
+    pub(crate) opened: IntCounter,
 }
 
 /// What became of the policy folder.
@@ -115,6 +124,7 @@ impl Metrics {
                 "Challenger scores by how they ended.",
                 "result",
             )?,
+            circuit: CircuitMetrics::new(&make)?,
             policy: PolicyMetrics::new(&make)?,
             ready: make.gauge(
                 "ready",
@@ -130,6 +140,30 @@ impl Metrics {
         // Writing into a vector cannot fail; a family without samples is skipped by the encoder.
         let _ = TextEncoder::new().encode(&self.registry.gather(), &mut text);
         String::from_utf8(text).unwrap_or_default()
+    }
+}
+
+impl CircuitMetrics {
+    /// Tells of the live champion; without one there is nothing that could be open.
+    pub(crate) fn note(&self, circuit: Option<Circuit>) {
+        self.state.set(match circuit {
+            None | Some(Circuit::Closed) => 0,
+            Some(Circuit::Probing) => 1,
+            Some(Circuit::Open) => 2,
+        });
+    }
+
+    fn new(make: &Maker) -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            state: make.gauge(
+                "model_circuit_state",
+                "0 while the champion is asked, 1 while single decisions try it, 2 while nobody asks it.",
+            )?,
+            opened: make.counter(
+                "model_circuit_opened",
+                "How often the champion kept missing or failing and was not asked any more.",
+            )?,
+        })
     }
 }
 

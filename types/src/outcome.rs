@@ -74,6 +74,8 @@ pub enum Cause {
     ModelFailed,
     /// More runs were waiting than the queue holds.
     ModelQueueFull,
+    /// The model kept missing or failing and is not asked until it has recovered.
+    ModelCircuitOpen,
     /// Ingest is further behind than the configured age.
     FeaturesLagging,
     /// The caller left too little time to begin.
@@ -87,10 +89,11 @@ pub enum Cause {
 }
 
 impl Cause {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::ModelTimeout,
         Self::ModelFailed,
         Self::ModelQueueFull,
+        Self::ModelCircuitOpen,
         Self::FeaturesLagging,
         Self::DeadlineTooShort,
         Self::CurrencyWithoutRate,
@@ -103,6 +106,7 @@ impl Cause {
             Self::ModelTimeout => "model_timeout",
             Self::ModelFailed => "model_failed",
             Self::ModelQueueFull => "model_queue_full",
+            Self::ModelCircuitOpen => "model_circuit_open",
             Self::FeaturesLagging => "features_lagging",
             Self::DeadlineTooShort => "deadline_too_short",
             Self::CurrencyWithoutRate => "currency_without_rate",

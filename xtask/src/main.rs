@@ -3,6 +3,7 @@
 mod bench;
 mod fuzz;
 mod handbook;
+mod model_runs;
 mod onnxruntime;
 mod suite;
 mod swaps;
@@ -64,6 +65,21 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Have the champion stick for 30 seconds under load; writes target/reports/stuck-model.json
+    StuckModel {
+        /// Further arguments for the load generator, such as --seconds 5
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Make another model the champion 100 times under load; writes target/reports/model-swaps.json
+    ModelSwaps {
+        /// How many
+        #[arg(long, default_value_t = 100)]
+        versions: u32,
+        /// Further arguments for the load generator, such as --rate 2000
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Generate history (or take one), compute features, train a model, and publish it to the policy as a challenger
     Train(Box<train::Train>),
     /// Fetch ONNX Runtime's library to target/onnxruntime
@@ -91,6 +107,11 @@ fn run() -> anyhow::Result<()> {
         Verb::Bench { what, arguments } => bench::run(what, &arguments),
         Verb::Fuzz { minutes, minimise } => fuzz::run(minutes, minimise),
         Verb::Swaps { arguments } => swaps::run(&arguments),
+        Verb::StuckModel { arguments } => model_runs::stuck(&arguments),
+        Verb::ModelSwaps {
+            versions,
+            arguments,
+        } => model_runs::swaps(versions, &arguments),
         Verb::Train(options) => train::run(&options),
         Verb::Onnxruntime => {
             println!("{}", onnxruntime::ensure(&root)?.display());

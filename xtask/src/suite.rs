@@ -22,6 +22,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     let mut count = Count::default();
     count.step("formatting, lints and tidiness", tidy::check);
     count.cargo_tests(&library)?;
+    count.step("models as exporters write them", || exported(&library));
     count.step("python client by reflection", || python_client(&library));
     count.step("tests of the training code", python_tests);
     count.step("training, from a small history to a policy", train::trial);
@@ -107,6 +108,28 @@ impl Count {
             }
         }
     }
+}
+
+/// Models trained and exported anew by the real libraries score as the libraries do.
+fn exported(library: &Path) -> anyhow::Result<()> {
+    let folder = tools::root()?.join("target/exported");
+    // What an earlier version of the script exported is not compared.
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder)?;
+    }
+    let python = tools::python_environment("exporters", "models/tests/python/requirements.txt")?;
+    let mut export = Command::new(python);
+    export
+        .arg("models/tests/python/export_forms.py")
+        .arg(&folder);
+    tools::run(&mut export)?;
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo
+        .args(["test", "--locked", "--quiet", "-p", "tollgate-models"])
+        .args(["--test", "exported"])
+        .env("TOLLGATE_ONNXRUNTIME", library)
+        .env("TOLLGATE_EXPORTED", &folder);
+    tools::run(&mut cargo)
 }
 
 /// A client that knows only the address lists the services and scores, built from reflection alone.

@@ -1,20 +1,7 @@
-//! The figures of a run, in the form that every report of measurements has.
-
-use serde::Serialize;
+//! The figures of a run of changes.
 
 use super::seen::Seen;
-
-/// One figure: ours, what it is compared with, how many times better ours is, and what was to be reached.
-#[derive(Clone, PartialEq, Debug, Serialize)]
-pub(super) struct Row {
-    id: &'static str,
-    unit: &'static str,
-    ours: Option<f64>,
-    other: Option<f64>,
-    ratio: Option<f64>,
-    goal: Option<String>,
-    met: Option<bool>,
-}
+use crate::figures::{Row, count};
 
 /// With changes, requests may take this many times as long as without.
 const SLOWER_MAX: f64 = 1.2;
@@ -62,70 +49,7 @@ pub(super) fn rows(seen: &Seen, changes: &Changes) -> Vec<Row> {
 fn latency(seen: &Seen, id: &'static str, quantile: f64) -> Row {
     let changing = count(seen.changing.latency_us(quantile));
     let still = count(seen.still.latency_us(quantile));
-    Row {
-        other: Some(still),
-        ratio: Some(still / changing.max(1.0)),
-        ..Row::new(id, "us", changing)
-    }
-}
-
-impl Row {
-    fn new(id: &'static str, unit: &'static str, ours: f64) -> Self {
-        Self::of(id, unit, Some(ours))
-    }
-
-    const fn of(id: &'static str, unit: &'static str, ours: Option<f64>) -> Self {
-        Self {
-            id,
-            unit,
-            ours,
-            other: None,
-            ratio: None,
-            goal: None,
-            met: None,
-        }
-    }
-
-    fn at_most(mut self, bound: f64) -> Self {
-        self.goal = Some(format!("<= {bound}"));
-        self.met = Some(self.ours.is_some_and(|ours| ours <= bound));
-        self
-    }
-
-    fn not_slower_than(mut self, times: f64) -> Self {
-        self.goal = Some(format!("ratio >= 1 / {times}"));
-        self.met = Some(self.ratio.is_some_and(|ratio| ratio * times >= 1.0));
-        self
-    }
-
-    /// Whether it has a goal and missed it.
-    pub(super) fn is_missed(&self) -> bool {
-        self.met == Some(false)
-    }
-}
-
-impl std::fmt::Display for Row {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let number =
-            |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.2}"));
-        let met = match self.met {
-            Some(true) => "yes",
-            Some(false) => "NO",
-            None => "",
-        };
-        let (ours, other, ratio) = (number(self.ours), number(self.other), number(self.ratio));
-        let goal = self.goal.as_deref().unwrap_or_default();
-        write!(
-            f,
-            "{:<28}{ours:>14}{other:>12}{ratio:>8}  {:<6}{goal:<16}{met}",
-            self.id, self.unit
-        )
-    }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
-fn count(count: impl TryInto<u64>) -> f64 {
-    count.try_into().unwrap_or(u64::MAX) as f64
+    Row::new(id, "us", changing).beside(still, still / changing.max(1.0))
 }
 
 #[cfg(test)]

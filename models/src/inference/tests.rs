@@ -54,7 +54,17 @@ fn gated() -> (Engine, Gate) {
 }
 
 fn start(engine: Engine, queue_rows_max: usize) -> Inference {
-    Inference::with_engines(&manifest(), vec![engine], queue_rows_max).unwrap()
+    start_all(vec![engine], queue_rows_max)
+}
+
+/// A thread for each engine; no run is ended for the time it takes.
+fn start_all(engines: Vec<Engine>, queue_rows_max: usize) -> Inference {
+    let options = Options {
+        queue_rows_max,
+        run_max: Duration::MAX,
+        ..Options::default()
+    };
+    Inference::launch(&manifest(), engines, options, None).unwrap()
 }
 
 fn row(numbers: &[f64]) -> Rows {
@@ -107,7 +117,7 @@ fn rows_that_wait_run_together_up_to_the_largest_batch() {
 fn two_threads_share_what_waits() {
     let (one, gate_one) = gated();
     let (two, gate_two) = gated();
-    let inference = Inference::with_engines(&manifest(), vec![one, two], 100).unwrap();
+    let inference = start_all(vec![one, two], 100);
     let busy = [
         inference.submit(row(&[0.0])).unwrap(),
         inference.submit(row(&[0.0])).unwrap(),
@@ -250,5 +260,101 @@ fn a_row_of_the_wrong_width_is_an_error_for_itself() {
             },
             found: row(&[0.0, 0.0])
         }
+    );
+}
+
+#[test]
+fn a_thread_runs_no_row_behind_another_while_others_are_idle() {
+    assert_eq!(worker::share(9, 0, 2), 5);
+    assert_eq!(worker::share(9, 1, 2), 1);
+    assert_eq!(worker::share(0, 0, 4), 1);
+    assert_eq!(worker::share(40, 0, 1), 41);
+}
+
+#[test]
+fn what_waits_can_be_given_up_and_what_runs_goes_on() {
+    let (engine, gate) = gated();
+    let inference = start(engine, 10);
+    let running = inference.submit(row(&[0.25])).unwrap();
+    assert_eq!(gate.entered.recv().unwrap(), 1);
+    let waiting = inference.submit(row(&[0.5])).unwrap();
+    inference.give_up();
+    assert_eq!(waiting.blocking_recv().unwrap(), Err(RunError::Stuck));
+    gate.go.send(()).unwrap();
+    assert_eq!(value(running), 0.25);
+}
+
+/// Runs on and on if a value says so, until it is asked to end.
+fn endless(runs: &mpsc::Sender<usize>) -> Engine {
+    let stop = Arc::new(AtomicBool::new(false));
+    let (runs, asked) = (runs.clone(), Arc::clone(&stop));
+    let script = move |rows: &Rows, outputs: &mut Vec<f64>| {
+        runs.send(rows.count).unwrap();
+        if rows.numbers.contains(&ENDLESS) {
+            while !asked.load(Ordering::Relaxed) {
+                std::thread::yield_now();
+            }
+            return Err(RunError::Engine("asked to end".to_owned()));
+        }
+        outputs.extend_from_slice(&rows.numbers);
+        Ok(())
+    };
+    Engine::Stoppable(Box::new(script), stop)
+}
+
+const ENDLESS: f64 = 0.333;
+
+#[test]
+fn a_run_that_takes_too_long_is_ended_and_its_rows_are_not_tried_again() {
+    let (run, runs) = mpsc::channel();
+    let options = Options {
+        run_max: Duration::from_millis(20),
+        ..Options::default()
+    };
+    let inference = Inference::launch(&manifest(), vec![endless(&run)], options, None).unwrap();
+    for _ in 0..3 {
+        let reply = inference.submit(row(&[ENDLESS])).unwrap();
+        assert_eq!(
+            reply.blocking_recv().unwrap(),
+            Err(RunError::Stopped(options.run_max))
+        );
+        assert_eq!(runs.recv().unwrap(), 1);
+    }
+    // The next look says that the threads are no longer stuck; until then rows are given up.
+    loop {
+        match inference
+            .submit(row(&[0.5]))
+            .unwrap()
+            .blocking_recv()
+            .unwrap()
+        {
+            Ok(score) => return assert_eq!(score.value(), 0.5),
+            Err(error) => assert_eq!(error, RunError::Stuck),
+        }
+    }
+}
+
+#[test]
+fn a_model_is_served_only_once_it_has_run_batches_of_every_size() {
+    let (run, runs) = mpsc::channel();
+    let warm = row(&[0.5]);
+    let launch = |row: &Rows| {
+        let options = Options {
+            run_max: Duration::from_millis(20),
+            ..Options::default()
+        };
+        let engines = vec![endless(&run), endless(&run)];
+        Inference::launch(&manifest(), engines, options, Some(row))
+    };
+    let started = launch(&warm);
+    assert!(started.is_ok());
+    let mut sizes: Vec<usize> = runs.try_iter().collect();
+    sizes.sort_unstable();
+    let expected: Vec<usize> = (1..=BATCH_MAX).flat_map(|size| [size, size]).collect();
+    assert_eq!(sizes, expected);
+    let error = launch(&row(&[ENDLESS])).err().unwrap().to_string();
+    assert!(
+        error.contains("scripted/1") && error.contains("run_ms_max"),
+        "{error}"
     );
 }

@@ -162,14 +162,16 @@ impl Value {
 
     fn check(self, kind: InputKind) -> Result<Self, String> {
         match (&self, kind) {
-            (Self::Number(number), InputKind::Number) if !number.is_finite() => {
-                Err("is not a finite number".to_owned())
+            (Self::Number(number), InputKind::Number) if number.is_infinite() => {
+                Err("is infinite: write a finite number, or `nan`".to_owned())
             }
+            // Not a number is how libraries that know of missing values are told of one.
+            (Self::Text(text), InputKind::Number) if &**text == "nan" => Ok(Self::Number(f64::NAN)),
             (Self::Number(number), InputKind::Text) => Err(format!(
                 "is the number {number}, and the input has `type: text`: write a text in quotes"
             )),
             (Self::Text(text), InputKind::Number) => Err(format!(
-                "is the text {text:?}: write a number, or `type: text` where the model takes texts"
+                "is the text {text:?}: write a number, `nan`, or `type: text` where the model takes texts"
             )),
             (Self::Text(text), InputKind::Text) if text.len() > TEXT_BYTES_MAX => Err(format!(
                 "has {} bytes, at most {TEXT_BYTES_MAX} are taken",

@@ -17,7 +17,7 @@ use tollgate_source::Diagnostics;
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{Config, ConfigError};
-use crate::policy::{Loader, ModelLimits, Policy};
+use crate::policy::{Loader, Policy};
 
 /// Decides card transactions: approve, flag, challenge or decline.
 #[derive(Parser)]
@@ -132,10 +132,7 @@ fn load_policy(folder: &Path, config: &Config) -> Result<Policy, CommandError> {
 
 /// The same, with what loads it again.
 fn load(folder: &Path, config: &Config) -> Result<(Loader, Policy), CommandError> {
-    let limits = ModelLimits {
-        threads: config.model.threads,
-        queue_rows_max: config.model.queue_rows_max,
-    };
+    let limits = config.model.limits();
     let loader = Loader::new(folder.to_owned(), load_runtime(config), limits)
         .with_guard(config.policy.guard.guard());
     let (policy, warnings) = loader.load().map_err(CommandError::Policy)?;

@@ -91,6 +91,7 @@ impl Decision {
             texts: FeatureTexts::default(),
             model_inputs: Rows::default(),
             model_timings: None,
+            circuit: None,
         }
     }
 }

@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use tollgate_expr::Frame;
 use tollgate_features::{Origin, Reading, Store};
-use tollgate_models::Rows;
+use tollgate_models::{Circuit, Rows};
 use tollgate_rules::Demoted;
 use tollgate_types::{Cause, Cell, Degradation, EventTime, Outcome, Reason, Record, Span, builtin};
 
@@ -41,6 +41,8 @@ pub(crate) struct Decision {
     pub(crate) model_inputs: Rows,
     /// Time from asking the champion to its answer.
     pub(crate) model_timings: Option<ModelTimings>,
+    /// How the champion's circuit stands, if this decision has changed it.
+    pub(crate) circuit: Option<Circuit>,
 }
 
 /// What a decision is made with besides the transaction.
@@ -124,6 +126,7 @@ pub(crate) async fn decide(
         texts,
         model_inputs: asked.inputs,
         model_timings: asked.timings,
+        circuit: asked.circuit,
     }
 }
 

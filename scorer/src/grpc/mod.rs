@@ -12,6 +12,7 @@ use arc_swap::ArcSwap;
 use futures::FutureExt;
 use tokio_stream::{Stream, StreamExt};
 use tollgate_features::Store;
+use tollgate_models::Circuit;
 use tollgate_proto::v1;
 use tollgate_proto::v1::scoring_service_server::ScoringService;
 use tollgate_rules::Demoted;
@@ -127,6 +128,9 @@ impl Scoring {
             metrics.rule_matches.with_label_values(&[rule]).inc();
         }
         self.tell_of_demotions(&decision.demoted);
+        if decision.circuit == Some(Circuit::Open) {
+            metrics.circuit.opened.inc();
+        }
         if let Some(timings) = decision.model_timings {
             metrics
                 .model_latency

@@ -6,11 +6,14 @@ mod models;
 mod rule_tests;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tollgate_features::ReadPlan;
+use tollgate_models::BreakerOptions;
 use tollgate_rules::{Digest, FileChange, Logic, TestRun};
 use tollgate_source::{Diagnostic, Diagnostics, SourceFile};
 
+use crate::config::ModelConfig;
 pub use loader::Loader;
 pub(crate) use model_texts::FeatureTexts;
 pub(crate) use models::{Model, feature_number};
@@ -30,11 +33,24 @@ pub struct Policy {
     tests: TestRun,
 }
 
-/// How the champion is run.
+/// How the champion is run, and when it is not asked.
 #[derive(Debug, Clone, Copy)]
 pub struct ModelLimits {
     pub threads: usize,
+    /// Threads inside one run of any model.
+    pub intra_threads: usize,
     pub queue_rows_max: usize,
+    /// A run that takes longer is ended.
+    pub run_max: Duration,
+    pub breaker: BreakerOptions,
+    /// A miss of a decision that could wait less than this does not count against the model.
+    pub patience_min: Duration,
+}
+
+impl Default for ModelLimits {
+    fn default() -> Self {
+        ModelConfig::default().limits()
+    }
 }
 
 impl Policy {
@@ -77,6 +93,7 @@ impl Policy {
             logic,
         };
         if let Some(models) = models {
+            warnings.extend(models.warnings);
             for (path, content) in &models.files {
                 policy.files.add(path, content);
             }

@@ -1,25 +1,30 @@
 //! The models of a policy: `models.yaml`, and the running bundles it names.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use tollgate_expr::{Feature, Type};
 use tollgate_models::{
-    Bundle, Error, Inference, Input, InputKind, Options, QueueFull, Reply, Rows, Runtime, Value,
+    Breaker, Bundle, Circuit, Error, Inference, Input, InputKind, MODEL_CARD, Options, Permit,
+    QueueFull, Reply, Rows, Runtime, Value,
 };
 use tollgate_rules::Logic;
 use tollgate_source::{Diagnostic, Diagnostics, Located};
 use tollgate_types::{Cell, EventTime, Span};
 
 use super::model_texts::FeatureTexts;
-use super::{Loader, Policy};
+use super::{Loader, ModelLimits, Policy};
 
 /// The file that names models, in the policy folder.
 pub(super) const FILE: &str = "models.yaml";
 
 /// Longest queue of a challenger: it scores after the answer, a batch of decisions at a time.
 const CHALLENGER_QUEUE_ROWS: usize = 1024;
+
+/// The decision log waits as long for challengers; a run that takes longer is of no use.
+const CHALLENGER_RUN_MAX: Duration = Duration::from_secs(1);
 
 /// `models.yaml`: which bundles under `models/` are used, each as `name/version`.
 #[derive(Debug, Deserialize)]
@@ -36,6 +41,7 @@ pub(super) struct Models {
     pub(super) challengers: Vec<Model>,
     /// What the version of the policy covers: the file itself and each manifest, which has its model's digest.
     pub(super) files: Vec<(String, Vec<u8>)>,
+    pub(super) warnings: Diagnostics,
 }
 
 /// A running model and the named features its inputs come from.
@@ -48,6 +54,8 @@ pub(crate) struct Model {
 /// The threads of one bundle.
 struct Running {
     inference: Inference,
+    breaker: Mutex<Breaker>,
+    patience_min: Duration,
     /// [`Bundle::digest`] of what it was started from.
     digest: String,
     options: Options,
@@ -79,20 +87,21 @@ pub(super) fn load(
         champion: None,
         challengers: Vec::new(),
         files: vec![(FILE.to_owned(), file.text.as_bytes().to_vec())],
+        warnings: Diagnostics::default(),
     };
-    let mut errors = Diagnostics::default();
+    let mut found = Diagnostics::default();
     let mut load = |name: &Located<String>, options| {
         if let Err(problem) = check_runtime(loader.runtime()).and_then(|()| check_name(&name.value))
         {
-            errors.push(Diagnostic::error(&file, name.span.clone(), problem));
+            found.push(Diagnostic::error(&file, name.span.clone(), problem));
             return None;
         }
-        let loaded = start(folder, &name.value, logic, options, earlier);
+        let loaded = start(folder, &name.value, logic, (options, limits), earlier);
         let (model, manifest) = loaded
             .map_err(|error| match error {
                 // It knows better where: in the manifest.
-                Error::Manifest { diagnostic } => errors.push(*diagnostic),
-                error => errors.push(Diagnostic::error(
+                Error::Manifest { diagnostic } => found.push(*diagnostic),
+                error => found.push(Diagnostic::error(
                     &file,
                     name.span.clone(),
                     error.to_string(),
@@ -100,12 +109,25 @@ pub(super) fn load(
             })
             .ok()?;
         models.files.push(manifest);
+        if !folder
+            .join("models")
+            .join(&name.value)
+            .join(MODEL_CARD)
+            .is_file()
+        {
+            let message = format!(
+                "`{}` has no {MODEL_CARD}: nobody can see what it was trained on and what it is worth; training writes one",
+                name.value
+            );
+            found.push(Diagnostic::warning(&file, name.span.clone(), message));
+        }
         Some(model)
     };
     if let Some(name) = &named.champion {
         let options = Options {
             threads: limits.threads,
             queue_rows_max: limits.queue_rows_max,
+            run_max: limits.run_max,
         };
         models.champion = load(name, options);
     }
@@ -113,12 +135,14 @@ pub(super) fn load(
         let options = Options {
             threads: 1,
             queue_rows_max: CHALLENGER_QUEUE_ROWS,
+            run_max: CHALLENGER_RUN_MAX,
         };
         models.challengers.extend(load(name, options));
     }
-    if errors.has_errors() {
-        Err(errors)
+    if found.has_errors() {
+        Err(found)
     } else {
+        models.warnings = found;
         Ok(Some(models))
     }
 }
@@ -150,7 +174,7 @@ fn start(
     folder: &Path,
     name: &str,
     logic: &Logic,
-    options: Options,
+    (options, limits): (Options, ModelLimits),
     earlier: &[Arc<Policy>],
 ) -> Result<(Model, (String, Vec<u8>)), Error> {
     let features = &logic.layout.features;
@@ -179,11 +203,13 @@ fn start(
             running
         }
         None => {
-            let bundle = Bundle::open(&bundle_folder, &definition)?;
+            let bundle = Bundle::open_with(&bundle_folder, &definition, limits.intra_threads)?;
             check_names(name, &bundle.version(), &bundle.manifest().inputs, features)?;
             let inference = Inference::start(bundle, options)?;
             Arc::new(Running {
                 inference,
+                breaker: Mutex::new(Breaker::new(limits.breaker)),
+                patience_min: limits.patience_min,
                 digest,
                 options,
             })
@@ -257,6 +283,13 @@ fn check_names(
     }
 }
 
+impl Running {
+    fn breaker(&self) -> MutexGuard<'_, Breaker> {
+        // Nothing in a breaker can panic while it is held.
+        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl std::fmt::Debug for Model {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("Model").field(&self.version()).finish()
@@ -294,6 +327,30 @@ impl Model {
         texts
             .filter(|input| input.kind == Type::Text)
             .map(|input| input.feature)
+    }
+
+    /// Leave to ask; `None` while the model keeps missing or failing.
+    pub(crate) fn permit(&self, now: Instant) -> Option<Permit> {
+        self.running.breaker().ask(now)
+    }
+
+    /// Tells whether the model answered in time, and well. Returns how its circuit stands if that has changed.
+    pub(crate) fn report(&self, permit: &Permit, good: bool, now: Instant) -> Option<Circuit> {
+        let change = self.running.breaker().report(permit, good, now);
+        if change == Some(Circuit::Open) {
+            // Whoever waits in the queue would wait for as little.
+            self.running.inference.give_up();
+        }
+        change
+    }
+
+    /// Whether missing it says something of the model, given how long it was waited for.
+    pub(crate) fn counts(&self, patience: Duration) -> bool {
+        patience >= self.running.patience_min
+    }
+
+    pub(crate) fn circuit(&self) -> Circuit {
+        self.running.breaker().circuit()
     }
 
     #[cfg(test)]
