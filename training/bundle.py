@@ -122,8 +122,8 @@ def input_text(facts, at):
 def calibration_text(choice):
     curve = choice.chosen
     briers = ", ".join(f"{name} {brier:.6f}" for name, brier in choice.briers.items())
-    why = "asked for" if choice.asked_for else "chosen"
-    comment = f"# {curve.name}, {why}; Brier scores on the later half of the calibration part: {briers}.\n"
+    measured = f" Brier scores on the later half of the calibration part: {briers}." if briers else ""
+    comment = f"# Calibrated by {curve.name}. {choice.why}{measured}\n"
     if curve.name == "platt":
         return comment + f"calibration: {{ platt: {{ a: {number(curve.a)}, b: {number(curve.b)} }} }}\n"
     points = f"outputs: {numbers(curve.outputs)}, scores: {numbers(curve.scores)}"

@@ -11,6 +11,7 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from problem import Problem
+from split import FRAUD_MIN
 
 # The log-odds of 0 and 1 are infinite; Tollgate cuts at the same place.
 PROBABILITY_MIN = 1e-7
@@ -56,25 +57,28 @@ class Isotonic:
 @dataclass(frozen=True)
 class Choice:
     chosen: Platt | Isotonic
-    asked_for: bool  # by the user, whatever the Brier scores say
-    briers: dict  # of both, and of the output as it is, on the later half
+    why: str  # a sentence
+    briers: dict  # of both, and of the output as it is, on the later half; empty if nothing was compared
     rows: int  # of the half they were measured on
 
 
 def choose(output, fraud, wanted="best"):
     """Fits on the earlier half of the calibration part, compares on the later half, and fits what is chosen on all."""
-    half = len(fraud) // 2
-    early, late = slice(None, half), slice(half, None)
-    if fraud[early].sum() == 0 or fraud[late].sum() == 0:
-        raise Problem("half of the calibration part has no fraud: take a longer history, or a larger --calibration-share")
     if roc_auc_score(fraud, output) <= 0.5:
         raise Problem(NOTHING_LEARNED)
     fits = {"platt": fit_platt, "isotonic": fit_isotonic}
+    half = len(fraud) // 2
+    early, late = slice(None, half), slice(half, None)
+    if min(fraud[early].sum(), fraud[late].sum()) < FRAUD_MIN:
+        why = f"A half of the calibration part has fewer than {FRAUD_MIN} frauds, too few to compare curves by."
+        name = "platt" if wanted == "best" else wanted
+        return Choice(fits[name](output, fraud), why, {}, 0)
     briers = {"none": float(brier_score_loss(fraud[late], np.clip(output[late], 0, 1)))}
     for name, fit in fits.items():
         briers[name] = float(brier_score_loss(fraud[late], fit(output[early], fraud[early])(output[late])))
     name = min(fits, key=briers.get) if wanted == "best" else wanted
-    return Choice(fits[name](output, fraud), wanted != "best", briers, len(fraud) - half)
+    why = "It has the lower Brier score of the two." if wanted == "best" else "It was asked for, whatever the Brier scores say."
+    return Choice(fits[name](output, fraud), why, briers, len(fraud) - half)
 
 
 def fit_platt(output, fraud):

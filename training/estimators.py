@@ -48,8 +48,9 @@ class Trained:
     difference: float  # from the library, at most, on the test part
 
     def __call__(self, x):
-        """The probability of fraud as the converted model gives it, before calibration."""
-        return self.session.run([OUTPUT], {INPUT: x})[0][:, 1].astype(np.float64)
+        """The probability of fraud as the converted model gives it, before calibration. Sums of 32-bit numbers end a
+        little outside of 0 and 1; Tollgate cuts there as well."""
+        return np.clip(self.session.run([OUTPUT], {INPUT: x})[0][:, 1].astype(np.float64), 0, 1)
 
 
 def train(name, parts, options):

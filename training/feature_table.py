@@ -13,6 +13,8 @@ KEYS = ["transaction_id", "event_time", "card_id"]
 # When fraud became known; only in tables written with `tollgate features --label-times`.
 KNOWN_AT = "fraud_known_at"
 
+TIME = "datetime64[us, UTC]"
+
 
 @dataclass
 class Table:
@@ -76,12 +78,13 @@ def read_columns(path, columns, features):
     except ValueError as error:
         raise Problem(f"{path} holds something other than numbers among its features: {error}") from error
     frame["event_time"] = times(path, frame, "event_time")
-    frame[KNOWN_AT] = times(path, frame, KNOWN_AT) if KNOWN_AT in columns else pd.NaT
+    nothing = pd.Series(pd.NaT, index=frame.index, dtype=TIME)
+    frame[KNOWN_AT] = times(path, frame, KNOWN_AT) if KNOWN_AT in columns else nothing
     return frame
 
 
 def times(path, frame, column):
     try:
-        return pd.to_datetime(frame[column].replace("", None), utc=True, format="ISO8601").astype("datetime64[us, UTC]")
+        return pd.to_datetime(frame[column].replace("", None), utc=True, format="ISO8601").astype(TIME)
     except ValueError as error:
         raise Problem(f"{path}: {column} is not RFC 3339: {error}") from error

@@ -154,7 +154,13 @@ def reliability(facts):
     listed = "\n".join(rows)
     names = {"none": "none", "platt": "Platt", "isotonic": "isotonic"}
     briers = "\n".join(f"| {names[name]} | {brier:.6f} |" for name, brier in choice.briers.items())
-    why = "It was asked for, whatever the table says." if choice.asked_for else "It has the lower Brier score of the two."
+    compared = f"""Each was fitted on the earlier half of the calibration part and measured on
+the {choice.rows:,} transactions of the later half; the one that serves was then fitted on all of it.
+
+| calibration | Brier score |
+|---|---|
+{briers}
+"""
     return f"""## Whether a score means what it says
 
 | score | transactions | mean score | share of fraud |
@@ -163,12 +169,7 @@ def reliability(facts):
 
 ![Calibration](model-card/calibration.svg)
 
-Calibrated by **{names[choice.chosen.name]}**. {why} Each was fitted on the earlier half of the calibration part and measured on
-the {choice.rows:,} transactions of the later half; the one that serves was then fitted on all of it.
-
-| calibration | Brier score |
-|---|---|
-{briers}
+Calibrated by **{names[choice.chosen.name]}**. {choice.why} {compared if choice.briers else "It was fitted on all of the part."}
 """
 
 

@@ -156,7 +156,7 @@ def scores(axes, facts):
         axes.stairs(shares, edges, fill=True, color=colour, alpha=0.35)
         axes.stairs(shares, edges, color=colour, linewidth=1.2, label=f"{label}, {len(inside):,} transactions")
     probability_axis(axes.xaxis)
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0%}"))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value * 100:.4g} %"))
     axes.set_xlabel("score (log-odds scale; beyond the ends counted at the ends)")
     axes.set_ylabel("share of each")
     axes.set_title("Scores of fraud and of good transactions", loc="left", fontsize=10)

@@ -76,12 +76,19 @@ class Choice(unittest.TestCase):
         self.assertEqual(step.chosen.name, "isotonic", step.briers)
         for choice in (platt, step):
             self.assertEqual(min(["platt", "isotonic"], key=choice.briers.get), choice.chosen.name)
-            self.assertFalse(choice.asked_for)
+            self.assertIn("lower Brier score", choice.why)
 
     def test_what_is_asked_for_is_taken_and_said(self):
         choice = choose(*outputs(4000, Platt(-0.7, 0.9)), wanted="isotonic")
         self.assertIsInstance(choice.chosen, Isotonic)
-        self.assertTrue(choice.asked_for)
+        self.assertIn("asked for", choice.why)
+
+    def test_of_very_few_frauds_nothing_is_concluded(self):
+        output, fraud = outputs(4000, Platt(-0.7, 0.9))
+        few = np.where(np.cumsum(fraud) <= 15, fraud, 0)
+        choice = choose(output, few)
+        self.assertEqual((choice.chosen.name, choice.briers), ("platt", {}))
+        self.assertIn("too few", choice.why)
 
     def test_it_is_decided_on_what_neither_has_seen(self):
         # The earlier half follows one curve and the later another: only the later one decides.

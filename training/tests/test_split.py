@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 
 from estimators import fill_beside, fill_median
-from feature_table import KNOWN_AT
+from feature_table import KNOWN_AT, TIME
 from problem import Problem
 from split import Period, Periods, parse_period, periods_by_share, split
 
@@ -88,7 +88,7 @@ class Labels(unittest.TestCase):
 
     def test_without_times_of_labels_fraud_takes_the_usual_time(self):
         frame, values = history()
-        frame[KNOWN_AT] = pd.NaT
+        frame[KNOWN_AT] = pd.Series(pd.NaT, index=frame.index, dtype=TIME)
         parts = by_share(table(frame, values))
         self.assertEqual(parts.calibration.not_yet_known, 0)
         self.assertEqual(list(parts.calibration.fraud), list(parts.calibration.rows["fraud"]))

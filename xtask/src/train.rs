@@ -19,6 +19,9 @@ pub(crate) struct Train {
     /// Train on the handbook's data set, with its periods; the bundle stays in target/training
     #[arg(long)]
     handbook: bool,
+    /// Try every kind of model on a small history, and publish nothing
+    #[arg(long, conflicts_with = "handbook")]
+    trial: bool,
     /// Folder of the handbook's data set
     #[arg(long, default_value = handbook::DATA)]
     data: PathBuf,
@@ -53,7 +56,9 @@ pub(crate) struct Train {
 
 pub(crate) fn run(train: &Train) -> anyhow::Result<()> {
     let folder = Path::new(FOLDER);
-    if train.handbook {
+    if train.trial {
+        trial()
+    } else if train.handbook {
         of_handbook(train, &folder.join("handbook"))
     } else {
         of_history(train, folder)
@@ -65,34 +70,50 @@ pub(crate) fn run(train: &Train) -> anyhow::Result<()> {
 pub(crate) fn trial() -> anyhow::Result<()> {
     let folder = Path::new(FOLDER).join("trial");
     let policy = Stage::of(Path::new("policy"), &folder.join("original"))?.copy;
-    let mut expected = vec!["champion: trial-xgboost/1".to_owned()];
+    let mut train = Train {
+        handbook: false,
+        trial: true,
+        data: PathBuf::new(),
+        policy: policy.clone(),
+        name: String::new(),
+        history: None,
+        columns: None,
+        cards: 800,
+        days: 90,
+        seed: 7,
+        champion: false,
+        arguments: Vec::new(),
+    };
+    let (tollgate, stage, table) = prepare(&train, &folder)?;
+    let mut names = Vec::new();
     for model in ["xgboost", "lightgbm", "logistic", "forest", "mlp"] {
-        let train = Train {
-            handbook: false,
-            data: PathBuf::new(),
-            policy: policy.clone(),
-            name: format!("trial-{model}"),
-            history: None,
-            columns: None,
-            cards: 400,
-            days: 90,
-            seed: 7,
-            champion: model == "xgboost",
-            arguments: ["--model", model, "--trees", "10"]
-                .map(str::to_owned)
-                .into(),
-        };
-        of_history(&train, &folder)?;
-        expected.push(format!("{}/1", train.name));
+        train.name = format!("trial-{model}");
+        train.champion = model == "xgboost";
+        train.arguments = ["--model", model, "--trees", "10"]
+            .map(str::to_owned)
+            .into();
+        fit(&train, &table, &stage.copy, &train.name, &[])?;
+        names.push(train.name.clone());
     }
+    check(&tollgate, &stage.copy)?;
+    stage.publish(&names)?;
     let named = read(&policy.join(MODELS_FILE))?;
-    match expected.iter().find(|name| !named.contains(*name)) {
+    let mut expected = names.iter().map(|name| format!("{name}/1"));
+    match expected.find(|name| !named.contains(name)) {
         Some(name) => bail!("models.yaml does not say {name}:\n{named}"),
         None => Ok(()),
     }
 }
 
 fn of_history(train: &Train, folder: &Path) -> anyhow::Result<()> {
+    let (tollgate, stage, table) = prepare(train, folder)?;
+    fit(train, &table, &stage.copy, &train.name, &[])?;
+    check(&tollgate, &stage.copy)?;
+    stage.publish(std::slice::from_ref(&train.name))
+}
+
+/// A copy of the policy, and a feature table.
+fn prepare(train: &Train, folder: &Path) -> anyhow::Result<(tools::Tollgate, Stage, PathBuf)> {
     let tollgate = tools::build()?;
     let stage = Stage::of(&train.policy, &folder.join("policy"))?;
     let history = match &train.history {
@@ -102,9 +123,7 @@ fn of_history(train: &Train, folder: &Path) -> anyhow::Result<()> {
     let table = folder.join("features.csv");
     let columns = train.columns.as_deref();
     features(&tollgate, &stage.copy, &history, columns, &table)?;
-    fit(train, &table, &stage.copy, &train.name, &[])?;
-    check(&tollgate, &stage.copy)?;
-    stage.publish(&train.name)
+    Ok((tollgate, stage, table))
 }
 
 /// The handbook's own periods: trained on a week, tested on the week after next, without cards known to be
@@ -219,28 +238,35 @@ fn check(tollgate: &tools::Tollgate, policy: &Path) -> anyhow::Result<()> {
 }
 
 /// A copy of a policy to work on.
-struct Stage<'a> {
-    policy: &'a Path,
+struct Stage {
+    policy: PathBuf,
     copy: PathBuf,
     /// The policy's models.yaml as it was copied.
     names: String,
 }
 
-impl<'a> Stage<'a> {
-    fn of(policy: &'a Path, copy: &Path) -> anyhow::Result<Self> {
+impl Stage {
+    fn of(policy: &Path, copy: &Path) -> anyhow::Result<Self> {
         if copy.exists() {
             std::fs::remove_dir_all(copy)?;
         }
         copy_folder(policy, copy).with_context(|| format!("cannot copy {}", policy.display()))?;
         Ok(Self {
-            policy,
+            policy: policy.to_owned(),
             copy: copy.to_owned(),
             names: read(&copy.join(MODELS_FILE))?,
         })
     }
 
-    /// Puts the new version of the model into the policy, and then the file that names it.
-    fn publish(&self, name: &str) -> anyhow::Result<()> {
+    /// Puts the new versions of these models into the policy, and then the file that names them.
+    fn publish(&self, names: &[String]) -> anyhow::Result<()> {
+        for name in names {
+            self.publish_versions(name)?;
+        }
+        self.publish_names()
+    }
+
+    fn publish_versions(&self, name: &str) -> anyhow::Result<()> {
         let (from, to) = (
             self.copy.join("models").join(name),
             self.policy.join("models").join(name),
@@ -258,7 +284,7 @@ impl<'a> Stage<'a> {
             std::fs::rename(&part, &place)?;
             println!("published {}", place.display());
         }
-        self.publish_names()
+        Ok(())
     }
 
     fn publish_names(&self) -> anyhow::Result<()> {
@@ -275,7 +301,7 @@ impl<'a> Stage<'a> {
         let part = self.policy.join(format!(".{MODELS_FILE}.part"));
         std::fs::copy(new, &part)?;
         std::fs::rename(part, &place)?;
-        println!("{} names it", place.display());
+        println!("published {}", place.display());
         Ok(())
     }
 }
