@@ -92,6 +92,7 @@ async fn short_and_long_texts_reach_the_model_and_the_decision_log() {
                 threads: 1,
                 queue_rows_max: 16,
                 run_max: std::time::Duration::from_secs(10),
+                counts_cpu: false,
             },
         )
         .unwrap()
