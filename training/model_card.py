@@ -1,72 +1,73 @@
-"""Measures a model on the test part, and writes down what it is worth."""
+"""The model card: what a model was trained on, what it is worth, and what it must not be used for."""
 
 import numpy as np
-import pandas as pd
-import xgboost
-from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
 
-# Cards an investigator can call in a day.
-CARDS_PER_DAY = 100
+from bundle import reason
+from calibration import log_odds
+from measures import CARDS_PER_DAY
+from split import stamp
 
+# Of the metrics: name in the manifest, title, digits.
+MEASURES = [
+    ("auc", "AUC", 4),
+    ("average_precision", "average precision", 4),
+    (f"card_precision_{CARDS_PER_DAY}", f"card precision@{CARDS_PER_DAY}", 4),
+    ("brier", "Brier score", 5),
+]
 
-def measure(part, scores):
-    precision, best, days = card_precision(part.rows, scores)
-    return {
-        "auc": roc_auc_score(part.fraud, scores),
-        "average_precision": average_precision_score(part.fraud, scores),
-        "brier": brier_score_loss(part.fraud, scores),
-        "card_precision_100": precision,
-        "card_precision_100_best": best,
-        "test_days": days,
-        "test_fraud_share": part.fraud.mean(),
-        "test_rows": len(part.fraud),
-    }
+# So many frauds and good transactions are enough to say what a feature does on average.
+EFFECT_ROWS = 2000
 
 
-def card_precision(rows, scores):
-    """Of the CARDS_PER_DAY cards with the highest score of a day, the share with fraud on that day; the mean over
-    days, and what it would be at best. Where a day has fewer cards, all of them count."""
-    per_card = (
-        pd.DataFrame(
-            {
-                "day": rows["event_time"].dt.floor("D").to_numpy(),
-                "card_id": rows["card_id"].to_numpy(),
-                "fraud": rows["fraud"].to_numpy(),
-                "score": scores,
-            }
-        )
-        .groupby(["day", "card_id"], sort=True)
-        .max()
-        .reset_index()
-    )
-    found, best = [], []
-    for _, day in per_card.groupby("day", sort=True):
-        called = min(CARDS_PER_DAY, len(day))
-        top = day.sort_values("score", ascending=False, kind="stable").head(called)
-        found.append(top["fraud"].mean())
-        best.append(min(called, day["fraud"].sum()) / called)
-    return float(np.mean(found)), float(np.mean(best)), len(found)
+def text(name, version, description, facts):
+    sections = [
+        heading(name, version, description),
+        data(facts),
+        worth(facts),
+        thresholds(facts),
+        reliability(facts),
+        model(facts),
+        features(facts),
+        LIMITS,
+    ]
+    return "\n".join(sections)
 
 
-def stamp(time):
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ")
+def heading(name, version, description):
+    return f"""# {name} {version}
+
+{description} Written by `training/train.py`; every number was measured, on the test part where nothing else is said.
+"""
 
 
-def card_text(name, version, seed, options, table, parts, model, scores, metrics):
+def data(facts):
+    parts, options = facts.parts, facts.options
+
     def period(part):
         return f"{stamp(part.first)} | {stamp(part.last)} | {len(part.rows):,} | {int(part.fraud.sum()):,}"
 
-    gains = model.feature_importances_
-    ranked = sorted(range(len(gains)), key=lambda at: (-gains[at], at))
-    missing = np.isnan(parts.train.values).mean(axis=0)
-    features = "\n".join(
-        f"| `{table.features[at]}` | `{cell(table.definitions[at])}` | {gains[at]:.1%} | {missing[at]:.1%} | "
-        f"{table.fill[at]:g} |"
-        for at in ranked
-    )
-    return f"""# {name} {version}
-
-{options.description} Written by `training/train.py`; every number below was measured on the test part.
+    delay = f"{options.label_delay_days:g} days"
+    said = bool(facts.table.rows["fraud_known_at"].notna().any())
+    moment = stamp(facts.periods.test.begin)
+    lines = [
+        f"The model was made as if on {moment}, when the test part begins: with nothing that happened or became known later.",
+        f"- Until fraud is known, {delay} are allowed for: nothing younger than that was trained or calibrated on.",
+        "- When a fraud became known "
+        + ("is what the table says." if said else f"the table does not say; {delay} later is assumed.")
+        + f" {not_yet_known(parts)}",
+    ]
+    if facts.table.unsettled_from is not None and facts.table.unsettled_from < facts.periods.test.end:
+        lines.append(
+            f"- From {stamp(facts.table.unsettled_from)} on the history has transactions that may still turn out either way. "
+            "The test ends there."
+        )
+    if options.drop_known_cards:
+        lines.append(
+            f"- Cards with a fraud since training began that was known before the day are not tested "
+            f"({count(parts.test.left_out, 'transaction')}): they would be blocked."
+        )
+    listed = "\n".join(lines[1:])
+    return f"""## Data
 
 | part | from | to | transactions | fraud |
 |---|---|---|---|---|
@@ -74,65 +75,169 @@ def card_text(name, version, seed, options, table, parts, model, scores, metrics
 | calibration | {period(parts.calibration)} |
 | test | {period(parts.test)} |
 
-Between calibration and test lie {options.label_delay_days:g} days, the time until fraud is known.
+{lines[0]}
 
-| measure | value |
-|---|---|
-| area under the ROC curve | {metrics["auc"]:.4f} |
-| average precision | {metrics["average_precision"]:.4f} (chance: {metrics["test_fraud_share"]:.4f}) |
-| card precision at {CARDS_PER_DAY} | {metrics["card_precision_100"]:.3f} (at best: {metrics["card_precision_100_best"]:.3f}) |
-| Brier score | {metrics["brier"]:.5f} |
+{listed}
+"""
 
-Card precision at {CARDS_PER_DAY}: of the {CARDS_PER_DAY} cards with the highest score of each day, the share that had fraud on
-that day, over {metrics["test_days"]} days.
 
-## What a threshold does
+def not_yet_known(parts):
+    train, calibration = parts.train.not_yet_known, parts.calibration.not_yet_known
+    if train + calibration == 0:
+        return "All fraud of training and calibration was known by then."
+    return (
+        f"{count(train, 'fraud')} of training and {calibration:,} of calibration, not known by then, count as good, as "
+        "everybody believed."
+    )
+
+
+def count(number, what):
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def worth(facts):
+    measured = facts.metrics
+    chance = {"auc": "0.5", "average_precision": f"{measured['test_fraud_share']:.4f}", "brier": "–"}
+    best = {"auc": "1", "average_precision": "1", "brier": "0"}
+    precision = f"card_precision_{CARDS_PER_DAY}"
+    best[precision] = f"{measured[precision + '_best']:.4f}"
+    rows = "\n".join(
+        f"| {title} | {measured[name]:.{digits}f} | {measured[name + '_before_calibration']:.{digits}f} | "
+        f"{chance.get(name, '–')} | {best[name]} |"
+        for name, title, digits in MEASURES
+    )
+    return f"""## What it is worth
+
+| measure | value | before calibration | by chance | at best |
+|---|---|---|---|---|
+{rows}
+
+- AUC: the probability that a fraud has a higher score than a good transaction.
+- Average precision: the precision at each threshold that finds one more fraud, averaged over all frauds.
+- Card precision@{CARDS_PER_DAY}: on each of {measured["test_days"]} days (UTC) the {CARDS_PER_DAY} cards with the highest score are called. The
+  day's precision is how many of them had a fraud that day, divided by {CARDS_PER_DAY}; a card found is blocked and left out on
+  later days; the mean over days. "At best" is what somebody who knows all fraud would reach.
+- Brier score: the mean of (score − fraud)².
+
+![Precision and recall](model-card/precision-recall.svg)
+"""
+
+
+def thresholds(facts):
+    fraud, scores, days = facts.parts.test.fraud, facts.scores, facts.metrics["test_days"]
+    rows = []
+    for threshold in (0.05, 0.1, 0.25, 0.5, 0.75, 0.9):
+        above = scores >= threshold
+        caught = fraud[above].sum()
+        precision = f"{caught / above.sum():.1%}" if above.any() else "–"
+        rows.append(f"| {threshold:g} | {above.sum() / days:,.1f} | {precision} | {caught / fraud.sum():.1%} |")
+    listed = "\n".join(rows)
+    return f"""## What a threshold does
 
 | score at least | transactions a day | of which fraud | of all fraud |
 |---|---|---|---|
-{threshold_rows(parts.test, scores, metrics["test_days"])}
+{listed}
 
-## Whether a score means what it says
+![Scores of fraud and of good transactions](model-card/scores.svg)
+"""
+
+
+def reliability(facts):
+    fraud, scores, choice = facts.parts.test.fraud, facts.scores, facts.calibration
+    edges = [0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 1]
+    rows = []
+    for low, high in zip(edges, edges[1:]):
+        inside = (scores >= low) & ((scores < high) | (high == 1))
+        if inside.any():
+            mean, share = scores[inside].mean(), fraud[inside].mean()
+            rows.append(f"| {low:g} to {high:g} | {inside.sum():,} | {mean:.4f} | {share:.4f} |")
+    listed = "\n".join(rows)
+    names = {"none": "none", "platt": "Platt", "isotonic": "isotonic"}
+    briers = "\n".join(f"| {names[name]} | {brier:.6f} |" for name, brier in choice.briers.items())
+    compared = f"""Each was fitted on the earlier half of the calibration part and measured on
+the {choice.rows:,} transactions of the later half; the one that serves was then fitted on all of it.
+
+| calibration | Brier score |
+|---|---|
+{briers}
+"""
+    return f"""## Whether a score means what it says
 
 | score | transactions | mean score | share of fraud |
 |---|---|---|---|
-{reliability_rows(parts.test, scores)}
+{listed}
 
-## Model
+![Calibration](model-card/calibration.svg)
 
-XGBoost {xgboost.__version__}, {options.trees} trees of depth up to {options.depth}, learning rate {options.learning_rate:g}, seed {seed}; Platt calibration
-on the log-odds. It sees the features below and nothing else. It knows only what the training period held, so it
-should be trained again as fraud changes.
-
-## Features
-
-| feature | definition | share of gain | missing | filled with |
-|---|---|---|---|---|
-{features}
+Calibrated by **{names[choice.chosen.name]}**. {choice.why} {compared if choice.briers else "It was fitted on all of the part."}
 """
+
+
+def model(facts):
+    trained = facts.model
+    return f"""## Model
+
+{trained.settings}. Converted to ONNX ({len(trained.content):,} bytes); on the test part
+ONNX Runtime's probabilities differ from {trained.kind.library}'s by at most {trained.difference:.1e}.
+"""
+
+
+def features(facts):
+    weights, missing = facts.model.weights, np.isnan(facts.parts.train.values).mean(axis=0)
+    on_fraud, on_good = effects(facts)
+    order = range(len(on_fraud)) if weights is None else sorted(range(len(weights)), key=lambda at: (-weights[at], at))
+    rows = "\n".join(
+        f"| `{facts.table.features[at]}` | `{cell(facts.table.definitions[at])}` | "
+        f"{'–' if weights is None else f'{weights[at]:.1%}'} | {on_fraud[at]:+.2f} | {on_good[at]:+.2f} | "
+        f"{facts.baselines[at]:g} | {missing[at]:.1%} | {facts.parts.fill[at]:g} | "
+        f"`{reason(facts.reasons, facts.table.features[at])[0]}` |"
+        for at in order
+    )
+    return f"""## Features
+
+It sees these and nothing else. *Weight* is what {facts.model.kind.library} made of the feature in training. *Fraud* and *good* say how
+much the feature moves the log-odds of the score on average, of fraud and of good transactions in the test part: the score
+as it is, less the score with this feature put to its *baseline* (+0.69 doubles the odds). Where the value is *missing*, the
+model is given *fill*.
+
+| feature | definition | weight | fraud | good | baseline | missing | fill | reason |
+|---|---|---|---|---|---|---|---|---|
+{rows}
+"""
+
+
+def effects(facts):
+    """By input, the mean change of the score's log-odds against the input's baseline, of fraud and of good ones."""
+    test = facts.parts.test
+
+    def some(kind):
+        at = np.flatnonzero(test.fraud == kind)
+        return test.x[at[np.linspace(0, len(at) - 1, min(len(at), EFFECT_ROWS)).astype(int)]]
+
+    def change(x):
+        scale = log_odds(facts.score(x))
+        changes = []
+        for at, value in enumerate(facts.baselines):
+            other = x.copy()
+            other[:, at] = value
+            changes.append(float(np.mean(scale - log_odds(facts.score(other)))))
+        # Not "-0.00".
+        return [round(change, 2) + 0.0 for change in changes]
+
+    return change(some(1)), change(some(0))
 
 
 def cell(text):
     return text.replace("|", "\\|").replace("\n", " ")
 
 
-def threshold_rows(part, scores, days):
-    rows = []
-    for threshold in (0.05, 0.1, 0.25, 0.5, 0.75, 0.9):
-        above = scores >= threshold
-        caught = part.fraud[above].sum()
-        precision = f"{caught / above.sum():.1%}" if above.any() else "–"
-        share_caught = caught / part.fraud.sum()
-        rows.append(f"| {threshold:g} | {above.sum() / days:,.1f} | {precision} | {share_caught:.1%} |")
-    return "\n".join(rows)
+LIMITS = """## Limits of use
 
-
-def reliability_rows(part, scores):
-    edges = [0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 1]
-    rows = []
-    for low, high in zip(edges, edges[1:]):
-        inside = (scores >= low) & ((scores < high) | (high == 1))
-        if inside.any():
-            mean, fraud = scores[inside].mean(), part.fraud[inside].mean()
-            rows.append(f"| {low:g} to {high:g} | {inside.sum():,} | {mean:.4f} | {fraud:.4f} |")
-    return "\n".join(rows)
+- It says how likely fraud is among transactions like those it was trained on. It knows no kind of fraud, no channel and no
+  country that the training part did not have; where inputs drift away from it, scores mean less.
+- Labels are what was reported. Fraud that nobody reports is taught as good.
+- A transaction that was declined or challenged may never show what it would have been: once a model decides, later
+  labels depend on it.
+- The score is a reason to look, not a proof. What happens to a transaction is for the rules, and for people, to say.
+- Run it as a challenger first, compare its scores in the decision log, and train it again as fraud changes.
+"""

@@ -3,6 +3,7 @@
 
 pub mod features;
 pub mod memory;
+pub mod models;
 pub mod redis;
 pub mod rules;
 pub mod timing;

@@ -7,13 +7,16 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub mod demo;
+mod figures;
 pub mod generate;
 pub mod handbook;
 mod kafka;
 pub mod load;
+pub mod models;
 mod output;
 mod progress;
 mod score;
+mod steady;
 pub mod swaps;
 
 /// Locks what tasks count into. A task that panics ends the run with an error of its own.

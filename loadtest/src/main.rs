@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use tollgate_loadtest::{demo, generate, handbook, load, swaps};
+use tollgate_loadtest::{demo, generate, handbook, load, models, swaps};
 
 /// Generates card transactions and drives a Tollgate service with them.
 #[derive(Parser)]
@@ -23,6 +23,10 @@ enum Command {
     Load(load::Args),
     /// Changes the policy again and again under load, and reports what requests noticed of it.
     Swaps(swaps::Args),
+    /// Has the champion stick under load, and reports what requests noticed of it.
+    StuckModel(models::stuck::Args),
+    /// Makes another model the champion again and again under load.
+    ModelSwaps(models::swaps::Args),
     /// Replays the handbook's data set and compares every feature and score with the expected ones.
     Handbook(handbook::Args),
     /// Writes the policy that the handbook's data set is scored by, its models included.
@@ -37,6 +41,8 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Load(args) => load::run(&args),
         Command::Swaps(args) => swaps::run(&args),
+        Command::StuckModel(args) => models::stuck::run(&args),
+        Command::ModelSwaps(args) => models::swaps::run(&args),
         Command::Handbook(args) => handbook::run(&args),
         Command::HandbookPolicy(args) => handbook::policy::run(&args),
         Command::HandbookTable(args) => handbook::table::run(&args),

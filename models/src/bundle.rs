@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
@@ -16,6 +17,9 @@ const MODEL_FILE: &str = "model.onnx";
 const MANIFEST_FILE: &str = "manifest.yaml";
 const GOLDEN_FILE: &str = "golden.json";
 
+/// What people read of a model, in its bundle: what it was trained on and what it is worth.
+pub const MODEL_CARD: &str = "model-card.md";
+
 /// Every session holds a model several times over, so a model of this size is already out of proportion: 500
 /// trees of depth 8 are 10 MB.
 const MODEL_BYTES_MAX: u64 = 256 << 20;
@@ -23,12 +27,16 @@ const MODEL_BYTES_MAX: u64 = 256 << 20;
 /// Ten thousand rows of a hundred inputs; twenty rows are enough.
 const GOLDEN_BYTES_MAX: u64 = 16 << 20;
 
+/// How long a model may take to load, and for each run while it is verified: a million times what it should. Whoever waits
+/// for a change of the policy waits for this at most a few times.
+pub(crate) const VERIFICATION_MAX: Duration = Duration::from_secs(30);
+
 /// A model that answers as its golden rows say, on features defined as they were when it was trained.
 pub struct Bundle {
     manifest: Manifest,
     model: Arc<[u8]>,
     model_path: PathBuf,
-    engine: Engine,
+    intra_threads: usize,
 }
 
 impl Bundle {
@@ -38,6 +46,33 @@ impl Bundle {
     /// Blocks for as long as ONNX Runtime takes to load the model (milliseconds for trees). Needs
     /// [`crate::Runtime::load`] first.
     pub fn open(folder: &Path, definition: &dyn Fn(&str) -> Option<String>) -> Result<Self, Error> {
+        Self::open_within(folder, definition, VERIFICATION_MAX)
+    }
+
+    /// The same, with another longest time for loading the model and for each run of it while it is verified.
+    pub fn open_within(
+        folder: &Path,
+        definition: &dyn Fn(&str) -> Option<String>,
+        limit: Duration,
+    ) -> Result<Self, Error> {
+        Self::open_as(folder, definition, limit, 1)
+    }
+
+    /// The same, for a model whose runs use so many threads, the one that runs it included.
+    pub fn open_with(
+        folder: &Path,
+        definition: &dyn Fn(&str) -> Option<String>,
+        intra_threads: usize,
+    ) -> Result<Self, Error> {
+        Self::open_as(folder, definition, VERIFICATION_MAX, intra_threads)
+    }
+
+    fn open_as(
+        folder: &Path,
+        definition: &dyn Fn(&str) -> Option<String>,
+        limit: Duration,
+        intra_threads: usize,
+    ) -> Result<Self, Error> {
         let manifest = read_manifest(&folder.join(MANIFEST_FILE))?;
         check_features(&manifest.inputs, &manifest.features_sha256, definition)?;
         let model_path = folder.join(MODEL_FILE);
@@ -58,13 +93,13 @@ impl Bundle {
                 reason,
             }
         })?;
-        let mut engine = Engine::load(&model, &model_path, &manifest)?;
-        golden.verify(&golden_path, &manifest, &mut engine)?;
+        let mut engine = Engine::verify(&model, &model_path, &manifest, limit)?;
+        golden.verify(&golden_path, &manifest, &mut engine, limit)?;
         Ok(Self {
             manifest,
             model: model.into(),
             model_path,
-            engine,
+            intra_threads,
         })
     }
 
@@ -95,10 +130,15 @@ impl Bundle {
     /// The manifest and as many engines as asked for (at least one). All come from the bytes that were
     /// verified: what has happened to the file since does not matter.
     pub(crate) fn into_engines(self, engines: usize) -> Result<(Manifest, Vec<Engine>), Error> {
-        let mut all = vec![self.engine];
-        while all.len() < engines {
-            all.push(Engine::load(&self.model, &self.model_path, &self.manifest)?);
-        }
+        let engine = |_| {
+            Engine::load(
+                &self.model,
+                &self.model_path,
+                &self.manifest,
+                self.intra_threads,
+            )
+        };
+        let all = (0..engines.max(1)).map(engine).collect::<Result<_, _>>()?;
         Ok((self.manifest, all))
     }
 }
@@ -162,6 +202,12 @@ fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>, Error> {
         path: path.to_owned(),
         error,
     };
+    // Opening a pipe would wait for somebody to write into it.
+    if !std::fs::metadata(path).map_err(file_error)?.is_file() {
+        return Err(Error::NoFile {
+            path: path.to_owned(),
+        });
+    }
     let file = File::open(path).map_err(file_error)?;
     let bytes = file.metadata().map_err(file_error)?.len();
     if bytes > bytes_max {

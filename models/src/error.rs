@@ -2,6 +2,9 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::{Rows, Width};
 
 /// Why a bundle, or ONNX Runtime itself, could not be loaded. Each says what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +19,8 @@ pub enum Error {
     RuntimeNotLoaded,
     #[error("cannot read {}: {error}", path.display())]
     File { path: PathBuf, error: io::Error },
+    #[error("{} is not a file: a bundle has its files in its own folder", path.display())]
+    NoFile { path: PathBuf },
     #[error("{} is {bytes} bytes, and at most {bytes_max} are taken", path.display())]
     FileTooLarge {
         path: PathBuf,
@@ -56,6 +61,9 @@ pub enum Error {
         expected: String,
         found: String,
     },
+    /// Not handed to ONNX Runtime at all.
+    #[error("{} is not taken: {reason}", path.display())]
+    Hostile { path: PathBuf, reason: String },
     /// ONNX Runtime refuses the file.
     #[error("{} cannot be loaded by ONNX Runtime: {reason}", path.display())]
     Model { path: PathBuf, reason: String },
@@ -78,19 +86,32 @@ pub enum Error {
     },
     #[error("cannot start a thread for the model: {0}")]
     Thread(io::Error),
+    #[error(
+        "the model {version} answers its golden rows, but not batches of rows whose inputs are all missing: {error}; a run \
+         has to end within `model.run_ms_max`"
+    )]
+    Warm { version: String, error: RunError },
 }
 
 /// Why one row has no score. The decision goes on without the model.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum RunError {
-    #[error("a row of {found} values was submitted to a model of {expected} inputs")]
-    Width { expected: usize, found: usize },
+    /// Not as many numbers and texts as the manifest lists.
+    #[error(
+        "{} rows of {} numbers and {} texts were submitted to a model that takes {} and {} a row",
+        found.count, found.numbers.len(), found.texts.len(), expected.numbers, expected.texts
+    )]
+    Width { expected: Width, found: Rows },
     #[error("the model put out {0}, which is no probability")]
     NotAProbability(f64),
     #[error("the model failed: {0}")]
     Engine(String),
+    #[error("the model took longer than {} s and was stopped", .0.as_secs_f64())]
+    Stopped(Duration),
     #[error("the model panicked: {0}")]
     Panicked(String),
+    #[error("the model's threads are in runs that take too long, and the row was not begun")]
+    Stuck,
 }
 
 /// As many rows wait as may: this one is not taken, and the decision goes on without the model.

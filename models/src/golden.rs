@@ -1,13 +1,14 @@
 //! Golden rows: what a model must answer, recorded when it was trained, and run again wherever it is loaded.
 
 use std::path::Path;
+use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::engine::Engine;
+use crate::engine::{Engine, bounded};
 use crate::inference::BATCH_MAX;
-use crate::manifest::Manifest;
-use crate::{Error, RunError, Score};
+use crate::manifest::{InputKind, Manifest, Value};
+use crate::{Error, Rows, RunError, Score};
 
 /// `golden.json`.
 #[derive(Debug, Deserialize)]
@@ -21,7 +22,7 @@ pub(crate) struct Golden {
 #[serde(deny_unknown_fields)]
 struct Row {
     /// In the order of the manifest's inputs; `null` where the feature is missing.
-    inputs: Vec<Option<f32>>,
+    inputs: Vec<Option<Value>>,
     /// After calibration.
     score: f64,
 }
@@ -60,26 +61,33 @@ impl Golden {
         path: &Path,
         manifest: &Manifest,
         engine: &mut Engine,
+        limit: Duration,
     ) -> Result<(), Error> {
-        let values = self.values(manifest).map_err(|reason| Error::Golden {
+        let stop = engine.stop();
+        let all = self.rows(manifest).map_err(|reason| Error::Golden {
             path: path.to_owned(),
             reason,
         })?;
-        let width = manifest.inputs.len();
         let batch = engine.rows_max().unwrap_or(BATCH_MAX);
         let mut outputs = Vec::new();
+        let mut rows = Rows::default();
         for rows_max in [1, batch] {
-            for (n, rows) in self.rows.chunks(rows_max).enumerate() {
+            for (n, chunk) in all.chunks(rows_max).enumerate() {
                 let first = n * rows_max;
-                let inputs = &values[first * width..(first + rows.len()) * width];
                 let failed = |row: usize, error: RunError| Error::Golden {
                     path: path.to_owned(),
                     reason: format!("row {row} cannot be scored: {error}"),
                 };
-                engine
-                    .run(inputs, rows.len(), &mut outputs)
-                    .map_err(|error| failed(first, error))?;
-                for (at, (row, &output)) in rows.iter().zip(&outputs).enumerate() {
+                rows.clear();
+                chunk.iter().for_each(|row| rows.extend(row));
+                let run = || engine.run(&rows, &mut outputs);
+                let (run, late) = bounded(limit, || stop.set(), run);
+                stop.clear();
+                if late {
+                    return Err(failed(first, RunError::Stopped(limit)));
+                }
+                run.map_err(|error| failed(first, error))?;
+                for (at, (row, &output)) in self.rows[first..].iter().zip(&outputs).enumerate() {
                     let score = manifest.calibration.score(manifest.output.kind, output);
                     let found = score
                         .map(Score::value)
@@ -105,20 +113,36 @@ impl Golden {
         })
     }
 
-    /// Row after row, missing values filled as in serving.
-    fn values(&self, manifest: &Manifest) -> Result<Vec<f32>, String> {
+    /// Each row as it is submitted in serving, missing values filled.
+    fn rows(&self, manifest: &Manifest) -> Result<Vec<Rows>, String> {
+        let of = |(at, row): (usize, &Row)| row.rows(manifest, at);
+        self.rows.iter().enumerate().map(of).collect()
+    }
+}
+
+impl Row {
+    fn rows(&self, manifest: &Manifest, at: usize) -> Result<Rows, String> {
         let width = manifest.inputs.len();
-        let mut values = Vec::with_capacity(self.rows.len() * width);
-        for (at, row) in self.rows.iter().enumerate() {
-            if row.inputs.len() != width {
-                let found = row.inputs.len();
-                return Err(format!(
-                    "row {at} has {found} inputs, the manifest lists {width}"
-                ));
-            }
-            let filled = row.inputs.iter().zip(&manifest.inputs);
-            values.extend(filled.map(|(value, input)| value.unwrap_or(input.missing)));
+        if self.inputs.len() != width {
+            let found = self.inputs.len();
+            return Err(format!(
+                "row {at} has {found} inputs, the manifest lists {width}"
+            ));
         }
-        Ok(values)
+        let mut rows = Rows::one(Vec::new(), Vec::new());
+        for (value, input) in self.inputs.iter().zip(&manifest.inputs) {
+            match (value.as_ref().unwrap_or(&input.missing), input.kind) {
+                (Value::Number(number), InputKind::Number) => rows.numbers.push(*number),
+                (Value::Text(text), InputKind::Text) => rows.texts.push(text.clone()),
+                (value, _) => {
+                    let feature = &input.feature;
+                    return Err(format!(
+                        "row {at} has {value} for the feature `{feature}`, whose `type` in the manifest is {}",
+                        input.kind.name()
+                    ));
+                }
+            }
+        }
+        Ok(rows)
     }
 }

@@ -1,10 +1,19 @@
 //! What a bundle says about its model: `manifest.yaml`, written by the training script.
 
+mod distribution;
+mod input;
+
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde::Deserialize;
+use serde::de::{Deserializer, Error as _};
 
-use crate::Calibration;
+use crate::{Calibration, Rows, Width};
+pub use distribution::{Distribution, NumberDistribution, TextDistribution};
+pub use input::{Input, InputKind, InputReason, Value};
+
+use distribution::RawDistribution;
 
 /// `manifest.yaml` as it was read.
 #[derive(Clone, Debug, Deserialize)]
@@ -18,29 +27,22 @@ pub struct Manifest {
     pub model_sha256: String,
     /// What [`crate::features_digest`] gave over the inputs' definitions when the model was trained.
     pub features_sha256: String,
-    /// In the order of the model's columns.
+    /// In the order of the model's columns, within each of its tensors.
     pub inputs: Vec<Input>,
-    /// The name of the model's one input, a tensor of 32-bit floats of shape `[rows, inputs]`.
-    pub tensor: String,
+    /// The name of the model's tensor that all inputs go into which do not name their own.
+    #[serde(default)]
+    pub tensor: Option<String>,
     pub output: Output,
     #[serde(default)]
     pub calibration: Calibration,
+    /// How calibrated scores were spread over the transactions it was measured on.
+    #[serde(default, deserialize_with = "score_distribution")]
+    pub score_distribution: Option<NumberDistribution>,
     #[serde(default)]
     pub trained: Option<Trained>,
     /// What the training script measured on transactions later than those it trained on.
     #[serde(default)]
     pub metrics: BTreeMap<String, f64>,
-}
-
-/// One column of the model's input.
-#[derive(Clone, PartialEq, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Input {
-    /// The policy's name of the feature.
-    pub feature: String,
-    /// What the model is given where the feature is missing; the same as in training.
-    #[serde(default)]
-    pub missing: f32,
 }
 
 #[derive(Clone, PartialEq, Debug, Deserialize)]
@@ -75,6 +77,18 @@ pub struct Trained {
 const INPUTS_MAX: usize = 1024;
 
 impl Manifest {
+    /// A row of which nothing is known: everything is filled as the manifest says.
+    pub(crate) fn row_of_missing(&self) -> Rows {
+        let mut row = Rows::one(Vec::new(), Vec::new());
+        for input in &self.inputs {
+            match &input.missing {
+                Value::Number(number) => row.numbers.push(*number),
+                Value::Text(text) => row.texts.push(Arc::clone(text)),
+            }
+        }
+        row
+    }
+
     /// What is wrong beyond the form, in words for whoever wrote the file.
     pub(crate) fn check(&self) -> Result<(), String> {
         check_word("name", &self.name)?;
@@ -98,24 +112,40 @@ impl Manifest {
                     input.feature
                 ));
             }
-            if !input.missing.is_finite() {
+            if self.tensor_of(input).is_none() {
                 return Err(format!(
-                    "`missing` of the feature `{}` is not a finite number",
+                    "the feature `{}` goes into no tensor: write the name of the model's input tensor as `tensor` beside \
+                     `inputs`, or as the feature's own `tensor` where the model has several",
                     input.feature
                 ));
             }
         }
-        match self.calibration {
-            Calibration::Platt { a, b } if !(a.is_finite() && b.is_finite()) => {
-                Err("`calibration.platt` needs finite numbers `a` and `b`".to_owned())
-            }
-            // A falling curve would call the safest transactions the riskiest.
-            Calibration::Platt { a, .. } if a >= 0.0 => Err(format!(
-                "`calibration.platt.a` is {a}: it must be negative, so that a higher output means a higher score"
-            )),
-            Calibration::Platt { .. } | Calibration::None => Ok(()),
+        self.calibration.check()
+    }
+
+    /// The model's tensor that an input goes into.
+    pub(crate) fn tensor_of<'m>(&'m self, input: &'m Input) -> Option<&'m str> {
+        input.tensor.as_deref().or(self.tensor.as_deref())
+    }
+
+    /// How many numbers and texts a row has.
+    pub fn width(&self) -> Width {
+        let inputs = self.inputs.iter();
+        let texts = inputs.filter(|input| input.kind == InputKind::Text).count();
+        Width {
+            numbers: self.inputs.len() - texts,
+            texts,
         }
     }
+}
+
+fn score_distribution<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<NumberDistribution>, D::Error> {
+    let raw = Option::<RawDistribution>::deserialize(deserializer)?;
+    raw.map(RawDistribution::numbers)
+        .transpose()
+        .map_err(|problem| D::Error::custom(format!("`score_distribution`: {problem}")))
 }
 
 /// Names and versions end up in folder names, metrics and every decision.

@@ -1,5 +1,7 @@
 //! The ONNX Runtime library: loaded once, for the whole process.
 
+mod memory;
+
 use std::error::Error as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -8,7 +10,8 @@ use ort::LoadDynamicError;
 use ort::environment::Environment;
 use ort::logging::LogLevel;
 
-use crate::Error;
+use crate::{Error, threads};
+pub(crate) use memory::VERIFICATION_BYTES_MAX;
 
 /// The one environment a process may have. ONNX Runtime keeps it only as long as somebody holds it and
 /// then refuses another, so it is held here forever.
@@ -33,6 +36,8 @@ impl Runtime {
         if let Some((runtime, _)) = ENVIRONMENT.get() {
             return Ok(runtime.clone());
         }
+        // Here, because whoever loads the runtime runs at the priority of the service.
+        threads::prepare();
         let runtime_error = |reason: String| Error::Runtime {
             library: library.to_owned(),
             reason,
@@ -50,6 +55,7 @@ impl Runtime {
             .build()
             .map_err(|error| runtime_error(error.to_string()))?;
         environment.set_log_level(LogLevel::Warning);
+        memory::bound(&environment).map_err(|error| runtime_error(error.to_string()))?;
         let runtime = Self {
             library: found,
             build: ort::info().to_owned(),

@@ -3,17 +3,21 @@
 
 mod common;
 
+use std::time::Duration;
+
 use common::{Folder, Model};
-use tollgate_models::{Inference, Options, QueueFull, Reply, RunError, Score};
+use tollgate_models::{Inference, Options, QueueFull, Reply, Rows, RunError, Score};
 
 const OPTIONS: Options = Options {
     threads: 2,
     queue_rows_max: 4096,
+    run_max: Duration::MAX,
+    counts_cpu: false,
 };
 
 /// A few hundred different rows, without randomness.
-fn rows() -> Vec<[f32; 3]> {
-    let step = |n: u16, by: u16| f32::from(n * by % 23) / 4.0 - 2.5;
+fn rows() -> Vec<[f64; 3]> {
+    let step = |n: u16, by: u16| f64::from(n * by % 23) / 4.0 - 2.5;
     (0..500)
         .map(|n| [step(n, 7), step(n, 11), step(n, 3)])
         .collect()
@@ -23,8 +27,10 @@ fn score(reply: Reply) -> f64 {
     reply.blocking_recv().unwrap().map(Score::value).unwrap()
 }
 
-fn submit(inference: &Inference, row: [f32; 3]) -> Reply {
-    inference.submit(row.to_vec()).unwrap()
+fn submit(inference: &Inference, row: [f64; 3]) -> Reply {
+    inference
+        .submit(Rows::one(row.to_vec(), Vec::new()))
+        .unwrap()
 }
 
 #[test]
@@ -36,7 +42,7 @@ fn many_rows_through_many_threads_score_as_each_alone() {
             .map(|&row| score(submit(&inference, row)))
             .collect();
         for (&score, row) in alone.iter().zip(rows()) {
-            let expected = model.score(row.map(f64::from));
+            let expected = model.score(row);
             assert!(
                 (score - expected).abs() < 1e-6,
                 "{model:?} {row:?}: {score}, expected {expected}"
@@ -72,10 +78,10 @@ fn many_rows_through_many_threads_score_as_each_alone() {
 #[test]
 fn what_a_row_is_made_of_can_be_asked() {
     let inference = Folder::new(Model::Pair).start(OPTIONS);
-    let inputs: Vec<(&str, f32)> = inference
+    let inputs: Vec<(&str, f64)> = inference
         .inputs()
         .iter()
-        .map(|input| (input.feature.as_str(), input.missing))
+        .map(|input| (input.feature.as_str(), input.missing.as_number().unwrap()))
         .collect();
     assert_eq!(
         inputs,
@@ -95,7 +101,7 @@ fn a_row_whose_output_is_nan_fails_alone() {
         ..OPTIONS
     });
     let good = submit(&inference, [1.0, 2.0, 0.5]);
-    let bad = submit(&inference, [f32::NAN, 0.0, 0.0]);
+    let bad = submit(&inference, [f64::NAN, 0.0, 0.0]);
     let also_good = submit(&inference, [0.0, 0.0, 0.0]);
     let expected = Model::Probability.score([1.0, 2.0, 0.5]);
     assert!((score(good) - expected).abs() < 1e-6);
@@ -112,12 +118,13 @@ fn a_full_queue_refuses_and_loses_nothing_it_took() {
     let inference = Folder::new(Model::OneRow).start(Options {
         threads: 1,
         queue_rows_max: 1,
+        ..OPTIONS
     });
     let mut taken = Vec::new();
     let mut refused = 0;
     // One row at a time goes through, so submitting faster than that fills a queue of one soon.
     while refused == 0 {
-        match inference.submit(vec![1.0, 2.0, 0.5]) {
+        match inference.submit(Rows::one(vec![1.0, 2.0, 0.5], Vec::new())) {
             Ok(reply) => taken.push(reply),
             Err(QueueFull) => refused += 1,
         }
@@ -134,7 +141,7 @@ fn rows_submitted_before_a_drop_are_answered() {
     let replies: Vec<Reply> = rows().iter().map(|&row| submit(&inference, row)).collect();
     drop(inference);
     for (reply, row) in replies.into_iter().zip(rows()) {
-        let expected = Model::Logit.score(row.map(f64::from));
+        let expected = Model::Logit.score(row);
         assert!((score(reply) - expected).abs() < 1e-6);
     }
 }

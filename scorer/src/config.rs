@@ -3,6 +3,9 @@
 //! Every key can be overridden from the environment: `TOLLGATE_GRPC__LISTEN=0.0.0.0:7070` sets `grpc.listen`.
 //! The whole is validated before a port opens.
 
+mod model;
+mod watch;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -13,6 +16,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tollgate_rules::Guard;
 use tollgate_types::Span;
+
+pub(crate) use model::ModelConfig;
+pub(crate) use watch::WatchConfig;
 
 /// Longest budget that can be configured: the contract is an answer within 100 ms.
 const BUDGET_MS_MAX: u64 = 100;
@@ -33,6 +39,7 @@ pub struct Config {
     pub deadline: DeadlineConfig,
     pub features: FeaturesConfig,
     pub model: ModelConfig,
+    pub watch: WatchConfig,
 }
 
 /// What decisions are made by.
@@ -117,17 +124,6 @@ pub struct FeaturesConfig {
     pub events_per_entity_max: usize,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct ModelConfig {
-    /// The ONNX Runtime library (1.30 or newer). Empty looks beside the program and in `target/onnxruntime`.
-    pub library: PathBuf,
-    /// Threads that run the champion.
-    pub threads: usize,
-    /// Rows that may wait for them; further ones are answered without the model.
-    pub queue_rows_max: usize,
-}
-
 impl Default for PolicyConfig {
     fn default() -> Self {
         Self {
@@ -198,16 +194,6 @@ impl Default for FeaturesConfig {
             evict_every_s: 60,
             memory_mib_max: 0,
             events_per_entity_max: 100_000,
-        }
-    }
-}
-
-impl Default for ModelConfig {
-    fn default() -> Self {
-        Self {
-            library: PathBuf::new(),
-            threads: 1,
-            queue_rows_max: 256,
         }
     }
 }
@@ -295,7 +281,6 @@ impl Config {
                 wrong.push(format!("{key}: {value} is not between {from} and {to}"));
             }
         };
-        let count = |value: usize| u64::try_from(value).unwrap_or(u64::MAX);
         range(
             "deadline.budget_ms",
             self.deadline.budget_ms,
@@ -306,12 +291,8 @@ impl Config {
             self.deadline.margin_ms,
             0..=BUDGET_MS_MAX,
         );
-        range("model.threads", count(self.model.threads), 1..=256);
-        range(
-            "model.queue_rows_max",
-            count(self.model.queue_rows_max),
-            1..=65_536,
-        );
+        self.model.ranges(&mut range);
+        self.watch.ranges(&mut range);
         self.policy.ranges(&mut range);
         self.features.ranges(&mut range);
         range("grpc.drain_ms", self.grpc.drain_ms, 0..=600_000);

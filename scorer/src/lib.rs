@@ -2,7 +2,8 @@
 //!
 //! [`Service::start`] is the one place where the parts are put together; nothing else looks anything up.
 //! `decide` holds the pipeline and knows neither gRPC nor Kafka; `grpc` and `ingest` convert messages at the
-//! edge and refuse what does not fit; `audit` publishes what was decided; `admin` answers operators.
+//! edge and refuse what does not fit; `audit` publishes what was decided, `watch` looks at what models
+//! made of it; `admin` answers operators.
 
 mod admin;
 mod audit;
@@ -17,9 +18,11 @@ mod ingest;
 mod kafka;
 mod memory;
 mod metrics;
+mod model_report;
 mod policy;
 mod reload;
 mod service;
+mod watch;
 
 pub use config::Config;
 pub use policy::{Loader, ModelLimits, Policy};

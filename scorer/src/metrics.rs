@@ -1,14 +1,20 @@
 //! Every metric of the service, by name, in Prometheus' text form.
 //!
-//! Labels come from closed sets: outcomes, levels, causes, topics, results, and the ids of the policy's rules.
+//! Labels come from closed sets: outcomes, levels, causes, topics, results, the ids of the policy's rules, and its models
+//! with their inputs.
 //! Never a card, a merchant or a transaction.
+
+mod watch;
 
 use prometheus::{
     Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
     TextEncoder,
 };
 use tollgate_features::Limits;
+use tollgate_models::Circuit;
 use tollgate_rules::RuleSet;
+
+pub(crate) use watch::{ChallengerResult, WatchMetrics};
 
 /// Upper bounds of latency buckets in seconds: 50 µs to 100 ms, the contract's limit among them.
 const LATENCY_BUCKETS: [f64; 12] = [
@@ -32,9 +38,17 @@ pub(crate) struct Metrics {
     pub(crate) ingest_behind_seconds: IntGauge,
     pub(crate) store: StoreMetrics,
     pub(crate) audit_records: IntCounterVec,
-    pub(crate) challenger_runs: IntCounterVec,
+    pub(crate) watch: WatchMetrics,
+    pub(crate) circuit: CircuitMetrics,
     pub(crate) policy: PolicyMetrics,
     pub(crate) ready: IntGauge,
+}
+
+/// Whether the champion is asked.
+#[derive(Debug, Clone)]
+pub(crate) struct CircuitMetrics {
+    pub(crate) state: IntGauge,
+    pub(crate) opened: IntCounter,
 }
 
 /// What became of the policy folder.
@@ -110,11 +124,8 @@ impl Metrics {
                 "Decision records by what became of them.",
                 "result",
             )?,
-            challenger_runs: make.counters(
-                "challenger_runs",
-                "Challenger scores by how they ended.",
-                "result",
-            )?,
+            watch: WatchMetrics::new(&make)?,
+            circuit: CircuitMetrics::new(&make)?,
             policy: PolicyMetrics::new(&make)?,
             ready: make.gauge(
                 "ready",
@@ -130,6 +141,30 @@ impl Metrics {
         // Writing into a vector cannot fail; a family without samples is skipped by the encoder.
         let _ = TextEncoder::new().encode(&self.registry.gather(), &mut text);
         String::from_utf8(text).unwrap_or_default()
+    }
+}
+
+impl CircuitMetrics {
+    /// Tells of the live champion; without one there is nothing that could be open.
+    pub(crate) fn note(&self, circuit: Option<Circuit>) {
+        self.state.set(match circuit {
+            None | Some(Circuit::Closed) => 0,
+            Some(Circuit::Probing) => 1,
+            Some(Circuit::Open) => 2,
+        });
+    }
+
+    fn new(make: &Maker) -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            state: make.gauge(
+                "model_circuit_state",
+                "0 while the champion is asked, 1 while single decisions try it, 2 while nobody asks it.",
+            )?,
+            opened: make.counter(
+                "model_circuit_opened",
+                "How often the champion kept missing or failing and was not asked any more.",
+            )?,
+        })
     }
 }
 

@@ -20,6 +20,7 @@ use crate::memory;
 use crate::metrics::Metrics;
 use crate::policy::{Loader, Policy};
 use crate::reload::{self, Reload, Versions, Wake};
+use crate::watch::{DriftReports, Watch};
 
 /// Between two looks at whether the log has been read.
 const READINESS_POLL: Duration = Duration::from_millis(20);
@@ -89,7 +90,8 @@ impl Service {
         let core = Core::new(&config, policy)?;
         let (reload, wake) = core.start_reload(loader, &config)?;
         let metrics = core.metrics.clone();
-        let (audit_log, audit) = AuditLog::start(&config.kafka, bootstrap, metrics.clone())
+        let watch = core.watch(&config);
+        let (audit_log, audit) = AuditLog::start(&config.kafka, bootstrap, watch, metrics.clone())
             .map_err(StartError::Audit)?;
         let ingest = core.start_ingest(&config, bootstrap)?;
         let scoring = core.scoring(&config, audit_log);
@@ -160,6 +162,7 @@ struct Core {
     policy: Arc<ArcSwap<Policy>>,
     versions: Arc<Versions>,
     ingest_state: Arc<IngestState>,
+    drift: DriftReports,
 }
 
 impl Core {
@@ -179,6 +182,7 @@ impl Core {
             store: Arc::new(Store::with_limits(schema, limits)),
             versions: Arc::new(versions),
             ingest_state: Arc::new(IngestState::default()),
+            drift: DriftReports::default(),
             metrics,
             policy,
         })
@@ -207,6 +211,11 @@ impl Core {
         Ingest::start(&parts).map_err(StartError::Ingest)
     }
 
+    fn watch(&self, config: &Config) -> Watch {
+        let (policy, reports) = (Arc::clone(&self.policy), self.drift.clone());
+        Watch::new(&config.watch, policy, reports, &self.metrics)
+    }
+
     fn scoring(&self, config: &Config, audit: AuditLog) -> Scoring {
         Scoring {
             policy: Arc::clone(&self.policy),
@@ -217,6 +226,7 @@ impl Core {
             metrics: self.metrics.clone(),
             deadline: config.deadline.clone(),
             features: config.features.clone(),
+            model_reasons_max: config.watch.reasons_max,
         }
     }
 
@@ -227,6 +237,7 @@ impl Core {
             policy: Arc::clone(&self.policy),
             versions: Arc::clone(&self.versions),
             wake,
+            drift: self.drift.clone(),
         }
     }
 }

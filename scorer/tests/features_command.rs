@@ -134,7 +134,11 @@ fn tables_are_written_in_every_form_at_once() {
     let place = Place::new();
     place.write("history.csv", csv(&rows()));
     let outs = ["--out", "table.csv.zst", "--out", "table.parquet"];
-    place.succeed("history.csv", "table.csv", &outs);
+    place.succeed(
+        "history.csv",
+        "table.csv",
+        &[&outs[..], &["--label-times"]].concat(),
+    );
     let expected = place.read("table.csv");
     let packed = std::fs::read(place.path("table.csv.zst")).unwrap();
     assert_eq!(zstd::decode_all(&packed[..]).unwrap(), expected.as_bytes());
@@ -152,6 +156,36 @@ fn tables_are_written_in_every_form_at_once() {
                 .read(&format!("{table}.definitions.json"))
                 .contains("card_sum")
         );
+    }
+}
+
+#[test]
+fn when_fraud_became_known_is_one_more_column_whatever_the_format() {
+    let place = Place::new();
+    place.write("history.csv", csv(&rows()));
+    place.write("history.jsonl", jsonl(&rows()));
+    place.succeed("history.csv", "without.csv", &[]);
+    for history in ["history.csv", "history.jsonl"] {
+        place.succeed(history, "with.csv", &["--label-times"]);
+        let with = place.read("with.csv");
+        let header = with.lines().next().unwrap();
+        assert!(header.ends_with(",fraud,fraud_known_at"), "{header}");
+        let rows = with.lines().map(|line| line.rsplit_once(',').unwrap());
+        let (table, times): (Vec<_>, Vec<_>) = rows.unzip();
+        assert_eq!(
+            table,
+            place.read("without.csv").lines().collect::<Vec<_>>(),
+            "{history}"
+        );
+        for (row, known_at) in table.iter().zip(times).skip(1) {
+            let event_time = row.split(',').nth(1).unwrap();
+            match row.rsplit(',').next().unwrap() {
+                // Both are written alike, so their texts are in the order of time.
+                "1" => assert!(known_at > event_time, "{row},{known_at}"),
+                "0" => assert!(known_at.is_empty() || known_at > event_time),
+                _ => assert_eq!(known_at, "", "nothing is known of {row}"),
+            }
+        }
     }
 }
 

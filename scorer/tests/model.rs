@@ -131,3 +131,46 @@ async fn challengers_are_in_the_log_and_nowhere_else() {
     assert_eq!(record.challengers[0].score, 0.25);
     running.service.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_that_keeps_missing_is_not_asked_until_it_has_recovered() {
+    let mut running = start("champion: slow/1\n", Some(SCORE_RULES)).await;
+    let mut second = 0;
+    let mut causes = Vec::new();
+    while causes
+        .last()
+        .is_none_or(|cause| cause != "model_circuit_open")
+    {
+        second += 1;
+        let stuck = transaction(&format!("s{second}"), "card-1", second, STUCK);
+        let answer = running.score(stuck).await;
+        assert_eq!(answer.degradation(), v1::Degradation::NoModel);
+        causes.extend(answer.degradation_causes);
+        assert!(causes.len() < 100, "{causes:?}");
+    }
+    assert_eq!(causes.len(), 11, "as many misses as `bad_max`: {causes:?}");
+    let status = running.get("/status").await;
+    assert!(status.contains("\"champion_circuit\":\"open\""), "{status}");
+    let metrics = running.metrics().await;
+    assert!(
+        metrics.contains("tollgate_model_circuit_opened_total 1"),
+        "{metrics}"
+    );
+    assert!(metrics.contains("tollgate_model_circuit_state 2"));
+
+    // The endless run is ended, and amounts that it answers at once close the circuit, one probe after the other.
+    let mut full = 0;
+    while full < 4 {
+        second += 1;
+        let small = transaction(&format!("s{second}"), "card-2", second, 100);
+        let answer = running.score(small).await;
+        full += u32::from(answer.degradation() == v1::Degradation::Full);
+        assert!(second < 1_000_000, "it never recovers");
+    }
+    let status = running.get("/status").await;
+    assert!(
+        status.contains("\"champion_circuit\":\"closed\""),
+        "{status}"
+    );
+    running.service.stop().await;
+}

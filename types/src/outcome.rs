@@ -74,6 +74,10 @@ pub enum Cause {
     ModelFailed,
     /// More runs were waiting than the queue holds.
     ModelQueueFull,
+    /// The model kept missing or failing and is not asked until it has recovered.
+    ModelCircuitOpen,
+    /// There was no time to find out which inputs moved the model's score; nothing else was left out.
+    ModelReasonsLeftOut,
     /// Ingest is further behind than the configured age.
     FeaturesLagging,
     /// The caller left too little time to begin.
@@ -87,10 +91,12 @@ pub enum Cause {
 }
 
 impl Cause {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::ModelTimeout,
         Self::ModelFailed,
         Self::ModelQueueFull,
+        Self::ModelCircuitOpen,
+        Self::ModelReasonsLeftOut,
         Self::FeaturesLagging,
         Self::DeadlineTooShort,
         Self::CurrencyWithoutRate,
@@ -103,6 +109,8 @@ impl Cause {
             Self::ModelTimeout => "model_timeout",
             Self::ModelFailed => "model_failed",
             Self::ModelQueueFull => "model_queue_full",
+            Self::ModelCircuitOpen => "model_circuit_open",
+            Self::ModelReasonsLeftOut => "model_reasons_left_out",
             Self::FeaturesLagging => "features_lagging",
             Self::DeadlineTooShort => "deadline_too_short",
             Self::CurrencyWithoutRate => "currency_without_rate",
@@ -147,11 +155,11 @@ impl fmt::Debug for ReasonCode {
     }
 }
 
-/// One reason for an outcome: which rule, or which case of the fallback table, and what it says.
+/// One reason for an outcome: which rule, case of the fallback table or model, and what it says.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Reason {
     pub code: ReasonCode,
     pub description: Arc<str>,
-    /// Id of the rule or fallback case that matched.
+    /// Id of the rule or fallback case that matched, or name and version of the model, whose `/` no id has.
     pub rule_id: Arc<str>,
 }

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::{handbook, tools};
+use crate::{handbook, onnxruntime, tools};
 
 /// What is measured.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
@@ -14,12 +14,15 @@ pub(crate) enum What {
     Features,
     /// Rules: many of them beside two other engines, compiling
     Rules,
+    /// Models: the whole call beside a bare run of ONNX Runtime
+    Models,
 }
 
 pub(crate) fn run(what: What, arguments: &[String]) -> anyhow::Result<()> {
     match what {
         What::Features => features(arguments),
         What::Rules => rules(arguments),
+        What::Models => models(arguments),
     }
 }
 
@@ -51,6 +54,22 @@ fn rules(arguments: &[String]) -> anyhow::Result<()> {
     tools::run(cargo.args(["--bin", "bench-rules", "--features", "zen"]))?;
     let bench = tools::release()?.join("bench-rules");
     tools::run(Command::new(bench).args(arguments))
+}
+
+/// The models are made first, by Python, and are the same every time.
+fn models(arguments: &[String]) -> anyhow::Result<()> {
+    let root = tools::root()?;
+    let library = onnxruntime::ensure(&root)?;
+    let bundles = root.join("target/bench-models");
+    let mut make = tools::make_models()?;
+    tools::run(make.arg("bench").arg("--out").arg(&bundles))?;
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["build", "--release", "--locked", "-p", "tollgate-benches"]);
+    tools::run(cargo.args(["--bin", "bench-models"]))?;
+    let mut bench = Command::new(tools::release()?.join("bench-models"));
+    bench.arg("--bundles").arg(bundles);
+    bench.arg("--library").arg(library);
+    tools::run(bench.args(arguments))
 }
 
 /// Adds the programs that make a feature table of the handbook's transactions, ours and the other one.

@@ -1,7 +1,7 @@
 //! `cargo xtask fuzz`: texts at random for whatever reads what people write, guided by what of our code they reach.
 //!
 //! The fuzzer is libFuzzer, built from the sources in its crate by a C++ compiler; the counters that guide it come from
-//! LLVM, which a stable rustc has as well. There is no sanitizer: there is no unsafe code to watch (ours is none), and
+//! LLVM, which a stable rustc has as well. There is no sanitizer: the crates that are fuzzed have no unsafe code, and
 //! panics, hangs and memory are seen without one.
 
 use std::ffi::OsString;

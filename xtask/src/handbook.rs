@@ -11,10 +11,10 @@ use crate::{onnxruntime, tools};
 pub(crate) const DATA: &str = "../shared/data/handbook";
 
 /// The same history in two formats.
-const HISTORIES: [&str; 2] = ["transactions.parquet", "transactions.csv.zst"];
+pub(crate) const HISTORIES: [&str; 2] = ["transactions.parquet", "transactions.csv.zst"];
 
 /// How the data set's columns are to be read.
-const COLUMNS: &str = "loadtest/handbook/columns.yaml";
+pub(crate) const COLUMNS: &str = "loadtest/handbook/columns.yaml";
 
 const REPORT: &str = "target/reports/handbook.json";
 

@@ -3,11 +3,13 @@
 mod bench;
 mod fuzz;
 mod handbook;
+mod model_runs;
 mod onnxruntime;
 mod suite;
 mod swaps;
 mod tidy;
 mod tools;
+mod train;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -63,8 +65,23 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Generate history, compute features, train the sample policy's model
-    Train,
+    /// Have the champion stick for 30 seconds under load; writes target/reports/stuck-model.json
+    StuckModel {
+        /// Further arguments for the load generator, such as --seconds 5
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Make another model the champion 100 times under load; writes target/reports/model-swaps.json
+    ModelSwaps {
+        /// How many
+        #[arg(long, default_value_t = 100)]
+        versions: u32,
+        /// Further arguments for the load generator, such as --rate 2000
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Generate history (or take one), compute features, train a model, and publish it to the policy as a challenger
+    Train(Box<train::Train>),
     /// Fetch ONNX Runtime's library to target/onnxruntime
     Onnxruntime,
 }
@@ -90,7 +107,12 @@ fn run() -> anyhow::Result<()> {
         Verb::Bench { what, arguments } => bench::run(what, &arguments),
         Verb::Fuzz { minutes, minimise } => fuzz::run(minutes, minimise),
         Verb::Swaps { arguments } => swaps::run(&arguments),
-        Verb::Train => train(),
+        Verb::StuckModel { arguments } => model_runs::stuck(&arguments),
+        Verb::ModelSwaps {
+            versions,
+            arguments,
+        } => model_runs::swaps(versions, &arguments),
+        Verb::Train(options) => train::run(&options),
         Verb::Onnxruntime => {
             println!("{}", onnxruntime::ensure(&root)?.display());
             Ok(())
@@ -105,37 +127,4 @@ fn demo(arguments: &[String]) -> anyhow::Result<()> {
     demo.env("TOLLGATE_MODEL__LIBRARY", library);
     demo.arg("demo").arg("--").args(arguments);
     tools::run(&mut demo)
-}
-
-/// Where the sample policy's model lies.
-const BUNDLE: &str = "policy/models/travel-fraud/1";
-
-/// History long enough for the longest window before training begins, from a seed the demo does not use.
-const TRAINING_HISTORY: [&str; 6] = ["--cards", "6000", "--days", "120", "--seed", "20260301"];
-
-fn train() -> anyhow::Result<()> {
-    let tollgate = tools::build()?;
-    std::fs::create_dir_all("target/training")?;
-    let history = "target/training/history.jsonl.zst";
-    let table = "target/training/features.csv";
-    let mut generate = tollgate.beside("tollgate-loadtest");
-    tools::run(
-        generate
-            .arg("generate")
-            .args(TRAINING_HISTORY)
-            .args(["--out", history]),
-    )?;
-    let mut features = tollgate.command();
-    tools::run(features.args(["features", "--history", history, "--out", table]))?;
-    let python = tools::python_environment("training", "training/requirements.txt")?;
-    let mut train = std::process::Command::new(python);
-    train.args([
-        "training/train.py",
-        "--table",
-        table,
-        "--out",
-        BUNDLE,
-        "--replace",
-    ]);
-    tools::run(&mut train)
 }

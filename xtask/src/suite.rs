@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
 
-use crate::{handbook, onnxruntime, tidy, tools};
+use crate::{handbook, onnxruntime, tidy, tools, train};
 
 /// How many of each there were.
 #[derive(Default, Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,7 +22,10 @@ pub(crate) fn run() -> anyhow::Result<()> {
     let mut count = Count::default();
     count.step("formatting, lints and tidiness", tidy::check);
     count.cargo_tests(&library)?;
+    count.step("models as exporters write them", || exported(&library));
     count.step("python client by reflection", || python_client(&library));
+    count.step("tests of the training code", python_tests);
+    count.step("training, from a small history to a policy", train::trial);
     if Path::new(handbook::DATA).exists() {
         let data = Path::new(handbook::DATA);
         count.step("handbook replay", || handbook::run(data));
@@ -107,6 +110,28 @@ impl Count {
     }
 }
 
+/// Models trained and exported anew by the real libraries score as the libraries do.
+fn exported(library: &Path) -> anyhow::Result<()> {
+    let folder = tools::root()?.join("target/exported");
+    // What an earlier version of the script exported is not compared.
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder)?;
+    }
+    let python = tools::python_environment("exporters", "models/tests/python/requirements.txt")?;
+    let mut export = Command::new(python);
+    export
+        .arg("models/tests/python/export_forms.py")
+        .arg(&folder);
+    tools::run(&mut export)?;
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo
+        .args(["test", "--locked", "--quiet", "-p", "tollgate-models"])
+        .args(["--test", "exported"])
+        .env("TOLLGATE_ONNXRUNTIME", library)
+        .env("TOLLGATE_EXPORTED", &folder);
+    tools::run(&mut cargo)
+}
+
 /// A client that knows only the address lists the services and scores, built from reflection alone.
 fn python_client(library: &Path) -> anyhow::Result<()> {
     let tollgate = tools::build()?;
@@ -118,6 +143,14 @@ fn python_client(library: &Path) -> anyhow::Result<()> {
         .arg("scorer/tests/python/reflection_client.py")
         .arg(&serving.addresses.grpc);
     tools::run(&mut client)
+}
+
+/// The tests of what trains models, in the environment it is pinned to.
+fn python_tests() -> anyhow::Result<()> {
+    let python = tools::python_environment("training", "training/requirements.txt")?;
+    let mut tests = Command::new(python);
+    tests.args(["-m", "unittest", "discover", "--start-directory"]);
+    tools::run(tests.arg("training/tests"))
 }
 
 #[cfg(test)]

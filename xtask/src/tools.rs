@@ -120,6 +120,14 @@ pub(crate) fn python_environment(name: &str, requirements: &str) -> anyhow::Resu
     Ok(python)
 }
 
+/// The script that makes models for benches and load runs, with the packages it needs.
+pub(crate) fn make_models() -> anyhow::Result<Command> {
+    let python = python_environment("models", "benches/python/models-requirements.txt")?;
+    let mut command = Command::new(python);
+    command.arg("benches/python/models.py");
+    Ok(command)
+}
+
 /// A running `tollgate serve`; it is told to stop when this is dropped.
 pub(crate) struct Serving {
     child: Child,
@@ -172,6 +180,12 @@ pub(crate) fn serve(
             bail!("tollgate serve did not start within {START_MAX:?}");
         }
         std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+impl Serving {
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 }
 

@@ -1,6 +1,7 @@
 //! Counts of answers: outcomes, degradations and their causes, errors, latencies.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use tollgate_proto::v1;
@@ -13,6 +14,7 @@ use super::{Answer, DEADLINE};
 pub(crate) struct Tally {
     /// Microseconds from when a request was due to its answer.
     latency_us: Histogram<u64>,
+    deadline: Duration,
     /// Requests that got an answer.
     pub(crate) answered: u64,
     /// Requests whose answer, or the news that there is none, came after the deadline.
@@ -38,6 +40,7 @@ impl Default for Tally {
         Self {
             latency_us: Histogram::new_with_bounds(1, LATENCY_US_MAX, 3)
                 .expect("1 to 60,000,000 with three digits is a valid histogram"),
+            deadline: DEADLINE,
             answered: 0,
             late: 0,
             outcomes: Outcome::ALL.map(|outcome| (outcome.name(), 0)).into(),
@@ -49,10 +52,18 @@ impl Default for Tally {
 }
 
 impl Tally {
+    /// Counts as late what takes longer than this.
+    pub(crate) fn with_deadline(deadline: Duration) -> Self {
+        Self {
+            deadline,
+            ..Self::default()
+        }
+    }
+
     pub(crate) fn count(&mut self, answer: &Answer) {
         let latency_us = u64::try_from(answer.latency.as_micros()).unwrap_or(LATENCY_US_MAX);
         self.latency_us.saturating_record(latency_us.max(1));
-        self.late += u64::from(answer.latency > DEADLINE);
+        self.late += u64::from(answer.latency > self.deadline);
         match &answer.result {
             Ok(response) => self.count_response(response),
             Err(status) => {
@@ -131,8 +142,6 @@ const fn code_name(code: Code) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use tonic::Status;
 
     use super::*;

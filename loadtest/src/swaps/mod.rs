@@ -3,26 +3,25 @@
 //! Phases with changes and phases without take turns within one run, so that both meet the same machine in the same
 //! hour. What decides whether a change is live, and whether a decision mixes versions, is only what answers say.
 
-mod figures;
 mod folder;
+mod rows;
 mod seen;
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
-use tokio::sync::mpsc;
+use anyhow::{Context, Result};
 use tokio::time::{Instant, sleep, sleep_until};
-use tollgate_proto::v1;
 
-use crate::generate::{Config, Event, Generator};
+use crate::figures;
 use crate::kafka::Admin;
 use crate::lock;
-use crate::score::{Arrivals, Client, DEADLINE, Lanes, Pace};
-use figures::Changes;
+use crate::score::DEADLINE;
+use crate::steady::Load;
 use folder::{Change, Folder};
+use rows::Changes;
 use seen::{Phase, Seen};
 
 /// Changes the policy again and again under load, and reports what requests noticed of it.
@@ -40,9 +39,6 @@ pub struct Args {
     /// The service's admin port.
     #[arg(long, required_unless_present = "prepare", default_value = "")]
     admin: String,
-    /// Requests per second.
-    #[arg(long, default_value_t = 5_000.0)]
-    rate: f64,
     /// How many changes.
     #[arg(long, default_value_t = 200)]
     changes: usize,
@@ -52,23 +48,11 @@ pub struct Args {
     /// How often phases with and without changes take turns.
     #[arg(long, default_value_t = 10)]
     turns: usize,
-    /// gRPC connections.
-    #[arg(long, default_value_t = 4)]
-    connections: usize,
-    /// At most this many requests in flight.
-    #[arg(long, default_value_t = 1_024)]
-    in_flight: usize,
-    /// How many cards pay.
-    #[arg(long, default_value_t = 10_000)]
-    cards: u32,
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
+    #[command(flatten)]
+    load: Load,
     #[arg(long, default_value = "target/reports/swaps.json")]
     report: PathBuf,
 }
-
-/// Made before the clock starts and sent round after round, each with ids and times of its own.
-const TRANSACTIONS: usize = 100_000;
 
 /// Before anything is measured: connections open, caches fill.
 const WARM_UP: Duration = Duration::from_secs(3);
@@ -89,57 +73,30 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let runtime = tokio::runtime::Runtime::new().context("cannot start the async runtime")?;
     let (seen, changes) = runtime.block_on(play(args))?;
-    let rows = figures::rows(&seen, &changes);
-    tollgate_report::write(&args.report, &rows)?;
-    tollgate_report::print(&mut std::io::stdout().lock(), &rows)?;
-    println!("{}", args.report.display());
-    if rows.iter().any(tollgate_report::Row::is_missed) {
-        bail!("not every goal was reached");
-    }
-    Ok(())
+    figures::report(&args.report, &rows::rows(&seen, &changes))
 }
 
-/// What the feeder, the lanes and whoever makes changes share.
+/// What the load and whoever makes changes share.
 #[derive(Default)]
 struct Shared {
     seen: Mutex<Seen>,
     phase: AtomicU8,
-    ended: AtomicBool,
 }
 
-type Due = (Instant, Phase, v1::Transaction);
-
 async fn play(args: &Args) -> Result<(Seen, Changes)> {
-    let client = Client::connect(&args.grpc, args.connections, DEADLINE).await?;
-    let transactions = transactions(args);
+    let client = args.load.connect(&args.grpc, DEADLINE).await?;
     let shared = Arc::new(Shared::default());
     shared.set(Phase::Between);
-    let lanes = Lanes::start(args.in_flight, |lane, queue| {
-        run_lane(lane, queue, client.clone(), Arc::clone(&shared))
-    });
-    let mut pace = Pace::new(Instant::now(), args.rate, Arrivals::Poisson, args.seed);
-    let feeding = Arc::clone(&shared);
-    let feed = lanes.feed(move |queues| {
-        for transaction in rounds(&transactions) {
-            if feeding.ended.load(Ordering::Relaxed) {
-                return;
-            }
-            let due = pace.sleep_until_next();
-            let card = transaction.card_id.clone();
-            if !queues.send(&card, (due, feeding.phase(), transaction)) {
-                return;
-            }
-        }
-    });
-    let change = async {
-        let changes = take_turns(args, &shared).await;
-        shared.ended.store(true, Ordering::Relaxed);
-        changes
-    };
-    let (fed, changes) = tokio::join!(feed, change);
-    fed?;
+    let (marking, noting) = (Arc::clone(&shared), Arc::clone(&shared));
+    let changes = args.load.during(
+        (client, false),
+        move || marking.phase(),
+        move |phase, answer| lock(&noting.seen).note(phase, &answer),
+        take_turns(args, &shared),
+    );
+    let changes = changes.await??;
     let seen = std::mem::take(&mut *lock(&shared.seen));
-    Ok((seen, changes?))
+    Ok((seen, changes))
 }
 
 /// Phases with changes and phases without, equally long.
@@ -227,80 +184,5 @@ impl Shared {
             .into_iter()
             .find(|known| *known as u8 == phase)
             .unwrap_or(Phase::Between)
-    }
-}
-
-fn transactions(args: &Args) -> Vec<v1::Transaction> {
-    let config = Config::new(args.cards, u32::MAX, args.seed);
-    let only = |event| match event {
-        Event::Transaction(generated) => generated.event.transaction,
-        Event::Label(_) => None,
-    };
-    Generator::new(config)
-        .filter_map(only)
-        .take(TRANSACTIONS)
-        .collect()
-}
-
-/// The transactions again and again, each round later than the one before by as long as one lasts.
-fn rounds(transactions: &[v1::Transaction]) -> impl Iterator<Item = v1::Transaction> + '_ {
-    let seconds = |transaction: Option<&v1::Transaction>| {
-        transaction
-            .and_then(|transaction| transaction.event_time)
-            .map_or(0, |at| at.seconds)
-    };
-    let lasts = seconds(transactions.last()) - seconds(transactions.first()) + 1;
-    (0..).flat_map(move |round: i64| {
-        transactions.iter().map(move |transaction| {
-            let mut transaction = transaction.clone();
-            transaction.transaction_id += &format!("-{round}");
-            if let Some(at) = &mut transaction.event_time {
-                at.seconds += round * lasts;
-            }
-            transaction
-        })
-    })
-}
-
-async fn run_lane(
-    lane: usize,
-    mut queue: mpsc::Receiver<Due>,
-    client: Client,
-    shared: Arc<Shared>,
-) -> Result<()> {
-    while let Some((due, phase, transaction)) = queue.recv().await {
-        let request = v1::ScoreRequest {
-            transaction: Some(transaction),
-            include_features: false,
-        };
-        let answer = client.score(lane, due, request).await;
-        lock(&shared.seen).note(phase, &answer);
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rounds_repeat_nothing_and_time_goes_on() {
-        let transaction = |id: &str, seconds| v1::Transaction {
-            transaction_id: id.to_owned(),
-            event_time: Some(prost_types::Timestamp { seconds, nanos: 0 }),
-            ..v1::Transaction::default()
-        };
-        let once = [transaction("a", 100), transaction("b", 109)];
-        let shown: Vec<_> = rounds(&once)
-            .take(5)
-            .map(|transaction| {
-                let at = transaction.event_time.unwrap().seconds;
-                format!("{} {at}", transaction.transaction_id)
-            })
-            .collect();
-        assert_eq!(
-            shown,
-            ["a-0 100", "b-0 109", "a-1 110", "b-1 119", "a-2 120"]
-        );
     }
 }

@@ -5,7 +5,7 @@ use std::sync::mpsc;
 
 use super::*;
 use crate::Calibration;
-use crate::manifest::{Output, OutputKind};
+use crate::manifest::{InputKind, Output, OutputKind, Value};
 
 fn manifest() -> Manifest {
     Manifest {
@@ -16,14 +16,20 @@ fn manifest() -> Manifest {
         features_sha256: String::new(),
         inputs: vec![Input {
             feature: "only".to_owned(),
-            missing: -1.0,
+            kind: InputKind::Number,
+            missing: Value::Number(-1.0),
+            tensor: None,
+            baseline: Value::Number(-1.0),
+            reason: None,
+            distribution: None,
         }],
-        tensor: "input".to_owned(),
+        tensor: Some("input".to_owned()),
         output: Output {
             name: "output".to_owned(),
             kind: OutputKind::Probability,
         },
         calibration: Calibration::None,
+        score_distribution: None,
         trained: None,
         metrics: BTreeMap::new(),
     }
@@ -38,17 +44,31 @@ struct Gate {
 fn gated() -> (Engine, Gate) {
     let (enter, entered) = mpsc::channel();
     let (go, gone) = mpsc::channel();
-    let script = move |values: &[f32], rows: usize, outputs: &mut Vec<f64>| {
-        enter.send(rows).unwrap();
+    let script = move |rows: &Rows, outputs: &mut Vec<f64>| {
+        enter.send(rows.count).unwrap();
         gone.recv().unwrap();
-        outputs.extend(values.iter().map(|&value| f64::from(value)));
+        outputs.extend_from_slice(&rows.numbers);
         Ok(())
     };
     (Engine::Scripted(Box::new(script)), Gate { entered, go })
 }
 
 fn start(engine: Engine, queue_rows_max: usize) -> Inference {
-    Inference::with_engines(&manifest(), vec![engine], queue_rows_max).unwrap()
+    start_all(vec![engine], queue_rows_max)
+}
+
+/// A thread for each engine; no run is ended for the time it takes.
+fn start_all(engines: Vec<Engine>, queue_rows_max: usize) -> Inference {
+    let options = Options {
+        queue_rows_max,
+        run_max: Duration::MAX,
+        ..Options::default()
+    };
+    Inference::launch(&manifest(), engines, options, None).unwrap()
+}
+
+fn row(numbers: &[f64]) -> Rows {
+    Rows::one(numbers.to_vec(), Vec::new())
 }
 
 fn value(reply: Reply) -> f64 {
@@ -59,14 +79,14 @@ fn value(reply: Reply) -> f64 {
 fn a_row_beyond_the_queue_is_refused_at_once() {
     let (engine, gate) = gated();
     let inference = start(engine, 2);
-    let running = inference.submit(vec![0.0]).unwrap();
+    let running = inference.submit(row(&[0.0])).unwrap();
     assert_eq!(gate.entered.recv().unwrap(), 1);
     let waiting = [
-        inference.submit(vec![0.25]).unwrap(),
-        inference.submit(vec![0.5]).unwrap(),
+        inference.submit(row(&[0.25])).unwrap(),
+        inference.submit(row(&[0.5])).unwrap(),
     ];
     assert_eq!(inference.rows_waiting(), 2);
-    assert_eq!(inference.submit(vec![0.75]).unwrap_err(), QueueFull);
+    assert_eq!(inference.submit(row(&[0.75])).unwrap_err(), QueueFull);
     gate.go.send(()).unwrap();
     gate.go.send(()).unwrap();
     assert_eq!(value(running), 0.0);
@@ -77,10 +97,10 @@ fn a_row_beyond_the_queue_is_refused_at_once() {
 fn rows_that_wait_run_together_up_to_the_largest_batch() {
     let (engine, gate) = gated();
     let inference = start(engine, 100);
-    let first = inference.submit(vec![0.0]).unwrap();
+    let first = inference.submit(row(&[0.0])).unwrap();
     assert_eq!(gate.entered.recv().unwrap(), 1);
     let waiting: Vec<Reply> = (0..40)
-        .map(|_| inference.submit(vec![0.5]).unwrap())
+        .map(|_| inference.submit(row(&[0.5])).unwrap())
         .collect();
     for rows in [BATCH_MAX, 40 - BATCH_MAX] {
         gate.go.send(()).unwrap();
@@ -97,15 +117,15 @@ fn rows_that_wait_run_together_up_to_the_largest_batch() {
 fn two_threads_share_what_waits() {
     let (one, gate_one) = gated();
     let (two, gate_two) = gated();
-    let inference = Inference::with_engines(&manifest(), vec![one, two], 100).unwrap();
+    let inference = start_all(vec![one, two], 100);
     let busy = [
-        inference.submit(vec![0.0]).unwrap(),
-        inference.submit(vec![0.0]).unwrap(),
+        inference.submit(row(&[0.0])).unwrap(),
+        inference.submit(row(&[0.0])).unwrap(),
     ];
     assert_eq!(gate_one.entered.recv().unwrap(), 1);
     assert_eq!(gate_two.entered.recv().unwrap(), 1);
     let waiting: Vec<Reply> = (0..10)
-        .map(|_| inference.submit(vec![0.5]).unwrap())
+        .map(|_| inference.submit(row(&[0.5])).unwrap())
         .collect();
     gate_one.go.send(()).unwrap();
     assert_eq!(gate_one.entered.recv().unwrap(), 5);
@@ -126,10 +146,10 @@ fn two_threads_share_what_waits() {
 fn a_row_nobody_waits_for_is_skipped() {
     let (engine, gate) = gated();
     let inference = start(engine, 10);
-    let first = inference.submit(vec![0.0]).unwrap();
+    let first = inference.submit(row(&[0.0])).unwrap();
     assert_eq!(gate.entered.recv().unwrap(), 1);
-    drop(inference.submit(vec![0.25]).unwrap());
-    let kept = inference.submit(vec![0.5]).unwrap();
+    drop(inference.submit(row(&[0.25])).unwrap());
+    let kept = inference.submit(row(&[0.5])).unwrap();
     gate.go.send(()).unwrap();
     assert_eq!(
         gate.entered.recv().unwrap(),
@@ -144,9 +164,9 @@ fn a_row_nobody_waits_for_is_skipped() {
 fn dropping_the_model_answers_what_was_submitted_and_ends_its_threads() {
     let (engine, gate) = gated();
     let inference = start(engine, 10);
-    let running = inference.submit(vec![0.25]).unwrap();
+    let running = inference.submit(row(&[0.25])).unwrap();
     assert_eq!(gate.entered.recv().unwrap(), 1);
-    let waiting = inference.submit(vec![0.5]).unwrap();
+    let waiting = inference.submit(row(&[0.5])).unwrap();
     // The run is stuck until the gate opens, so this also shows that a drop does not wait for it.
     drop(inference);
     gate.go.send(()).unwrap();
@@ -160,31 +180,34 @@ fn dropping_the_model_answers_what_was_submitted_and_ends_its_threads() {
 /// Answers each value with itself, but fails, panics or gives NaN on a value that says so.
 fn moody(run: &mpsc::Sender<usize>, gate: mpsc::Receiver<()>) -> Engine {
     let run = run.clone();
-    Engine::Scripted(Box::new(move |values, rows, outputs| {
-        run.send(rows).unwrap();
+    Engine::Scripted(Box::new(move |rows, outputs| {
+        run.send(rows.count).unwrap();
         gate.recv().unwrap();
-        if values.contains(&FAILS) {
+        if rows.numbers.contains(&FAILS) {
             return Err(RunError::Engine("a bad row".to_owned()));
         }
-        assert!(!values.contains(&PANICS), "an assertion in the engine");
-        outputs.extend(values.iter().map(|&value| f64::from(value)));
+        assert!(
+            !rows.numbers.contains(&PANICS),
+            "an assertion in the engine"
+        );
+        outputs.extend_from_slice(&rows.numbers);
         Ok(())
     }))
 }
 
-const FAILS: f32 = 0.111;
-const PANICS: f32 = 0.222;
+const FAILS: f64 = 0.111;
+const PANICS: f64 = 0.222;
 
 /// Answers to `values`, all submitted so that they run in one batch.
-fn answers(values: &[f32]) -> Vec<Result<f64, RunError>> {
+fn answers(values: &[f64]) -> Vec<Result<f64, RunError>> {
     let (run, runs) = mpsc::channel();
     let (go, gate) = mpsc::channel();
     let inference = start(moody(&run, gate), 10);
-    let first = inference.submit(vec![0.0]).unwrap();
+    let first = inference.submit(row(&[0.0])).unwrap();
     assert_eq!(runs.recv().unwrap(), 1);
     let replies: Vec<Reply> = values
         .iter()
-        .map(|&value| inference.submit(vec![value]).unwrap())
+        .map(|&value| inference.submit(row(&[value])).unwrap())
         .collect();
     // As many as there can be: one alone, the batch, and each of its rows again.
     for _ in 0..values.len() + 2 {
@@ -216,7 +239,7 @@ fn a_panic_is_an_error_and_the_thread_lives_on() {
 
 #[test]
 fn an_output_that_is_no_probability_fails_its_row_only() {
-    let found = answers(&[0.25, f32::NAN, 7.5]);
+    let found = answers(&[0.25, f64::NAN, 7.5]);
     assert_eq!(found[0], Ok(0.25));
     assert!(matches!(found[1], Err(RunError::NotAProbability(output)) if output.is_nan()));
     assert_eq!(found[2], Err(RunError::NotAProbability(7.5)));
@@ -226,13 +249,112 @@ fn an_output_that_is_no_probability_fails_its_row_only() {
 fn a_row_of_the_wrong_width_is_an_error_for_itself() {
     let (engine, _gate) = gated();
     let inference = start(engine, 1);
-    let reply = inference.submit(vec![0.0, 0.0]).unwrap();
+    let reply = inference.submit(row(&[0.0, 0.0])).unwrap();
     let error = reply.blocking_recv().unwrap().unwrap_err();
     assert_eq!(
         error,
         RunError::Width {
-            expected: 1,
-            found: 2
+            expected: Width {
+                numbers: 1,
+                texts: 0
+            },
+            found: row(&[0.0, 0.0])
         }
+    );
+}
+
+#[test]
+fn a_thread_runs_no_row_behind_another_while_others_are_idle() {
+    assert_eq!(worker::share(9, 0, 2), 5);
+    assert_eq!(worker::share(9, 1, 2), 1);
+    assert_eq!(worker::share(0, 0, 4), 1);
+    assert_eq!(worker::share(40, 0, 1), 41);
+}
+
+#[test]
+fn what_waits_can_be_given_up_and_what_runs_goes_on() {
+    let (engine, gate) = gated();
+    let inference = start(engine, 10);
+    let running = inference.submit(row(&[0.25])).unwrap();
+    assert_eq!(gate.entered.recv().unwrap(), 1);
+    let waiting = inference.submit(row(&[0.5])).unwrap();
+    inference.give_up();
+    assert_eq!(waiting.blocking_recv().unwrap(), Err(RunError::Stuck));
+    gate.go.send(()).unwrap();
+    assert_eq!(value(running), 0.25);
+}
+
+/// Runs on and on if a value says so, until it is asked to end.
+fn endless(runs: &mpsc::Sender<usize>) -> Engine {
+    let stop = Arc::new(AtomicBool::new(false));
+    let (runs, asked) = (runs.clone(), Arc::clone(&stop));
+    let script = move |rows: &Rows, outputs: &mut Vec<f64>| {
+        runs.send(rows.count).unwrap();
+        if rows.numbers.contains(&ENDLESS) {
+            while !asked.load(Ordering::Relaxed) {
+                std::thread::yield_now();
+            }
+            return Err(RunError::Engine("asked to end".to_owned()));
+        }
+        outputs.extend_from_slice(&rows.numbers);
+        Ok(())
+    };
+    Engine::Stoppable(Box::new(script), stop)
+}
+
+const ENDLESS: f64 = 0.333;
+
+#[test]
+fn a_run_that_takes_too_long_is_ended_and_its_rows_are_not_tried_again() {
+    let (run, runs) = mpsc::channel();
+    let options = Options {
+        run_max: Duration::from_millis(20),
+        ..Options::default()
+    };
+    let inference = Inference::launch(&manifest(), vec![endless(&run)], options, None).unwrap();
+    for _ in 0..3 {
+        let reply = inference.submit(row(&[ENDLESS])).unwrap();
+        assert_eq!(
+            reply.blocking_recv().unwrap(),
+            Err(RunError::Stopped(options.run_max))
+        );
+        assert_eq!(runs.recv().unwrap(), 1);
+    }
+    // The next look says that the threads are no longer stuck; until then rows are given up.
+    loop {
+        match inference
+            .submit(row(&[0.5]))
+            .unwrap()
+            .blocking_recv()
+            .unwrap()
+        {
+            Ok(score) => return assert_eq!(score.value(), 0.5),
+            Err(error) => assert_eq!(error, RunError::Stuck),
+        }
+    }
+}
+
+#[test]
+fn a_model_is_served_only_once_it_has_run_batches_of_every_size() {
+    let (run, runs) = mpsc::channel();
+    let warm = row(&[0.5]);
+    let launch = |row: &Rows| {
+        let options = Options {
+            run_max: Duration::from_millis(20),
+            ..Options::default()
+        };
+        let engines = vec![endless(&run), endless(&run)];
+        Inference::launch(&manifest(), engines, options, Some(row))
+    };
+    let started = launch(&warm);
+    assert!(started.is_ok());
+    let mut sizes: Vec<usize> = runs.try_iter().collect();
+    sizes.sort_unstable();
+    let expected: Vec<usize> = (1..=BATCH_MAX).flat_map(|size| [size, size]).collect();
+    assert_eq!(sizes, expected);
+    let error = launch(&row(&[ENDLESS])).err().unwrap().to_string();
+    assert!(
+        error.contains("scripted/1") && error.contains("run_ms_max"),
+        "{error}"
     );
 }

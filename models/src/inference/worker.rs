@@ -2,32 +2,40 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crossbeam_channel::Receiver;
 use tokio::sync::oneshot;
 
-use super::BATCH_MAX;
+use super::watch::Run;
+use super::{BATCH_MAX, Shared};
+use crate::cpu::Cpu;
 use crate::engine::Engine;
 use crate::manifest::{Manifest, OutputKind};
-use crate::{Calibration, RunError, Score};
+use crate::{Calibration, Rows, RunError, Score};
 
 /// One row, and who asked.
 pub(super) struct Job {
-    pub(super) inputs: Vec<f32>,
-    pub(super) reply: oneshot::Sender<Result<Score, RunError>>,
+    row: Rows,
+    reply: oneshot::Sender<Result<Score, RunError>>,
 }
 
 pub(super) struct Worker {
     engine: Engine,
     calibration: Calibration,
     kind: OutputKind,
+    cpu: Cpu,
     jobs: Receiver<Job>,
+    /// Told of every run, so that one that takes too long can be ended.
+    run: Arc<Run>,
+    shared: Arc<Shared>,
     /// How many workers share the queue.
     threads: usize,
     rows_max: usize,
     /// These three are used again for every batch.
     batch: Vec<Job>,
-    values: Vec<f32>,
+    rows: Rows,
     outputs: Vec<f64>,
 }
 
@@ -36,35 +44,62 @@ impl Worker {
         engine: Engine,
         manifest: &Manifest,
         jobs: Receiver<Job>,
-        threads: usize,
+        run: Arc<Run>,
+        shared: Arc<Shared>,
+        cpu: Cpu,
     ) -> Self {
+        let width = manifest.width();
         let rows_max = engine.rows_max().unwrap_or(BATCH_MAX).clamp(1, BATCH_MAX);
         Self {
             engine,
-            calibration: manifest.calibration,
+            calibration: manifest.calibration.clone(),
             kind: manifest.output.kind,
+            cpu,
             jobs,
-            threads: threads.max(1),
+            run,
+            threads: shared.threads,
+            shared,
             rows_max,
             batch: Vec::with_capacity(rows_max),
-            values: Vec::with_capacity(rows_max * manifest.inputs.len()),
+            rows: Rows {
+                count: 0,
+                numbers: Vec::with_capacity(rows_max * width.numbers),
+                texts: Vec::with_capacity(rows_max * width.texts),
+            },
             outputs: Vec::with_capacity(rows_max),
         }
     }
 
+    /// Runs the row as often as there are sizes of a batch, each time of another size, so that what the first run of a size
+    /// costs (memory, and plans for it) is paid before anybody waits.
+    pub(super) fn warm(&mut self, row: &Rows) -> Result<(), RunError> {
+        for count in 1..=self.rows_max {
+            self.rows.clear();
+            for _ in 0..count {
+                self.rows.extend(row);
+            }
+            self.run_rows()?;
+        }
+        Ok(())
+    }
+
     /// Until nobody can submit any more and the queue is empty.
     pub(super) fn serve(mut self) {
-        while let Ok(first) = self.jobs.recv() {
-            self.take_batch(first);
+        loop {
+            self.shared.idle.fetch_add(1, Ordering::Relaxed);
+            let first = self.jobs.recv();
+            let idle = self.shared.idle.fetch_sub(1, Ordering::Relaxed) - 1;
+            let Ok(first) = first else {
+                return;
+            };
+            self.take_batch(first, idle);
             self.run_batch();
         }
     }
 
-    /// Takes this thread's share of what waits right now: all of it on one thread would leave the others idle.
-    fn take_batch(&mut self, first: Job) {
-        let share = (1 + self.jobs.len())
-            .div_ceil(self.threads)
-            .min(self.rows_max);
+    /// Takes this thread's share of what waits right now, `idle` others having nothing to do.
+    fn take_batch(&mut self, first: Job, idle: usize) {
+        let share = share(self.jobs.len(), idle, self.threads).min(self.rows_max);
         self.batch.push(first);
         while self.batch.len() < share
             && let Ok(job) = self.jobs.try_recv()
@@ -83,15 +118,15 @@ impl Worker {
                     self.answer(at, job);
                 }
             }
-            // One row may have spoilt it for the others.
-            Err(_) if batch.len() > 1 => {
+            // One row may have spoilt it for the others; but a run that took too long would do so again, row by row.
+            Err(error) if batch.len() > 1 && !matches!(error, RunError::Stopped(_)) => {
                 for job in batch.drain(..) {
                     self.run_alone(job);
                 }
             }
             Err(error) => {
                 for job in batch.drain(..) {
-                    send(job, Err(error.clone()));
+                    job.answer(Err(error.clone()));
                 }
             }
         }
@@ -101,38 +136,65 @@ impl Worker {
     fn run_alone(&mut self, job: Job) {
         match self.run(std::slice::from_ref(&job)) {
             Ok(()) => self.answer(0, job),
-            Err(error) => send(job, Err(error)),
+            Err(error) => job.answer(Err(error)),
         }
     }
 
-    /// Fills `outputs` with one value per job. A panic in the engine is an error like any other: the thread
-    /// has to live on, and both buffers are cleared before they are used again.
+    /// Fills `outputs` with one value per job.
     fn run(&mut self, batch: &[Job]) -> Result<(), RunError> {
-        self.values.clear();
+        self.rows.clear();
         for job in batch {
-            self.values.extend_from_slice(&job.inputs);
+            self.rows.extend(&job.row);
         }
+        self.run_rows()
+    }
+
+    /// Fills `outputs` with one value per row. A panic in the engine is an error like any other: the thread has to live on,
+    /// and both buffers are cleared before they are used again.
+    fn run_rows(&mut self) -> Result<(), RunError> {
+        self.run.begin();
         let run = || {
-            self.engine
-                .run(&self.values, batch.len(), &mut self.outputs)
+            self.cpu
+                .count(|| self.engine.run(&self.rows, &mut self.outputs))
         };
-        catch_unwind(AssertUnwindSafe(run))
-            .unwrap_or_else(|panic| Err(RunError::Panicked(message(&*panic))))
+        let result = catch_unwind(AssertUnwindSafe(run));
+        let stopped = self.run.end();
+        // This thread, at least, takes rows again.
+        self.shared.stuck.store(false, Ordering::Relaxed);
+        match result {
+            // It may have come to its end all the same.
+            Ok(Err(_)) if stopped => Err(RunError::Stopped(self.shared.run_max)),
+            Ok(result) => result,
+            Err(panic) => Err(RunError::Panicked(message(&*panic))),
+        }
     }
 
     fn answer(&self, at: usize, job: Job) {
         let missing = || RunError::Engine("there are fewer outputs than rows".to_owned());
         let output = self.outputs.get(at).copied().ok_or_else(missing);
-        send(
-            job,
-            output.and_then(|output| self.calibration.score(self.kind, output)),
-        );
+        job.answer(output.and_then(|output| self.calibration.score(self.kind, output)));
     }
 }
 
-fn send(job: Job, answer: Result<Score, RunError>) {
-    // If nobody waits any more, nobody needs to know.
-    let _ = job.reply.send(answer);
+/// How many rows a thread runs together that has just taken one, with so many still waiting. All of them would leave the other
+/// threads without work. While some are idle they take what waits, so that no row is with another that may stick.
+pub(super) fn share(waiting: usize, idle: usize, threads: usize) -> usize {
+    if idle > 0 {
+        1
+    } else {
+        (1 + waiting).div_ceil(threads)
+    }
+}
+
+impl Job {
+    pub(super) const fn new(row: Rows, reply: oneshot::Sender<Result<Score, RunError>>) -> Self {
+        Self { row, reply }
+    }
+
+    pub(super) fn answer(self, answer: Result<Score, RunError>) {
+        // If nobody waits any more, nobody needs to know.
+        let _ = self.reply.send(answer);
+    }
 }
 
 fn message(panic: &(dyn Any + Send)) -> String {

@@ -9,6 +9,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
@@ -162,10 +163,18 @@ impl Folder {
         &self,
         definition: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Bundle, Error> {
+        self.open_within(definition, Duration::from_secs(30))
+    }
+
+    pub(crate) fn open_within(
+        &self,
+        definition: &dyn Fn(&str) -> Option<String>,
+        limit: Duration,
+    ) -> Result<Bundle, Error> {
         Runtime::load(&library()).unwrap();
         fs::write(self.folder.path().join("manifest.yaml"), &self.manifest).unwrap();
         fs::write(self.folder.path().join("golden.json"), &self.golden).unwrap();
-        Bundle::open(self.folder.path(), definition)
+        Bundle::open_within(self.folder.path(), definition, limit)
     }
 
     /// What is wrong with the bundle, in words.

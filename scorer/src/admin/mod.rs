@@ -3,6 +3,7 @@
 //! Nothing here asks who is calling: the port is for the machine itself or a network that only operators reach. What
 //! changes something is asked for by POST, and refused to web pages.
 
+mod models;
 mod policy;
 mod rules;
 
@@ -22,8 +23,9 @@ use tokio::task::JoinHandle;
 
 use crate::ingest::IngestState;
 use crate::metrics::Metrics;
-use crate::policy::Policy;
+use crate::policy::{Model, Policy};
 use crate::reload::{Problem, Versions, Wake};
+use crate::watch::DriftReports;
 pub(crate) use rules::DemotedReport;
 
 /// What the pages show.
@@ -34,6 +36,7 @@ pub(crate) struct AdminState {
     pub(crate) policy: Arc<ArcSwap<Policy>>,
     pub(crate) versions: Arc<Versions>,
     pub(crate) wake: Wake,
+    pub(crate) drift: DriftReports,
 }
 
 /// The running admin server.
@@ -52,6 +55,8 @@ struct Status {
     /// Why the folder as it is now is not loaded; `null` while it loads.
     policy_problem: Option<Problem>,
     champion: Option<String>,
+    /// Whether it is asked: `closed`, `open` while it keeps missing or failing, `probing` while it is tried again.
+    champion_circuit: Option<&'static str>,
     challengers: Vec<String>,
     rules: usize,
     /// Ids of those that their guard has taken back to shadow.
@@ -68,6 +73,7 @@ impl AdminServer {
             .route("/healthz", get(|| async { "alive\n" }))
             .route("/readyz", get(readiness))
             .route("/status", get(status))
+            .merge(models::routes())
             .merge(policy::routes())
             .merge(rules::routes())
             .with_state(state);
@@ -97,6 +103,8 @@ async fn refuse_web_pages(request: Request, next: Next) -> Response {
 }
 
 async fn metrics(State(state): State<AdminState>) -> impl IntoResponse {
+    let champion = state.policy.load().champion().map(Model::circuit);
+    state.metrics.circuit.note(champion);
     let content_type = "text/plain; version=0.0.4; charset=utf-8";
     (
         [(header::CONTENT_TYPE, content_type)],
@@ -124,6 +132,7 @@ async fn status(State(state): State<AdminState>) -> Json<Status> {
         policy_pinned: report.pinned,
         policy_problem: report.problem,
         champion: policy.champion().map(|model| model.version().to_owned()),
+        champion_circuit: policy.champion().map(|model| model.circuit().name()),
         challengers: policy
             .challengers()
             .iter()

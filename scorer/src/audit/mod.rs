@@ -1,9 +1,9 @@
 //! The decision log: one record per decision, published to Kafka after the answer has gone out.
 //!
-//! Answers never wait for the log. Records wait in a bounded queue; beyond it they are dropped, counted, and
-//! logged. Challengers score here, where they can delay no answer and change none (DE-1).
+//! Answers never wait for the log. What was decided is first looked at by whatever watches the models ([`watch`]), whose
+//! challengers can delay no answer here and change none (DE-1); then it waits for Kafka. Both queues are bounded: beyond
+//! them records are dropped, counted, and logged. A Kafka that is away holds up its own queue only.
 
-mod challengers;
 mod publisher;
 
 use std::sync::Arc;
@@ -13,18 +13,25 @@ use std::time::Duration;
 use prost::Message;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
+use tollgate_models::Rows;
 use tollgate_proto::v1;
-use tollgate_types::{CardId, Cell, EventTime};
+use tollgate_types::{CardId, Cell, EventTime, contains_card_number};
 
 use crate::config::KafkaConfig;
 use crate::convert;
 use crate::metrics::Metrics;
-use crate::policy::Policy;
+use crate::policy::{FeatureTexts, Policy};
+use crate::watch::{self, Watch};
 use publisher::Publisher;
 pub(crate) use publisher::PublisherError;
 
-/// Records that may wait for Kafka: some 20 MB, ten seconds of a busy service.
-const QUEUE_MAX: usize = 65_536;
+/// Decisions that may wait to be looked at: several times what a busy service decides while one batch waits for a
+/// challenger that is stuck.
+const QUEUE_MAX: usize = 32_768;
+
+/// Records that may wait for Kafka: some 40 MB, ten seconds of a busy service.
+const RECORDS_MAX: usize = 65_536;
 
 /// Dropped records per line of the log.
 const DROPS_PER_LINE: u64 = 1_000;
@@ -38,9 +45,11 @@ pub(crate) struct Entry {
     pub(crate) card_id: CardId,
     pub(crate) event_time: EventTime,
     pub(crate) decided_at: EventTime,
-    pub(crate) model_inputs: Vec<f32>,
+    /// The champion's row, or none.
+    pub(crate) model_inputs: Rows,
     /// Named features, for the challengers.
     pub(crate) features: Vec<Cell>,
+    pub(crate) texts: FeatureTexts,
     /// The policy that decided; its challengers score, and not those of a later one.
     pub(crate) policy: Arc<Policy>,
 }
@@ -53,29 +62,36 @@ pub(crate) struct AuditLog {
 }
 
 impl AuditLog {
-    /// Starts the task that publishes.
+    /// Starts the tasks that look at what was decided, and publish it.
     pub(crate) fn start(
         config: &KafkaConfig,
         bootstrap: &str,
+        watch: Watch,
         metrics: Metrics,
     ) -> Result<(Self, Publishing), PublisherError> {
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
+        let (records, encoded) = mpsc::channel(RECORDS_MAX);
         let (close, closed) = oneshot::channel();
         let publisher = Publisher::new(config, bootstrap, metrics.clone())?;
-        let task = tokio::spawn(publish(waiting, closed, publisher, metrics.clone()));
+        tokio::spawn(look(waiting, closed, watch, records, metrics.clone()));
+        let task = tokio::spawn(publish(encoded, publisher));
         Ok((Self { queue, metrics }, Publishing { close, task }))
     }
 
     /// Hands a decision over. Never blocks.
     pub(crate) fn record(&self, entry: Entry) {
         if let Err(error) = self.queue.try_send(entry) {
-            let dropped = self.metrics.audit_records.with_label_values(&["dropped"]);
-            dropped.inc();
-            // One line for many: this happens when there is least time to write lines.
-            if dropped.get() % DROPS_PER_LINE == 1 {
-                tracing::error!(%error, dropped = dropped.get(), "decision records dropped");
-            }
+            count_dropped(&self.metrics, &error);
         }
+    }
+}
+
+fn count_dropped(metrics: &Metrics, error: &dyn std::fmt::Display) {
+    let dropped = metrics.audit_records.with_label_values(&["dropped"]);
+    dropped.inc();
+    // One line for many: this happens when there is least time to write lines.
+    if dropped.get() % DROPS_PER_LINE == 1 {
+        tracing::error!(%error, dropped = dropped.get(), "decision records dropped");
     }
 }
 
@@ -97,17 +113,28 @@ impl Publishing {
     }
 }
 
-/// Publishes until it is told to close, or every [`AuditLog`] is gone, and the queue is empty.
-async fn publish(
+/// A record as Kafka takes it.
+struct Encoded {
+    card_id: CardId,
+    bytes: Vec<u8>,
+}
+
+/// Looks at what was decided and hands it on to be published, until it is told to close, or every [`AuditLog`] is gone,
+/// and the queue is empty.
+async fn look(
     mut waiting: mpsc::Receiver<Entry>,
     mut close: oneshot::Receiver<()>,
-    publisher: Publisher,
+    mut watch: Watch,
+    records: mpsc::Sender<Encoded>,
     metrics: Metrics,
 ) {
     let mut batch = Vec::with_capacity(BATCH_MAX);
+    let mut report = tokio::time::interval(watch::REPORT_EVERY);
+    report.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             biased;
+            _ = report.tick() => watch.report(),
             count = waiting.recv_many(&mut batch, BATCH_MAX) => {
                 if count == 0 {
                     break;
@@ -116,12 +143,21 @@ async fn publish(
             // What is in the queue is still received; nothing more gets in.
             _ = &mut close, if !waiting.is_closed() => waiting.close(),
         }
-        let scores = challengers::score(&batch, &metrics).await;
+        let scores = watch.look_at(&batch).await;
         for (entry, challengers) in batch.drain(..).zip(scores) {
-            let key = entry.card_id.clone();
+            let card_id = entry.card_id.clone();
             let bytes = record(entry, challengers).encode_to_vec();
-            publisher.send(key.as_str(), &bytes).await;
+            if let Err(error) = records.try_send(Encoded { card_id, bytes }) {
+                count_dropped(&metrics, &error);
+            }
         }
+    }
+}
+
+/// Publishes until nothing more is looked at and the queue is empty.
+async fn publish(mut records: mpsc::Receiver<Encoded>, publisher: Publisher) {
+    while let Some(Encoded { card_id, bytes }) = records.recv().await {
+        publisher.send(card_id.as_str(), &bytes).await;
     }
     // Waits for acknowledgements, so not on a thread that serves requests.
     let flushed = tokio::task::spawn_blocking(move || publisher.flush()).await;
@@ -136,10 +172,26 @@ fn record(entry: Entry, challengers: Vec<v1::ChallengerScore>) -> v1::DecisionRe
         card_id: entry.card_id.as_str().to_owned(),
         event_time: Some(convert::to_timestamp(entry.event_time)),
         decided_at: Some(convert::to_timestamp(entry.decided_at)),
-        model_inputs: entry.model_inputs,
+        model_inputs: entry.model_inputs.numbers,
+        model_texts: shown(&entry.model_inputs.texts),
         challengers,
     }
 }
+
+/// A model may be given what nobody may keep.
+fn shown(texts: &[Arc<str>]) -> Vec<String> {
+    let shown = |text: &Arc<str>| {
+        if contains_card_number(text) {
+            "(a card number)".to_owned()
+        } else {
+            text.to_string()
+        }
+    };
+    texts.iter().map(shown).collect()
+}
+
+#[cfg(test)]
+mod tests;
 
 /// Gives every decision an id: one part drawn when the process started, one counted.
 #[derive(Debug)]

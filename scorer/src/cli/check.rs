@@ -6,7 +6,9 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::{CommandError, Common, load_policy};
+use crate::model_report::ModelReport;
 use crate::policy::Policy;
+use crate::watch::DriftReports;
 
 #[derive(Args)]
 pub(super) struct Check {
@@ -35,6 +37,9 @@ impl Check {
             policy.tests().tests,
             policy.version(),
         );
+        for model in ModelReport::all(&policy, &DriftReports::default()) {
+            print!("{}", model.text());
+        }
         if self.coverage {
             print!("{}", coverage(&policy));
         }

@@ -1,4 +1,4 @@
-//! The command line: `serve`, `check`, `features`, `score`, `policy`, `rules`, `demo`.
+//! The command line: `serve`, `check`, `features`, `score`, `policy`, `rules`, `models`, `demo`.
 
 mod check;
 mod demo;
@@ -17,7 +17,7 @@ use tollgate_source::Diagnostics;
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{Config, ConfigError};
-use crate::policy::{Loader, ModelLimits, Policy};
+use crate::policy::{Loader, Policy};
 
 /// Decides card transactions: approve, flag, challenge or decline.
 #[derive(Parser)]
@@ -53,6 +53,8 @@ enum Command {
     Policy(operate::Policy),
     /// List the rules that a running service has demoted, or let one decide again
     Rules(operate::Rules),
+    /// Show the models of a running service: what they are, and how far things have moved since their training
+    Models(operate::Models),
     /// Serve on an embedded broker, feed it generated history, score generated traffic, report
     Demo(demo::Demo),
 }
@@ -79,6 +81,7 @@ pub fn run() -> ExitCode {
         Command::Score(score) => score.run(&cli.common),
         Command::Policy(policy) => policy.run(&cli.common),
         Command::Rules(rules) => rules.run(&cli.common),
+        Command::Models(models) => models.run(&cli.common),
         Command::Demo(demo) => demo.run(&cli.common),
     };
     match result {
@@ -132,10 +135,7 @@ fn load_policy(folder: &Path, config: &Config) -> Result<Policy, CommandError> {
 
 /// The same, with what loads it again.
 fn load(folder: &Path, config: &Config) -> Result<(Loader, Policy), CommandError> {
-    let limits = ModelLimits {
-        threads: config.model.threads,
-        queue_rows_max: config.model.queue_rows_max,
-    };
+    let limits = config.model.limits();
     let loader = Loader::new(folder.to_owned(), load_runtime(config), limits)
         .with_guard(config.policy.guard.guard());
     let (policy, warnings) = loader.load().map_err(CommandError::Policy)?;

@@ -1,4 +1,4 @@
-//! `tollgate policy …` and `tollgate rules …`: commands to a service that is running, through its admin port.
+//! `tollgate policy …`, `tollgate rules …` and `tollgate models`: commands to a service that is running, through its admin port.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
@@ -11,6 +11,7 @@ use clap::{Args, Subcommand};
 use super::{CommandError, Common};
 use crate::Config;
 use crate::admin::DemotedReport;
+use crate::model_report::ModelReport;
 use crate::reload::VersionsReport;
 
 /// A service that does not answer within this has other troubles.
@@ -54,6 +55,12 @@ enum RulesCommand {
         /// Its id
         rule: String,
     },
+}
+
+#[derive(Args)]
+pub(super) struct Models {
+    #[command(flatten)]
+    service: Service,
 }
 
 /// Which service is meant.
@@ -118,6 +125,22 @@ impl Rules {
                 "{rule}  since {since}: declined {declined} of {of} transactions within {period}, where {share_max} % are \
                  allowed; owner: {owner}"
             );
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Models {
+    pub(super) fn run(self, common: &Common) -> Result<ExitCode, CommandError> {
+        let service = Connection::new(&self.service, &common.load()?);
+        let models = service.get("/models")?;
+        let models: Vec<ModelReport> =
+            serde_json::from_str(&models).context("the service's answer")?;
+        if models.is_empty() {
+            println!("the live policy has no models");
+        }
+        for model in models {
+            print!("{}", model.text());
         }
         Ok(ExitCode::SUCCESS)
     }

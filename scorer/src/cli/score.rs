@@ -45,6 +45,7 @@ impl Score {
             behind: Span::ZERO,
             stale_after: Span::from_seconds(1),
             in_flight_expires: Span::from_seconds(1),
+            model_reasons_max: config.watch.reasons_max,
         };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()

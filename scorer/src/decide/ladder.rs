@@ -11,11 +11,12 @@
 use std::time::Duration;
 
 use tollgate_expr::Frame;
+use tollgate_models::Rows;
 use tollgate_rules::{Matches, Verdict};
 use tollgate_types::{Cause, Degradation, Outcome};
 
 use super::Decision;
-use crate::policy::Policy;
+use crate::policy::{FeatureTexts, Policy};
 
 /// Reading histories and rules takes tens of microseconds; with less than this left it is not begun.
 pub(super) const FEATURES_NEED: Duration = Duration::from_micros(500);
@@ -30,6 +31,11 @@ const ANSWER_NEEDS: Duration = Duration::from_millis(5);
 /// How long to wait for the model when `left` is left: with a tight deadline, half of it.
 pub(super) fn model_patience(left: Duration) -> Duration {
     left.saturating_sub(ANSWER_NEEDS.min(left / 2))
+}
+
+/// How long to wait for the model's reasons when `left` is left: the answer stands without them, so it is never put at risk.
+pub(super) fn reasons_patience(left: Duration) -> Duration {
+    left / 2
 }
 
 /// The answer of `NO_MODEL`, and of `STALE_FEATURES` without a score: the rules that did run and the fallback
@@ -76,7 +82,7 @@ pub(crate) fn static_answer(policy: &Policy, cause: Cause) -> Decision {
 
 impl Decision {
     /// An outcome without anything behind it.
-    const fn bare(outcome: Outcome, level: Degradation) -> Self {
+    fn bare(outcome: Outcome, level: Degradation) -> Self {
         Self {
             outcome,
             score: None,
@@ -87,8 +93,11 @@ impl Decision {
             shadow_matches: Vec::new(),
             demoted: Vec::new(),
             features: Vec::new(),
-            model_inputs: Vec::new(),
+            texts: FeatureTexts::default(),
+            model_inputs: Rows::default(),
             model_timings: None,
+            reasons_timings: None,
+            circuit: None,
         }
     }
 }

@@ -4,6 +4,7 @@
 //! late or fails lowers the level of the answer and is named among its causes. What each level leaves out
 //! stands in `ladder`.
 
+mod explain;
 mod ladder;
 mod model;
 
@@ -12,10 +13,11 @@ use std::time::Instant;
 
 use tollgate_expr::Frame;
 use tollgate_features::{Origin, Reading, Store};
+use tollgate_models::{Circuit, Rows};
 use tollgate_rules::Demoted;
 use tollgate_types::{Cause, Cell, Degradation, EventTime, Outcome, Reason, Record, Span, builtin};
 
-use crate::policy::Policy;
+use crate::policy::{FeatureTexts, Policy};
 use model::Asked;
 pub(crate) use model::ModelTimings;
 
@@ -35,10 +37,16 @@ pub(crate) struct Decision {
     pub(crate) demoted: Vec<Demoted>,
     /// Named features in the order of the policy; empty below the levels that read histories.
     pub(crate) features: Vec<Cell>,
-    /// What the champion was asked.
-    pub(crate) model_inputs: Vec<f32>,
+    /// Those of them that models take as texts.
+    pub(crate) texts: FeatureTexts,
+    /// What the champion was asked: one row, or none.
+    pub(crate) model_inputs: Rows,
     /// Time from asking the champion to its answer.
     pub(crate) model_timings: Option<ModelTimings>,
+    /// The same of asking for its reasons, if it was asked.
+    pub(crate) reasons_timings: Option<ModelTimings>,
+    /// How the champion's circuit stands, if this decision has changed it.
+    pub(crate) circuit: Option<Circuit>,
 }
 
 /// What a decision is made with besides the transaction.
@@ -55,6 +63,8 @@ pub(crate) struct Context<'a> {
     pub(crate) stale_after: Span,
     /// How long the transaction counts without its echo.
     pub(crate) in_flight_expires: Span,
+    /// Most reasons that the model adds to those of rules.
+    pub(crate) model_reasons_max: usize,
 }
 
 /// Decides one transaction.
@@ -93,11 +103,12 @@ pub(crate) async fn decide(
     // The answer without the model exists before the model is asked: nothing is left to do when it is late.
     let level_without = level.max(Degradation::NoModel);
     let without_model = ladder::without_model(context.policy, &frame, level_without, &matches);
+    let texts = FeatureTexts::of(context.policy.text_features(), &features, record);
     // A decline that nothing can change needs no score: it costs no model its time, and cannot become late.
     let asked = if matches.outcome() == Outcome::Decline && matches.is_final() {
-        Asked::NOTHING
+        Asked::not(Ok(None), Rows::default())
     } else {
-        model::ask(context, &features, &monotonic_now).await
+        model::ask(context, &features, &texts, &monotonic_now).await
     };
     let verdict = match asked.score {
         Ok(score) => {
@@ -113,18 +124,25 @@ pub(crate) async fn decide(
             without_model
         }
     };
+    let explained = explain::explain(context, verdict.outcome, &asked, &monotonic_now).await;
+    causes.extend(explained.left_out);
+    let mut reasons = verdict.reasons;
+    reasons.extend(explained.reasons);
     Decision {
         outcome: verdict.outcome,
         score: asked.score.ok().flatten(),
-        reasons: verdict.reasons,
+        reasons,
         level,
         causes,
         matched_rules: matches.rules().map(|rule| Arc::clone(&rule.id)).collect(),
         shadow_matches: verdict.shadow_matches,
         demoted: matches.note(verdict.outcome, context.now),
         features,
+        texts,
         model_inputs: asked.inputs,
         model_timings: asked.timings,
+        reasons_timings: explained.timings,
+        circuit: asked.circuit,
     }
 }
 

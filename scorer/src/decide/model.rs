@@ -1,26 +1,23 @@
-//! Asking the champion, for as long as there is time.
+//! Asking the champion, for as long as there is time, and unless it keeps missing.
+//!
+//! The wait is a timer of the async runtime and never the run itself: whatever the model does, the decision goes on.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use tollgate_models::{Circuit, Permit, Reply, Rows, RunError};
 use tollgate_types::{Cause, Cell};
 
 use super::{Context, ladder};
+use crate::policy::{FeatureTexts, Model};
 
 /// What the champion was asked and what it said.
 pub(super) struct Asked {
     /// The score; `None` if nobody was to be asked; the cause if there should be one and is not.
     pub(super) score: Result<Option<f64>, Cause>,
-    pub(super) inputs: Vec<f32>,
+    pub(super) inputs: Rows,
     pub(super) timings: Option<ModelTimings>,
-}
-
-impl Asked {
-    /// Nobody was asked, and nobody had to be.
-    pub(super) const NOTHING: Self = Self {
-        score: Ok(None),
-        inputs: Vec::new(),
-        timings: None,
-    };
+    /// How the model's circuit stands, if this has changed it.
+    pub(super) circuit: Option<Circuit>,
 }
 
 /// When the champion was asked and when it had answered.
@@ -34,45 +31,94 @@ pub(crate) struct ModelTimings {
 pub(super) async fn ask(
     context: &Context<'_>,
     features: &[Cell],
+    texts: &FeatureTexts,
     monotonic_now: impl Fn() -> Instant,
 ) -> Asked {
     let Some(champion) = context.policy.champion() else {
-        return Asked::NOTHING;
+        return Asked::not(Ok(None), Rows::default());
     };
-    let inputs = champion.inputs(features);
+    let inputs = champion.row(features, texts);
     let asked = monotonic_now();
     let patience = ladder::model_patience(context.deadline.saturating_duration_since(asked));
     if patience < ladder::MODEL_NEEDS {
-        return Asked {
-            score: Err(Cause::DeadlineTooShort),
-            inputs,
-            timings: None,
-        };
+        return Asked::not(Err(Cause::DeadlineTooShort), inputs);
     }
+    let Some(permit) = champion.permit(asked) else {
+        return Asked::not(Err(Cause::ModelCircuitOpen), inputs);
+    };
+    // A full queue says nothing of the model: there is more to do than it can.
     let Ok(reply) = champion.submit(inputs.clone()) else {
-        return Asked {
-            score: Err(Cause::ModelQueueFull),
+        return Asked::not(Err(Cause::ModelQueueFull), inputs);
+    };
+    let waited = Waited {
+        champion,
+        asked,
+        patience,
+    };
+    let score = waited.answer(reply).await;
+    let answered = monotonic_now();
+    let circuit = waited.report(&permit, score.err(), answered);
+    Asked {
+        score: score.map(Some),
+        inputs,
+        timings: Some(ModelTimings { asked, answered }),
+        circuit,
+    }
+}
+
+/// A model that was asked.
+struct Waited<'a> {
+    champion: &'a Model,
+    asked: Instant,
+    patience: Duration,
+}
+
+impl Waited<'_> {
+    /// The score, or why there is none.
+    async fn answer(&self, reply: Reply) -> Result<f64, Cause> {
+        let until = self.asked + self.patience;
+        match tokio::time::timeout_at(until.into(), reply).await {
+            Ok(Ok(Ok(score))) => Ok(score.value()),
+            // It has not failed, but it would not have answered in time either.
+            Ok(Ok(Err(RunError::Stuck | RunError::Stopped(_)))) => Err(Cause::ModelTimeout),
+            Ok(Ok(Err(error))) => {
+                tracing::warn!(%error, model = self.champion.version(), "model run failed");
+                Err(Cause::ModelFailed)
+            }
+            Ok(Err(_gone)) => Err(Cause::ModelFailed),
+            Err(_elapsed) => Err(Cause::ModelTimeout),
+        }
+    }
+
+    /// Tells the breaker, and the log if that opened or closed the circuit.
+    fn report(&self, permit: &Permit, missed: Option<Cause>, now: Instant) -> Option<Circuit> {
+        if missed == Some(Cause::ModelTimeout) && !self.champion.counts(self.patience) {
+            return None;
+        }
+        let circuit = self.champion.report(permit, missed.is_none(), now);
+        let model = self.champion.version();
+        match circuit {
+            Some(Circuit::Open) => tracing::error!(
+                model,
+                "the model keeps missing or failing and is not asked any more until it has recovered"
+            ),
+            Some(Circuit::Closed) => {
+                tracing::info!(model, "the model has recovered and is asked again");
+            }
+            Some(Circuit::Probing) | None => {}
+        }
+        circuit
+    }
+}
+
+impl Asked {
+    /// The model was not asked.
+    pub(super) const fn not(score: Result<Option<f64>, Cause>, inputs: Rows) -> Self {
+        Self {
+            score,
             inputs,
             timings: None,
-        };
-    };
-    let answer = tokio::time::timeout_at((asked + patience).into(), reply).await;
-    let timings = Some(ModelTimings {
-        asked,
-        answered: monotonic_now(),
-    });
-    let score = match answer {
-        Ok(Ok(Ok(score))) => Ok(Some(score.value())),
-        Ok(Ok(Err(error))) => {
-            tracing::warn!(%error, model = champion.version(), "model run failed");
-            Err(Cause::ModelFailed)
+            circuit: None,
         }
-        Ok(Err(_gone)) => Err(Cause::ModelFailed),
-        Err(_elapsed) => Err(Cause::ModelTimeout),
-    };
-    Asked {
-        score,
-        inputs,
-        timings,
     }
 }

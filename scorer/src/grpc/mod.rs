@@ -12,6 +12,7 @@ use arc_swap::ArcSwap;
 use futures::FutureExt;
 use tokio_stream::{Stream, StreamExt};
 use tollgate_features::Store;
+use tollgate_models::Circuit;
 use tollgate_proto::v1;
 use tollgate_proto::v1::scoring_service_server::ScoringService;
 use tollgate_rules::{Demoted, Mode};
@@ -38,6 +39,7 @@ pub(crate) struct Scoring {
     pub(crate) metrics: Metrics,
     pub(crate) deadline: DeadlineConfig,
     pub(crate) features: FeaturesConfig,
+    pub(crate) model_reasons_max: usize,
 }
 
 /// When a request came and when its answer is due.
@@ -73,6 +75,7 @@ impl Scoring {
             decided_at: clock::wall_time(),
             model_inputs: decision.model_inputs,
             features: decision.features,
+            texts: decision.texts,
             policy,
         });
         Ok(response)
@@ -88,6 +91,7 @@ impl Scoring {
             behind: self.ingest.behind(timing.arrived_at),
             stale_after: seconds(self.features.stale_after_s),
             in_flight_expires: seconds(self.features.in_flight_expires_s),
+            model_reasons_max: self.model_reasons_max,
         };
         let decided = decide::decide(&context, record, clock::instant);
         AssertUnwindSafe(decided)
@@ -131,10 +135,17 @@ impl Scoring {
             metrics.rule_matches.with_label_values(&labels).inc();
         }
         self.tell_of_demotions(&decision.demoted);
+        if decision.circuit == Some(Circuit::Open) {
+            metrics.circuit.opened.inc();
+        }
         if let Some(timings) = decision.model_timings {
             metrics
                 .model_latency
                 .observe((timings.answered - timings.asked).as_secs_f64());
+        }
+        if let Some(timings) = decision.reasons_timings {
+            let latency = &metrics.watch.reasons_latency;
+            latency.observe((timings.answered - timings.asked).as_secs_f64());
         }
     }
 

@@ -87,6 +87,7 @@ mod tests {
         let limits = ModelLimits {
             threads,
             queue_rows_max: 16,
+            ..ModelLimits::default()
         };
         Loader::new(root.join("policy"), Runtime::load(&library), limits)
     }

@@ -1,17 +1,22 @@
 //! Everything one decision is made by: rules, lists, features, fallback and models, in one version.
 
 mod loader;
+mod model_texts;
 mod models;
 mod rule_tests;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tollgate_features::ReadPlan;
+use tollgate_models::BreakerOptions;
 use tollgate_rules::{Digest, FileChange, Logic, TestRun};
 use tollgate_source::{Diagnostic, Diagnostics, SourceFile};
 
+use crate::config::ModelConfig;
 pub use loader::Loader;
-pub(crate) use models::{Model, feature_number};
+pub(crate) use model_texts::FeatureTexts;
+pub(crate) use models::{Model, Observed, feature_number};
 
 /// A loaded and verified policy.
 #[derive(Debug)]
@@ -20,17 +25,32 @@ pub struct Policy {
     read_plan: ReadPlan,
     champion: Option<Model>,
     challengers: Vec<Model>,
+    /// Features that some model takes as texts, by their places.
+    text_features: Vec<usize>,
     version: String,
     /// What the version is the digest of.
     files: Digest,
     tests: TestRun,
 }
 
-/// How the champion is run.
+/// How the champion is run, and when it is not asked.
 #[derive(Debug, Clone, Copy)]
 pub struct ModelLimits {
     pub threads: usize,
+    /// Threads inside one run of any model.
+    pub intra_threads: usize,
     pub queue_rows_max: usize,
+    /// A run that takes longer is ended.
+    pub run_max: Duration,
+    pub breaker: BreakerOptions,
+    /// A miss of a decision that could wait less than this does not count against the model.
+    pub patience_min: Duration,
+}
+
+impl Default for ModelLimits {
+    fn default() -> Self {
+        ModelConfig::default().limits()
+    }
 }
 
 impl Policy {
@@ -66,17 +86,23 @@ impl Policy {
             read_plan: ReadPlan::new(&logic.schema, &logic.layout),
             champion: None,
             challengers: Vec::new(),
+            text_features: Vec::new(),
             version: String::new(),
             files: logic.files.clone(),
             tests,
             logic,
         };
         if let Some(models) = models {
+            warnings.extend(models.warnings);
             for (path, content) in &models.files {
                 policy.files.add(path, content);
             }
             policy.champion = models.champion;
             policy.challengers = models.challengers;
+            let all = policy.champion.iter().chain(&policy.challengers);
+            policy.text_features = all.flat_map(Model::text_features).collect();
+            policy.text_features.sort_unstable();
+            policy.text_features.dedup();
         }
         policy.version = tollgate_rules::version_of(&policy.files.hex()).to_owned();
         Ok((policy, warnings))
@@ -101,6 +127,16 @@ impl Policy {
 
     pub(crate) fn challengers(&self) -> &[Model] {
         &self.challengers
+    }
+
+    /// Features that some model takes as texts, by their places among all.
+    pub(crate) fn text_features(&self) -> &[usize] {
+        &self.text_features
+    }
+
+    /// All of its models.
+    pub(crate) fn models(&self) -> impl Iterator<Item = &Model> {
+        self.champion.iter().chain(&self.challengers)
     }
 
     /// The files that differ from those of another policy.

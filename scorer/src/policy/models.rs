@@ -1,22 +1,33 @@
 //! The models of a policy: `models.yaml`, and the running bundles it names.
 
+mod about;
+
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use tollgate_expr::{Feature, Type};
-use tollgate_models::{Bundle, Error, Inference, Input, Options, QueueFull, Reply, Runtime};
+use tollgate_models::{
+    Breaker, Bundle, Circuit, Error, Inference, Input, InputKind, MODEL_CARD, Options, Permit,
+    QueueFull, Reply, Rows, Runtime, Value,
+};
 use tollgate_rules::Logic;
 use tollgate_source::{Diagnostic, Diagnostics, Located};
 use tollgate_types::{Cell, EventTime, Span};
 
-use super::{Loader, Policy};
+use super::model_texts::FeatureTexts;
+use super::{Loader, ModelLimits, Policy};
+pub(crate) use about::Observed;
 
 /// The file that names models, in the policy folder.
 pub(super) const FILE: &str = "models.yaml";
 
 /// Longest queue of a challenger: it scores after the answer, a batch of decisions at a time.
 const CHALLENGER_QUEUE_ROWS: usize = 1024;
+
+/// The decision log waits as long for challengers; a run that takes longer is of no use.
+const CHALLENGER_RUN_MAX: Duration = Duration::from_millis(500);
 
 /// `models.yaml`: which bundles under `models/` are used, each as `name/version`.
 #[derive(Debug, Deserialize)]
@@ -33,6 +44,7 @@ pub(super) struct Models {
     pub(super) challengers: Vec<Model>,
     /// What the version of the policy covers: the file itself and each manifest, which has its model's digest.
     pub(super) files: Vec<(String, Vec<u8>)>,
+    pub(super) warnings: Diagnostics,
 }
 
 /// A running model and the named features its inputs come from.
@@ -45,17 +57,19 @@ pub(crate) struct Model {
 /// The threads of one bundle.
 struct Running {
     inference: Inference,
+    breaker: Mutex<Breaker>,
+    patience_min: Duration,
     /// [`Bundle::digest`] of what it was started from.
     digest: String,
     options: Options,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct ModelInput {
     /// Index among the policy's named features.
     feature: usize,
     kind: Type,
-    missing: f32,
+    missing: Value,
 }
 
 /// Loads what `models.yaml` names; `None` if there is no such file. Bundles that one of `earlier` runs already are not
@@ -76,20 +90,21 @@ pub(super) fn load(
         champion: None,
         challengers: Vec::new(),
         files: vec![(FILE.to_owned(), file.text.as_bytes().to_vec())],
+        warnings: Diagnostics::default(),
     };
-    let mut errors = Diagnostics::default();
+    let mut found = Diagnostics::default();
     let mut load = |name: &Located<String>, options| {
         if let Err(problem) = check_runtime(loader.runtime()).and_then(|()| check_name(&name.value))
         {
-            errors.push(Diagnostic::error(&file, name.span.clone(), problem));
+            found.push(Diagnostic::error(&file, name.span.clone(), problem));
             return None;
         }
-        let loaded = start(folder, &name.value, logic, options, earlier);
+        let loaded = start(folder, &name.value, logic, (options, limits), earlier);
         let (model, manifest) = loaded
             .map_err(|error| match error {
                 // It knows better where: in the manifest.
-                Error::Manifest { diagnostic } => errors.push(*diagnostic),
-                error => errors.push(Diagnostic::error(
+                Error::Manifest { diagnostic } => found.push(*diagnostic),
+                error => found.push(Diagnostic::error(
                     &file,
                     name.span.clone(),
                     error.to_string(),
@@ -97,12 +112,26 @@ pub(super) fn load(
             })
             .ok()?;
         models.files.push(manifest);
+        if !folder
+            .join("models")
+            .join(&name.value)
+            .join(MODEL_CARD)
+            .is_file()
+        {
+            let message = format!(
+                "`{}` has no {MODEL_CARD}: nobody can see what it was trained on and what it is worth; training writes one",
+                name.value
+            );
+            found.push(Diagnostic::warning(&file, name.span.clone(), message));
+        }
         Some(model)
     };
     if let Some(name) = &named.champion {
         let options = Options {
             threads: limits.threads,
             queue_rows_max: limits.queue_rows_max,
+            run_max: limits.run_max,
+            counts_cpu: false,
         };
         models.champion = load(name, options);
     }
@@ -110,12 +139,16 @@ pub(super) fn load(
         let options = Options {
             threads: 1,
             queue_rows_max: CHALLENGER_QUEUE_ROWS,
+            run_max: CHALLENGER_RUN_MAX,
+            // They have a budget.
+            counts_cpu: true,
         };
         models.challengers.extend(load(name, options));
     }
-    if errors.has_errors() {
-        Err(errors)
+    if found.has_errors() {
+        Err(found)
     } else {
+        models.warnings = found;
         Ok(Some(models))
     }
 }
@@ -147,7 +180,7 @@ fn start(
     folder: &Path,
     name: &str,
     logic: &Logic,
-    options: Options,
+    (options, limits): (Options, ModelLimits),
     earlier: &[Arc<Policy>],
 ) -> Result<(Model, (String, Vec<u8>)), Error> {
     let features = &logic.layout.features;
@@ -176,11 +209,19 @@ fn start(
             running
         }
         None => {
-            let bundle = Bundle::open(&bundle_folder, &definition)?;
+            // What helpers of a run take would not be counted.
+            let intra_threads = if options.counts_cpu {
+                1
+            } else {
+                limits.intra_threads
+            };
+            let bundle = Bundle::open_with(&bundle_folder, &definition, intra_threads)?;
             check_names(name, &bundle.version(), &bundle.manifest().inputs, features)?;
             let inference = Inference::start(bundle, options)?;
             Arc::new(Running {
                 inference,
+                breaker: Mutex::new(Breaker::new(limits.breaker)),
+                patience_min: limits.patience_min,
                 digest,
                 options,
             })
@@ -193,7 +234,7 @@ fn start(
         Some(ModelInput {
             feature,
             kind: features[feature].kind,
-            missing: input.missing,
+            missing: input.missing.clone(),
         })
     };
     // Every input is known: opening the bundle would have failed otherwise.
@@ -216,7 +257,7 @@ fn running(earlier: &[Arc<Policy>], digest: &str, options: Options) -> Option<Ar
         .map(Arc::clone)
 }
 
-/// Decisions carry the manifest's name, so it must be the folder's; and a model takes numbers only.
+/// Decisions carry the manifest's name, so it must be the folder's; and features must be what the model takes.
 fn check_names(
     name: &str,
     version: &str,
@@ -238,12 +279,26 @@ fn check_names(
             .iter()
             .any(|feature| feature.name == name && feature.kind == Type::Text)
     };
-    match inputs.iter().find(|input| is_text(&input.feature)) {
-        Some(input) => wrong(format!(
-            "the feature {} is a text, which no model takes",
-            input.feature
+    let differs = |input: &&Input| is_text(&input.feature) != (input.kind == InputKind::Text);
+    match inputs.iter().find(differs) {
+        Some(Input {
+            feature,
+            kind: InputKind::Number,
+            ..
+        }) => wrong(format!(
+            "the feature `{feature}` is a text, and its manifest takes it as a number: write `type: text` beside it"
+        )),
+        Some(Input { feature, .. }) => wrong(format!(
+            "the feature `{feature}` is not a text, and its manifest takes it as one: leave out `type: text`"
         )),
         None => Ok(()),
+    }
+}
+
+impl Running {
+    fn breaker(&self) -> MutexGuard<'_, Breaker> {
+        // Nothing in a breaker can panic while it is held.
+        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -255,15 +310,59 @@ impl std::fmt::Debug for Model {
 
 impl Model {
     /// The model's row for a decision: named features in its order, missing ones filled as it was trained.
-    pub(crate) fn inputs(&self, features: &[Cell]) -> Vec<f32> {
-        self.inputs
-            .iter()
-            .map(|input| input.value(features))
-            .collect()
+    pub(crate) fn row(&self, features: &[Cell], texts: &FeatureTexts) -> Rows {
+        let mut numbers = Vec::with_capacity(self.inputs.len());
+        let mut row_texts = Vec::new();
+        for input in &self.inputs {
+            match &input.missing {
+                Value::Number(missing) => {
+                    let cell = features.get(input.feature).copied();
+                    let number = feature_number(input.kind, cell.unwrap_or(Cell::MISSING));
+                    numbers.push(number.unwrap_or(*missing));
+                }
+                Value::Text(missing) => {
+                    let text = texts.get(input.feature).unwrap_or(missing);
+                    row_texts.push(Arc::clone(text));
+                }
+            }
+        }
+        Rows::one(numbers, row_texts)
     }
 
-    pub(crate) fn submit(&self, inputs: Vec<f32>) -> Result<Reply, QueueFull> {
-        self.running.inference.submit(inputs)
+    pub(crate) fn submit(&self, row: Rows) -> Result<Reply, QueueFull> {
+        self.running.inference.submit(row)
+    }
+
+    /// Which features it takes as texts, by their places among the policy's.
+    pub(super) fn text_features(&self) -> impl Iterator<Item = usize> {
+        let texts = self.inputs.iter();
+        texts
+            .filter(|input| input.kind == Type::Text)
+            .map(|input| input.feature)
+    }
+
+    /// Leave to ask; `None` while the model keeps missing or failing.
+    pub(crate) fn permit(&self, now: Instant) -> Option<Permit> {
+        self.running.breaker().ask(now)
+    }
+
+    /// Tells whether the model answered in time, and well. Returns how its circuit stands if that has changed.
+    pub(crate) fn report(&self, permit: &Permit, good: bool, now: Instant) -> Option<Circuit> {
+        let change = self.running.breaker().report(permit, good, now);
+        if change == Some(Circuit::Open) {
+            // Whoever waits in the queue would wait for as little.
+            self.running.inference.give_up();
+        }
+        change
+    }
+
+    /// Whether missing it says something of the model, given how long it was waited for.
+    pub(crate) fn counts(&self, patience: Duration) -> bool {
+        patience >= self.running.patience_min
+    }
+
+    pub(crate) fn circuit(&self) -> Circuit {
+        self.running.breaker().circuit()
     }
 
     #[cfg(test)]
@@ -274,13 +373,6 @@ impl Model {
     /// `name/version`.
     pub(crate) fn version(&self) -> &str {
         self.running.inference.version()
-    }
-}
-
-impl ModelInput {
-    #[expect(clippy::cast_possible_truncation, reason = "models take 32-bit floats")]
-    fn value(self, features: &[Cell]) -> f32 {
-        feature_number(self.kind, features[self.feature]).map_or(self.missing, |value| value as f32)
     }
 }
 

@@ -93,6 +93,7 @@ pub(crate) fn loader(folder: &Path) -> Loader {
     let limits = ModelLimits {
         threads: 1,
         queue_rows_max: 16,
+        ..ModelLimits::default()
     };
     // A policy without models does not miss it; one with models says where it should be.
     Loader::new(folder.to_owned(), Runtime::load(&library()), limits)
@@ -126,6 +127,7 @@ pub(crate) fn write_slow_bundle(policy: &Path, version: &str) {
     std::fs::write(bundle.join("model.onnx"), model).unwrap();
     std::fs::write(bundle.join("manifest.yaml"), manifest).unwrap();
     std::fs::write(bundle.join("golden.json"), golden).unwrap();
+    std::fs::write(bundle.join("model-card.md"), "# slow\n").unwrap();
 }
 
 /// Starts a service that has read its (empty) log.

@@ -57,6 +57,10 @@ pub(super) struct Features {
     /// history, was good; what is younger is left unlabelled
     #[arg(long, value_name = "SPAN", default_value = "14d", value_parser = Span::parse)]
     labels_within: Span,
+    /// Add the column fraud_known_at: since when it is known what a transaction was, for training to leave
+    /// out what was not known yet
+    #[arg(long)]
+    label_times: bool,
     /// How the history is written, if its name does not say so
     #[arg(long, value_name = "FORMAT")]
     format: Option<Format>,
@@ -92,7 +96,7 @@ impl Features {
             .iter()
             .map(|feature| feature.name.as_str())
             .collect();
-        let tables = Tables::create(&self.out, &features)?;
+        let tables = Tables::create(&self.out, &features, self.label_times)?;
         let outcomes = match &columns {
             Some(columns) => Outcomes::of_columns(&history, columns, self.labels_within),
             None => Outcomes::of_lines(&history, self.labels_within, threads)?,

@@ -17,10 +17,18 @@ use super::value::Value;
 use crate::clock;
 use crate::convert::AHEAD_MAX;
 
+/// What a transaction turned out to be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Outcome {
+    pub(super) fraud: bool,
+    /// Since when that is known; none if nothing was ever said, and it counts as good by now.
+    pub(super) known_at: Option<EventTime>,
+}
+
 #[derive(Debug)]
 pub(super) struct Outcomes<'o> {
     /// From lines of their own.
-    labels: HashMap<TransactionKey, bool>,
+    labels: HashMap<TransactionKey, Outcome>,
     /// Transactions with more than one such line.
     pub(super) relabelled: HashSet<TransactionKey>,
     /// Transactions up to here were good if nothing else is known of them; not known yet.
@@ -62,7 +70,6 @@ impl<'o> Outcomes<'o> {
         threads: usize,
     ) -> anyhow::Result<Self> {
         let mut outcomes = Self::of_rows(labels_within);
-        let mut latest: HashMap<TransactionKey, (EventTime, bool)> = HashMap::new();
         let mut end = EventTime::MIN;
         let horizon = clock::wall_time().plus(AHEAD_MAX);
         let progress = Progress::new("reading labels")?;
@@ -82,20 +89,20 @@ impl<'o> Outcomes<'o> {
                     Glance::Transaction(_) => {}
                     Glance::Label(label) => {
                         let key = TransactionKey::of(&label.transaction_id);
-                        let known = latest.get(&key).copied();
+                        let known = outcomes.labels.get(&key).copied();
                         if known.is_some() {
                             outcomes.relabelled.insert(key);
                         }
-                        if known.is_none_or(|(known_at, _)| label.known_at >= known_at) {
-                            latest.insert(key, (label.known_at, label.fraud));
+                        let known_at = Some(label.known_at);
+                        if known.is_none_or(|known| known_at >= known.known_at) {
+                            let fraud = label.fraud;
+                            outcomes.labels.insert(key, Outcome { fraud, known_at });
                         }
                     }
                 }
             }
         }
         progress.finish();
-        let labels = latest.into_iter().map(|(key, (_, fraud))| (key, fraud));
-        outcomes.labels = labels.collect();
         outcomes.ends_at(end);
         Ok(outcomes)
     }
@@ -116,15 +123,21 @@ impl<'o> Outcomes<'o> {
         self.settled_until = Some(end.minus(self.labels_within));
     }
 
-    /// True for fraud, false for good, none where it may still turn out either way.
-    pub(super) fn of(&self, row: &Row) -> Option<bool> {
-        let own = row.label.as_ref().map(|label| label.fraud);
+    /// None where it may still turn out either way.
+    pub(super) fn of(&self, row: &Row) -> Option<Outcome> {
+        let own = row.label.as_ref().map(|label| Outcome {
+            fraud: label.fraud,
+            known_at: Some(label.known_at),
+        });
         own.or_else(|| self.labels.get(&row.key).copied())
             .or_else(|| {
                 let is_settled = self
                     .settled_until
                     .is_some_and(|until| row.transaction.event_time <= until);
-                is_settled.then_some(false)
+                is_settled.then_some(Outcome {
+                    fraud: false,
+                    known_at: None,
+                })
             })
     }
 }

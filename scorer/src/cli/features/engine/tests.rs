@@ -226,7 +226,7 @@ fn table(
         .iter()
         .map(|feature| feature.name.as_str())
         .collect();
-    let tables = Tables::create(&[out], &names).unwrap();
+    let tables = Tables::create(&[out], &names, false).unwrap();
     let mut outcomes = Outcomes::of_rows(Span::from_days(1));
     outcomes.relabelled = relabelled(parts);
     let mut engine = Engine::new(logic, outcomes, tables.forms(), threads, 100_000);

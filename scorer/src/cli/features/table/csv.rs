@@ -5,6 +5,8 @@ use std::io::{BufWriter, Write};
 
 use tollgate_types::Transaction;
 
+use crate::cli::features::outcomes::Outcome;
+
 /// A fast level: higher ones make a table of numbers hardly smaller.
 const ZSTD_LEVEL: i32 = 1;
 
@@ -14,6 +16,7 @@ const WHOLE_MAX: f64 = 9e15;
 /// Some rows as text.
 pub(super) struct CsvText {
     bytes: Vec<u8>,
+    label_times: bool,
 }
 
 /// Bytes of a row's ids and of each of its features, about: room made at once need not be made step by step.
@@ -21,9 +24,10 @@ const KEYS_BYTES: usize = 64;
 const FEATURE_BYTES: usize = 10;
 
 impl CsvText {
-    pub(super) fn new(features: usize, rows: usize) -> Self {
+    pub(super) fn new(features: usize, rows: usize, label_times: bool) -> Self {
         Self {
             bytes: Vec::with_capacity(rows * (KEYS_BYTES + FEATURE_BYTES * features)),
+            label_times,
         }
     }
 
@@ -31,7 +35,7 @@ impl CsvText {
         &mut self,
         transaction: &Transaction,
         features: &[Option<f64>],
-        fraud: Option<bool>,
+        outcome: Option<Outcome>,
     ) {
         self.text(transaction.id.as_str());
         self.bytes.push(b',');
@@ -45,7 +49,14 @@ impl CsvText {
             }
         }
         self.bytes.push(b',');
-        self.bytes.extend(fraud.map(|fraud| b'0' + u8::from(fraud)));
+        self.bytes
+            .extend(outcome.map(|outcome| b'0' + u8::from(outcome.fraud)));
+        if self.label_times {
+            self.bytes.push(b',');
+            if let Some(known_at) = outcome.and_then(|outcome| outcome.known_at) {
+                self.shown(known_at);
+            }
+        }
         self.bytes.push(b'\n');
     }
 
@@ -147,14 +158,28 @@ mod tests {
             },
             String::new(),
         );
-        let mut text = CsvText::new(5, 2);
+        let outcome = |fraud, known_at: Option<i64>| Outcome {
+            fraud,
+            known_at: known_at.map(EventTime::from_micros),
+        };
+        let mut text = CsvText::new(5, 2, false);
         let features = [Some(0.1 + 0.2), Some(-3.0), None, Some(1e17), Some(1e-7)];
-        text.push(&transaction, &features, Some(true));
+        let fraud = outcome(true, Some(1_522_540_831_000_000));
+        text.push(&transaction, &features, Some(fraud));
         text.push(&transaction, &[], None);
         let expected = "\
 \"a,\"\"b\"\"\",2018-04-01T00:00:31.25Z,card 1,0.30000000000000004,-3,,100000000000000000,0.0000001,1
 \"a,\"\"b\"\"\",2018-04-01T00:00:31.25Z,card 1,
 ";
         assert_eq!(text.as_str(), expected);
+        let mut text = CsvText::new(0, 3, true);
+        for outcome in [Some(fraud), Some(outcome(false, None)), None] {
+            text.push(&transaction, &[], outcome);
+        }
+        let lines = text.as_str().lines();
+        let last: Vec<_> = lines
+            .filter_map(|line| line.split("card 1").nth(1))
+            .collect();
+        assert_eq!(last, [",1,2018-04-01T00:00:31Z", ",0,", ",,"]);
     }
 }

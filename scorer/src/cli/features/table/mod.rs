@@ -15,11 +15,35 @@ use tollgate_types::Transaction;
 
 use self::csv::{CsvTable, CsvText};
 use self::parquet::{ParquetColumns, ParquetTable};
+use super::outcomes::Outcome;
 
-/// Columns before the features.
-const KEYS: [&str; 3] = ["transaction_id", "event_time", "card_id"];
-/// The column behind the features.
-const FRAUD: &str = "fraud";
+/// What a column of the table holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Column {
+    Id,
+    EventTime,
+    Feature,
+    /// What the transaction turned out to be.
+    Fraud,
+    /// Since when that is known.
+    KnownAt,
+}
+
+/// The columns in their order, by name.
+fn columns<'n>(features: &[&'n str], label_times: bool) -> Vec<(&'n str, Column)> {
+    let keys = [
+        ("transaction_id", Column::Id),
+        ("event_time", Column::EventTime),
+        ("card_id", Column::Id),
+    ];
+    let features = features.iter().map(|name| (*name, Column::Feature));
+    let known_at = label_times.then_some(("fraud_known_at", Column::KnownAt));
+    keys.into_iter()
+        .chain(features)
+        .chain([("fraud", Column::Fraud)])
+        .chain(known_at)
+        .collect()
+}
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Format {
@@ -52,6 +76,7 @@ impl Format {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Forms {
     features: usize,
+    label_times: bool,
     text: bool,
     columns: bool,
 }
@@ -67,10 +92,12 @@ impl Block {
     pub(super) fn new(forms: Forms, rows: usize) -> Self {
         Self {
             rows: 0,
-            text: forms.text.then(|| CsvText::new(forms.features, rows)),
+            text: forms
+                .text
+                .then(|| CsvText::new(forms.features, rows, forms.label_times)),
             columns: forms
                 .columns
-                .then(|| ParquetColumns::new(forms.features, rows)),
+                .then(|| ParquetColumns::new(forms.features, rows, forms.label_times)),
         }
     }
 
@@ -79,14 +106,14 @@ impl Block {
         &mut self,
         transaction: &Transaction,
         features: &[Option<f64>],
-        fraud: Option<bool>,
+        outcome: Option<Outcome>,
     ) {
         self.rows += 1;
         if let Some(text) = &mut self.text {
-            text.push(transaction, features, fraud);
+            text.push(transaction, features, outcome);
         }
         if let Some(columns) = &mut self.columns {
-            columns.push(transaction, features, fraud);
+            columns.push(transaction, features, outcome);
         }
     }
 }
@@ -102,6 +129,7 @@ impl Block {
 /// The tables of a run.
 pub(super) struct Tables {
     features: usize,
+    label_times: bool,
     tables: Vec<Table>,
 }
 
@@ -119,7 +147,12 @@ enum Kind {
 }
 
 impl Tables {
-    pub(super) fn create(paths: &[PathBuf], features: &[&str]) -> anyhow::Result<Self> {
+    /// With `label_times`, one more column says since when it is known what a transaction was.
+    pub(super) fn create(
+        paths: &[PathBuf],
+        features: &[&str],
+        label_times: bool,
+    ) -> anyhow::Result<Self> {
         for (at, path) in paths.iter().enumerate() {
             if paths[..at].contains(path) {
                 bail!(
@@ -128,14 +161,11 @@ impl Tables {
                 );
             }
         }
-        let names: Vec<&str> = KEYS
-            .into_iter()
-            .chain(features.iter().copied())
-            .chain([FRAUD])
-            .collect();
-        let tables = paths.iter().map(|path| Table::create(path, &names));
+        let columns = columns(features, label_times);
+        let tables = paths.iter().map(|path| Table::create(path, &columns));
         Ok(Self {
             features: features.len(),
+            label_times,
             tables: tables.collect::<anyhow::Result<_>>()?,
         })
     }
@@ -144,6 +174,7 @@ impl Tables {
         let is_parquet = |table: &Table| matches!(table.kind, Kind::Parquet(_));
         Forms {
             features: self.features,
+            label_times: self.label_times,
             text: !self.tables.iter().all(is_parquet),
             columns: self.tables.iter().any(is_parquet),
         }
@@ -177,17 +208,18 @@ impl Tables {
 }
 
 impl Table {
-    fn create(path: &Path, names: &[&str]) -> anyhow::Result<Self> {
+    fn create(path: &Path, columns: &[(&str, Column)]) -> anyhow::Result<Self> {
         let format = Format::of(path)?;
         let mut part = path.to_owned().into_os_string();
         part.push(".part");
         let part = PathBuf::from(part);
         let file =
             File::create(&part).with_context(|| format!("cannot write {}", part.display()))?;
+        let names: Vec<&str> = columns.iter().map(|(name, _)| *name).collect();
         let kind = match format {
-            Format::Csv => Kind::Csv(CsvTable::new(file, false, names)?),
-            Format::CsvZst => Kind::Csv(CsvTable::new(file, true, names)?),
-            Format::Parquet => Kind::Parquet(Box::new(ParquetTable::new(file, names)?)),
+            Format::Csv => Kind::Csv(CsvTable::new(file, false, &names)?),
+            Format::CsvZst => Kind::Csv(CsvTable::new(file, true, &names)?),
+            Format::Parquet => Kind::Parquet(Box::new(ParquetTable::new(file, columns)?)),
         };
         let path = path.to_owned();
         Ok(Self { path, part, kind })

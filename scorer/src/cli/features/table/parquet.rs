@@ -13,6 +13,9 @@ use parquet::file::writer::{
 use parquet::schema::types::{ColumnPath, Type};
 use tollgate_types::Transaction;
 
+use super::Column;
+use crate::cli::features::outcomes::Outcome;
+
 /// Rows of a row group. Its columns are in memory until it is complete.
 const GROUP_ROWS: usize = 131_072;
 
@@ -23,6 +26,8 @@ pub(super) struct ParquetColumns {
     cards: Vec<ByteArray>,
     features: Vec<Optional<f64>>,
     fraud: Optional<i32>,
+    /// If the table has that column.
+    known_at: Option<Optional<i64>>,
 }
 
 /// A column whose values may be missing: those that are there, and for each row whether it is.
@@ -46,7 +51,7 @@ impl<T> Optional<T> {
 }
 
 impl ParquetColumns {
-    pub(super) fn new(features: usize, rows: usize) -> Self {
+    pub(super) fn new(features: usize, rows: usize, label_times: bool) -> Self {
         Self {
             ids: Vec::with_capacity(rows),
             times: Vec::with_capacity(rows),
@@ -55,6 +60,7 @@ impl ParquetColumns {
                 .map(|_| Optional::with_capacity(rows))
                 .collect(),
             fraud: Optional::with_capacity(rows),
+            known_at: label_times.then(|| Optional::with_capacity(rows)),
         }
     }
 
@@ -62,7 +68,7 @@ impl ParquetColumns {
         &mut self,
         transaction: &Transaction,
         features: &[Option<f64>],
-        fraud: Option<bool>,
+        outcome: Option<Outcome>,
     ) {
         self.ids.push(transaction.id.as_str().into());
         self.times.push(transaction.event_time.micros());
@@ -70,7 +76,12 @@ impl ParquetColumns {
         for (column, value) in self.features.iter_mut().zip(features) {
             column.push(*value);
         }
-        self.fraud.push(fraud.map(i32::from));
+        self.fraud
+            .push(outcome.map(|outcome| i32::from(outcome.fraud)));
+        if let Some(column) = &mut self.known_at {
+            let known_at = outcome.and_then(|outcome| outcome.known_at);
+            column.push(known_at.map(|time| time.micros()));
+        }
     }
 }
 
@@ -83,14 +94,16 @@ pub(super) struct ParquetTable {
 }
 
 impl ParquetTable {
-    pub(super) fn new(file: File, names: &[&str]) -> anyhow::Result<Self> {
+    /// `columns` are those of [`super::columns`].
+    pub(super) fn new(file: File, columns: &[(&str, Column)]) -> anyhow::Result<Self> {
         let properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
             // Of ids that are all different a dictionary only costs time.
-            .set_column_dictionary_enabled(ColumnPath::from(names[0]), false)
+            .set_column_dictionary_enabled(ColumnPath::from(columns[0].0), false)
             .set_statistics_enabled(EnabledStatistics::Chunk)
             .build();
-        let file = SerializedFileWriter::new(file, Arc::new(schema(names)?), Arc::new(properties))?;
+        let file =
+            SerializedFileWriter::new(file, Arc::new(schema(columns)?), Arc::new(properties))?;
         Ok(Self {
             file,
             waiting: Vec::new(),
@@ -124,6 +137,12 @@ impl ParquetTable {
         write_column::<Int32Type>(&mut group, &blocks, |block| {
             (&block.fraud.values, Some(&block.fraud.levels))
         })?;
+        if blocks.iter().all(|block| block.known_at.is_some()) {
+            write_column::<Int64Type>(&mut group, &blocks, |block| {
+                let column = block.known_at.as_ref();
+                column.map_or((&[], None), |column| (&column.values, Some(&column.levels)))
+            })?;
+        }
         group.close()?;
         Ok(())
     }
@@ -153,24 +172,18 @@ fn write_column<T: DataType>(
     Ok(column.close()?)
 }
 
-fn schema(names: &[&str]) -> anyhow::Result<Type> {
-    let last = names.len().saturating_sub(1);
-    let columns = names.iter().enumerate().map(|(at, name)| {
-        let (physical, logical, repetition) = match at {
-            1 => {
-                let time = LogicalType::timestamp(true, TimeUnit::MICROS);
-                (Physical::INT64, Some(time), Repetition::REQUIRED)
-            }
-            0 | 2 => (
-                Physical::BYTE_ARRAY,
-                Some(LogicalType::String),
-                Repetition::REQUIRED,
-            ),
-            at if at == last => {
-                let small = LogicalType::integer(8, true);
-                (Physical::INT32, Some(small), Repetition::OPTIONAL)
-            }
-            _ => (Physical::DOUBLE, None, Repetition::OPTIONAL),
+fn schema(columns: &[(&str, Column)]) -> anyhow::Result<Type> {
+    let columns = columns.iter().map(|(name, kind)| {
+        let time = LogicalType::timestamp(true, TimeUnit::MICROS);
+        let (physical, logical) = match kind {
+            Column::Id => (Physical::BYTE_ARRAY, Some(LogicalType::String)),
+            Column::EventTime | Column::KnownAt => (Physical::INT64, Some(time)),
+            Column::Fraud => (Physical::INT32, Some(LogicalType::integer(8, true))),
+            Column::Feature => (Physical::DOUBLE, None),
+        };
+        let repetition = match kind {
+            Column::Id | Column::EventTime => Repetition::REQUIRED,
+            Column::Fraud | Column::Feature | Column::KnownAt => Repetition::OPTIONAL,
         };
         let column = Type::primitive_type_builder(name, physical)
             .with_logical_type(logical)

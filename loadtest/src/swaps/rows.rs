@@ -1,8 +1,9 @@
-//! The figures of a run, from what was seen.
+//! The figures of a run of changes.
 
 use tollgate_report::{Goal, Row};
 
 use super::seen::Seen;
+use crate::figures::{count, figure};
 
 /// With changes, requests may take this many times as long as without.
 const SLOWER_MAX: f64 = 1.2;
@@ -37,8 +38,8 @@ pub(super) fn rows(seen: &Seen, changes: &Changes) -> Vec<Row> {
         Row::new("versions", "count", count(seen.versions())),
         Row::new("requests.failed", "count", count(seen.failed())).goal(Goal::AtMost(0.0)),
         Row::new("decisions.mixing_versions", "count", count(seen.mixed)).goal(Goal::AtMost(0.0)),
-        milliseconds("save_to_live.p50", live_p50),
-        milliseconds("save_to_live.max", live_max).goal(Goal::AtMost(LIVE_MS_MAX)),
+        figure("save_to_live.p50", "ms", live_p50),
+        figure("save_to_live.max", "ms", live_max).goal(Goal::AtMost(LIVE_MS_MAX)),
     ];
     for (id, quantile) in [("latency.p50", 0.5), ("latency.p99", 0.99)] {
         rows.push(latency(seen, id, quantile));
@@ -47,23 +48,10 @@ pub(super) fn rows(seen: &Seen, changes: &Changes) -> Vec<Row> {
     rows
 }
 
-/// Of what may never have happened.
-fn milliseconds(id: &str, value: Option<f64>) -> Row {
-    value.map_or_else(
-        || Row::skipped(id, "ms", None),
-        |value| Row::new(id, "ms", value),
-    )
-}
-
 fn latency(seen: &Seen, id: &str, quantile: f64) -> Row {
     let changing = count(seen.changing.latency_us(quantile));
     let still = count(seen.still.latency_us(quantile));
     Row::new(id, "µs", changing).beside(still, still / changing.max(1.0))
-}
-
-#[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
-fn count(count: impl TryInto<u64>) -> f64 {
-    count.try_into().unwrap_or(u64::MAX) as f64
 }
 
 #[cfg(test)]
