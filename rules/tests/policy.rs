@@ -287,8 +287,10 @@ fn what_may_be_absent_may_be_absent() {
     assert_eq!(warnings.render(), "");
     assert!(logic.rules.rules().is_empty() && logic.layout.features.is_empty());
     files.insert("features.yaml", "# none yet\n");
-    files.insert("rules/none.yaml", "\n");
     assert!(load_files(&files).is_ok());
+    files.insert("rules/none.yaml", "\n");
+    let errors = load_files(&files).unwrap_err().render();
+    assert!(errors.contains("this file has no rules"), "{errors}");
 }
 
 #[test]
