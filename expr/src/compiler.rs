@@ -147,7 +147,6 @@ impl<'s> Compiler<'s> {
     }
 
     /// What a condition was compiled from.
-    #[cfg(any(test, feature = "fuzz"))]
     pub(crate) fn tree(&self, id: ConditionId) -> Option<&Node> {
         let tree = self.conditions.get(usize::try_from(id.0).ok()?)?;
         Some(&tree.node)
@@ -163,6 +162,10 @@ impl<'s> Compiler<'s> {
     /// policy is refused, there is no use in keeping them.
     pub const fn is_too_dear(&self) -> bool {
         self.is_too_dear
+    }
+
+    pub(crate) const fn schema(&self) -> &Schema {
+        self.schema
     }
 
     /// What has been asked for so far.

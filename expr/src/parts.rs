@@ -28,7 +28,8 @@ impl Part {
 /// What a condition consists of.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Parts {
-    /// What `&&`, `||` and `!` join, in order; the whole condition where it has none.
+    /// What `&&`, `||`, `!` and `? :` join, in order, and conditions inside of other terms that choose a value; the
+    /// whole condition where it has none.
     pub terms: Vec<Part>,
     /// What is read: fields, aggregates, look-ups, features, the score. In order, perhaps some twice.
     pub reads: Vec<Part>,
@@ -58,7 +59,37 @@ impl Compiler<'_> {
                 }
             }
             SyntaxKind::Not(of) => self.add_terms(source, of, parts),
-            _ => parts.terms.extend(self.part_of(source, syntax)),
+            SyntaxKind::Choose(of) => {
+                let [condition, branches @ ..] = &**of;
+                self.add_terms(source, condition, parts);
+                for branch in branches {
+                    // One that is always the same, as in `a ? b : false`, is no term.
+                    if !matches!(branch.kind, SyntaxKind::Flag(_)) {
+                        self.add_terms(source, branch, parts);
+                    }
+                }
+            }
+            _ => {
+                parts.terms.extend(self.part_of(source, syntax));
+                self.add_choices(source, syntax, parts);
+            }
+        }
+    }
+
+    /// What the values inside of a term are chosen by.
+    fn add_choices(&mut self, source: &str, syntax: &Syntax, parts: &mut Parts) {
+        let inside: &[Syntax] = match &syntax.kind {
+            SyntaxKind::Choose(of) => {
+                self.add_terms(source, &of[0], parts);
+                &of[1..]
+            }
+            SyntaxKind::Negate(of) => std::slice::from_ref(of),
+            SyntaxKind::Binary { sides, .. } => &**sides,
+            SyntaxKind::Call(call) if call.of.is_none() => &call.arguments,
+            _ => &[],
+        };
+        for part in inside {
+            self.add_choices(source, part, parts);
         }
     }
 

@@ -185,11 +185,17 @@ fn read_levels(
 }
 
 impl FallbackFile {
+    /// Adds what its conditions look up.
+    pub(crate) fn add_lookups(&self, list_use: &mut ListUse) {
+        for when in self.cases.iter().filter_map(|case| case.when.as_ref()) {
+            list_use.add(when, &self.file);
+        }
+    }
+
     /// Compiles the conditions; `None` if anything had a mistake.
     pub(crate) fn compile(
         self,
         compiler: &mut Compiler<'_>,
-        list_use: &ListUse<'_>,
         notes: &mut Diagnostics,
     ) -> Option<Fallback> {
         let file = self.file;
@@ -197,7 +203,7 @@ impl FallbackFile {
         let cases: Vec<_> = self
             .cases
             .into_iter()
-            .map(|case| case.compile(&file, compiler, list_use, notes))
+            .map(|case| case.compile(&file, compiler, notes))
             .collect();
         Some(Fallback {
             cases: cases.into_iter().collect::<Option<_>>()?,
@@ -212,7 +218,6 @@ impl WrittenCase {
         self,
         file: &Arc<SourceFile>,
         compiler: &mut Compiler<'_>,
-        list_use: &ListUse<'_>,
         notes: &mut Diagnostics,
     ) -> Option<FallbackCase> {
         let when = self.when?;
@@ -221,7 +226,6 @@ impl WrittenCase {
             .map_err(|problems| note_problems(problems, &when, file, notes))
             .ok()?;
         note_problems(condition.warnings, &when, file, notes);
-        list_use.check(&when, file, notes);
         let rest = self.rest?;
         Some(FallbackCase {
             id: rest.id,

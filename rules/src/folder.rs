@@ -16,6 +16,8 @@ use crate::Digest;
 pub(crate) struct Folder {
     root: PathBuf,
     pub(crate) digest: Digest,
+    /// Names of files that are there and could not be read, which has been said.
+    unreadable: Vec<String>,
 }
 
 /// Largest list, in bytes: a million values of the length of an identifier.
@@ -39,6 +41,7 @@ impl Folder {
         let folder = Self {
             root: root.to_owned(),
             digest: Digest::default(),
+            unreadable: Vec::new(),
         };
         if root.is_dir() {
             return folder.check_is_whole();
@@ -132,6 +135,20 @@ impl Folder {
         files
     }
 
+    /// The files that [`Self::files`] could not read, by name and without their content.
+    pub(crate) fn unreadable(
+        &self,
+        folder: &str,
+        extension: &str,
+    ) -> Vec<(String, Arc<SourceFile>)> {
+        let stem = |path: &String| {
+            let name = path.strip_prefix(folder)?.strip_prefix('/')?;
+            let stem = name.strip_suffix(extension)?.strip_suffix('.')?;
+            Some((stem.to_owned(), SourceFile::new(self.shown(path), "")))
+        };
+        self.unreadable.iter().filter_map(stem).collect()
+    }
+
     /// That there is no file of rules: more likely lost than meant, and a policy without rules approves nearly everything.
     pub(crate) fn note_no_rules(&self, notes: &mut Diagnostics) {
         notes.push(
@@ -199,6 +216,7 @@ impl Folder {
             }
             Err(error) => {
                 notes.push(error);
+                self.unreadable.push(name.to_owned());
                 None
             }
         }

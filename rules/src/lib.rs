@@ -5,7 +5,6 @@
 
 mod answer;
 mod condition;
-mod conjuncts;
 mod digest;
 mod fallback;
 mod features_file;

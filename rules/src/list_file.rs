@@ -4,15 +4,16 @@
 //! alone, a list whose every value is a number is a list of numbers, for category codes and the like, and any
 //! other one of texts.
 
+use std::io::Read as _;
 use std::ops::Range;
 use std::sync::Arc;
 
-use csv::{ReaderBuilder, StringRecord, Trim};
+use csv::{ReaderBuilder, StringRecord};
 use tollgate_source::{Diagnostic, Diagnostics, Severity, SourceFile, did_you_mean};
 use tollgate_types::{EventTime, contains_card_number};
 
 use crate::answer::{as_name, is_name};
-use crate::list_values::{Finding, Written};
+use crate::list_values::{Asked, Finding, Written};
 use crate::lists::{List, ListKind};
 use crate::moment;
 
@@ -27,8 +28,22 @@ const NOTES_MAX: usize = 20;
 
 const COLUMNS: [&str; 3] = ["value", "expires_at", "note"];
 
+/// A list file that was read. What its values must be is settled once it is known who asks for them.
+pub(crate) struct WrittenList {
+    name: String,
+    file: Arc<SourceFile>,
+    written: Written,
+    /// As many were noted.
+    mistakes: usize,
+    warnings: usize,
+}
+
 /// Reads a list. With a mistake in it, the list still exists, so that expressions that name it can be checked.
-pub(crate) fn read(name: &str, file: &Arc<SourceFile>, notes: &mut Diagnostics) -> Option<List> {
+pub(crate) fn read(
+    name: &str,
+    file: &Arc<SourceFile>,
+    notes: &mut Diagnostics,
+) -> Option<WrittenList> {
     let mut reader = Reader {
         file,
         notes,
@@ -43,11 +58,52 @@ pub(crate) fn read(name: &str, file: &Arc<SourceFile>, notes: &mut Diagnostics) 
         reader.note(0..0, format!("`{name}` is not a name for a list"), &help);
         return None;
     }
-    // Without its entries the list still exists, so that expressions that name it are not wrong as well.
     let written = reader.written().unwrap_or_default();
-    Some(written.into_list(name, &mut |line, value, finding| {
-        reader.found(line, value, finding);
-    }))
+    let Reader {
+        mistakes, warnings, ..
+    } = reader;
+    Some(WrittenList {
+        name: name.to_owned(),
+        file: Arc::clone(file),
+        written,
+        mistakes,
+        warnings,
+    })
+}
+
+impl WrittenList {
+    /// A list whose file could not be read, which has been said. Nothing is in it.
+    pub(crate) fn unreadable(name: String, file: Arc<SourceFile>) -> Self {
+        Self {
+            name,
+            file,
+            written: Written::default(),
+            mistakes: 1,
+            warnings: 0,
+        }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) const fn file(&self) -> &Arc<SourceFile> {
+        &self.file
+    }
+
+    /// The list, as it is asked for values of these fields.
+    pub(crate) fn settle(self, asked: &[Asked<'_>], notes: &mut Diagnostics) -> List {
+        let mut reader = Reader {
+            file: &self.file,
+            notes,
+            mistakes: self.mistakes,
+            warnings: self.warnings,
+        };
+        self.written
+            .into_list(&self.name, asked, &mut |line, value, finding| {
+                reader.found(line, value, finding);
+            })
+    }
 }
 
 struct Reader<'r> {
@@ -63,14 +119,19 @@ impl Reader<'_> {
         let mut csv = ReaderBuilder::new()
             .has_headers(false)
             .flexible(true)
-            .trim(Trim::All)
-            .from_reader(file.text.as_bytes());
+            // A quote that opens on the last line swallows a line break too, so that it is seen.
+            .from_reader(file.text.as_bytes().chain(b"\n".as_slice()));
         let mut record = StringRecord::new();
         if !matches!(csv.read_record(&mut record), Ok(true)) {
             self.note(0..0, "the list has no header".to_owned(), HEADER_HELP);
             return None;
         }
-        if self.is_too_long(&record) || self.has_card_number(&record) {
+        let is_open = holds_line_break(&record);
+        record.trim();
+        if self.is_too_long(&record, is_open)
+            || self.has_card_number(&record)
+            || self.has_open_quote(&record, is_open)
+        {
             return None;
         }
         let columns = self.header(&record)?;
@@ -85,13 +146,18 @@ impl Reader<'_> {
                     break;
                 }
             }
+            let is_open = holds_line_break(&record);
+            record.trim();
             let line = line_of(&record, &file);
             if written.len() == ENTRIES_MAX {
                 let message = format!("the list has more than {ENTRIES_MAX} values");
                 self.note(line, message, "split it, or ask for the entries by a rule");
                 break;
             }
-            if let Some(until) = self.until(&record, &columns) {
+            let is_readable = !self.is_too_long(&record, is_open)
+                && !self.has_card_number(&record)
+                && !self.has_open_quote(&record, is_open);
+            if is_readable && let Some(until) = self.until(&record, &columns) {
                 written.push(line.start, record.get(0).unwrap_or_default(), until);
             }
         }
@@ -131,6 +197,11 @@ impl Reader<'_> {
         for (at, name) in header.iter().enumerate() {
             match (at, name) {
                 (0, "value") | (1.., "note") => {}
+                (0, _) if let Some(sign) = other_separator(name) => {
+                    let message = format!("{sign} stand between the columns instead of commas");
+                    self.refuse(header, 0, message, SEPARATOR_HELP);
+                    return None;
+                }
                 (0, _) if name.starts_with("value:") => {
                     columns.kind = Some(self.kind(header, name)?);
                 }
@@ -168,9 +239,6 @@ impl Reader<'_> {
 
     /// Until when the value of a line is listed; `None` if there is a mistake in the line.
     fn until(&mut self, record: &StringRecord, columns: &Columns) -> Option<EventTime> {
-        if self.is_too_long(record) || self.has_card_number(record) || self.has_open_quote(record) {
-            return None;
-        }
         if record.len() > columns.count {
             let message = format!(
                 "this line has {} columns, the header has {}",
@@ -210,9 +278,9 @@ impl Reader<'_> {
         }
     }
 
-    fn is_too_long(&mut self, record: &StringRecord) -> bool {
+    fn is_too_long(&mut self, record: &StringRecord, is_open: bool) -> bool {
         let too_long = record.as_slice().len() > LINE_BYTES_MAX;
-        if too_long && !self.has_open_quote(record) {
+        if too_long && !self.has_open_quote(record, is_open) {
             let message = format!("this line has more than {LINE_BYTES_MAX} bytes");
             let help = "shorten its note, or begin a new line for each value";
             self.note(line_of(record, self.file), message, help);
@@ -221,14 +289,13 @@ impl Reader<'_> {
     }
 
     /// Notes a quote that swallows the lines after it into one field, unseen.
-    fn has_open_quote(&mut self, record: &StringRecord) -> bool {
-        let open = record.iter().any(|field| field.contains(['\n', '\r']));
-        if open {
+    fn has_open_quote(&mut self, record: &StringRecord, is_open: bool) -> bool {
+        if is_open {
             let message = "a quote that opens on this line does not close on it".to_owned();
             let help = "close it; a quote inside a quoted text is written twice";
             self.note(line_of(record, self.file), message, help);
         }
-        open
+        is_open
     }
 
     /// Notes a line that has a card number, before any other mistake on it could show the line.
@@ -321,8 +388,24 @@ struct Columns {
     expires_at: Option<usize>,
 }
 
+/// What a header that begins well is cut into columns by, if not by commas.
+fn other_separator(header: &str) -> Option<&'static str> {
+    [(';', "semicolons"), ('\t', "tabs"), ('|', "bars")]
+        .into_iter()
+        .find(|(sign, _)| header.starts_with("value") && header.contains(*sign))
+        .map(|(_, name)| name)
+}
+
+const SEPARATOR_HELP: &str = "write commas on every line, such as `value,expires_at,note`; \
+                              spreadsheets save semicolons where numbers have decimal commas";
+
 const HEADER_HELP: &str =
     "begin with the line `value,expires_at,note`; the last two may be left out";
+
+/// Whether a quote of a record, as it is before white space is taken off it, holds a line break.
+fn holds_line_break(record: &StringRecord) -> bool {
+    record.iter().any(|field| field.contains(['\n', '\r']))
+}
 
 /// The bytes of a record's first line.
 fn line_of(record: &StringRecord, file: &SourceFile) -> Range<usize> {

@@ -1,112 +1,86 @@
-//! Whether a field that is looked up in a list can be in it at all.
+//! Who asks the lists of a policy: which field is looked up in which list, and where that is written.
 //!
-//! To the compiler of expressions, networks and cards are texts. Which texts they are compared with is checked
-//! here, on the expression as it is written.
+//! What a list must hold follows from it, and to the compiler of expressions networks and cards are texts: which
+//! fields can be in a list of those is checked here.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use tollgate_expr::written_lookups;
 use tollgate_source::{Diagnostic, Diagnostics, Located, SourceFile};
 use tollgate_types::{Schema, builtin};
 
-use crate::lists::ListKind;
+use crate::list_values::Asked;
+use crate::lists::{ListKind, Lists};
 
-/// The lists of a policy and the fields that may be looked up in them.
-pub(crate) struct ListUse<'s> {
-    pub(crate) kinds: BTreeMap<String, ListKind>,
-    pub(crate) schema: &'s Schema,
+/// The look-ups of all expressions of a policy.
+#[derive(Default)]
+pub(crate) struct ListUse {
+    uses: Vec<Use>,
 }
 
-impl ListUse<'_> {
-    /// Notes each look-up of an expression that was compiled that can never find anything.
-    pub(crate) fn check(
-        &self,
-        source: &Located<String>,
-        file: &Arc<SourceFile>,
-        notes: &mut Diagnostics,
-    ) {
-        for lookup in lookups(&source.value) {
-            let Some(kind) = self.kinds.get(lookup.list) else {
+struct Use {
+    file: Arc<SourceFile>,
+    list: String,
+    field: String,
+    /// Where the field is written.
+    span: Range<usize>,
+}
+
+impl ListUse {
+    /// Adds the look-ups of an expression.
+    pub(crate) fn add(&mut self, source: &Located<String>, file: &Arc<SourceFile>) {
+        let lookups = written_lookups(&source.value).into_iter();
+        self.uses.extend(lookups.map(|lookup| Use {
+            file: Arc::clone(file),
+            span: source.span_of(file, lookup.span),
+            list: lookup.list,
+            field: lookup.field,
+        }));
+    }
+
+    /// The fields that are looked up in a list, each once.
+    pub(crate) fn asked<'s>(&self, list: &str, schema: &'s Schema) -> Vec<Asked<'s>> {
+        let mut asked: Vec<Asked<'_>> = Vec::new();
+        for lookup in self.uses.iter().filter(|lookup| lookup.list == list) {
+            if let Some((id, field)) = schema.field(&lookup.field)
+                && !asked.iter().any(|known| known.id == id)
+            {
+                asked.push(Asked { id, field });
+            }
+        }
+        asked
+    }
+
+    /// Notes each look-up that can never find anything, because the list has values of another kind.
+    pub(crate) fn check(&self, lists: &Lists, schema: &Schema, notes: &mut Diagnostics) {
+        for asked in &self.uses {
+            let Some(list) = lists.iter().find(|list| list.name() == asked.list) else {
                 continue;
             };
-            let (is, has, fitting) = match kind {
+            let (is, has, fitting) = match list.kind() {
                 ListKind::Text | ListKind::Number => continue,
                 ListKind::Network => ("an address", "networks", "ip_address"),
                 ListKind::Card => ("a card", "cards", "card_id"),
             };
-            if lookup.field == fitting || (*kind == ListKind::Network && self.is_free(lookup.field))
+            let (field, list) = (&asked.field, list);
+            // Of a field that is not there, or that is no text, the compiler speaks.
+            let Some((id, known)) = schema.field(field) else {
+                continue;
+            };
+            let is_attribute = usize::from(id.0) >= builtin::FIELDS.len();
+            let may_be_address = is_attribute && known.values.is_none();
+            if field == fitting
+                || known.kind != list.kind().field_type()
+                || (list.kind() == ListKind::Network && may_be_address)
             {
                 continue;
             }
-            let (field, list) = (lookup.field, lookup.list);
+            let list = list.name();
             let message =
                 format!("`transaction.{field}` is not {is}, but `lists.{list}` has {has}");
             let help = format!("write `transaction.{fitting} in lists.{list}`");
-            let span = source.span_of(file, lookup.span);
-            notes.push(Diagnostic::error(file, span, message).with_help(help));
+            notes.push(Diagnostic::error(&asked.file, asked.span.clone(), message).with_help(help));
         }
-    }
-
-    /// Whether a field is an attribute that can be any text, another address for instance.
-    fn is_free(&self, field: &str) -> bool {
-        self.schema.field(field).is_some_and(|(id, field)| {
-            usize::from(id.0) >= builtin::FIELDS.len() && field.values.is_none()
-        })
-    }
-}
-
-/// `transaction.<field> in lists.<list>`.
-struct Lookup<'s> {
-    field: &'s str,
-    list: &'s str,
-    /// The bytes of `transaction.<field>`.
-    span: Range<usize>,
-}
-
-fn lookups(source: &str) -> impl Iterator<Item = Lookup<'_>> {
-    source.match_indices("lists.").filter_map(|(at, root)| {
-        let list = first_word(&source[at + root.len()..]);
-        let before = source[..at].trim_end().strip_suffix("in")?;
-        let before = before.trim_end().trim_end_matches(')').trim_end();
-        let start = before
-            .rfind(|letter: char| !is_word(letter) && letter != '.')
-            .map_or(0, |at| at + 1);
-        let field = before[start..].strip_prefix("transaction.")?;
-        Some(Lookup {
-            field,
-            list,
-            span: start..before.len(),
-        })
-    })
-}
-
-fn first_word(text: &str) -> &str {
-    let end = text.find(|letter| !is_word(letter)).unwrap_or(text.len());
-    &text[..end]
-}
-
-const fn is_word(letter: char) -> bool {
-    letter.is_ascii_alphanumeric() || letter == '_'
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lookups_are_found_where_they_are_written() {
-        let source =
-            "transaction.ip_address in lists.a&&!(transaction.card_id  in\n lists.b_1) || lists.c";
-        let found: Vec<_> = lookups(source)
-            .map(|lookup| (lookup.field, lookup.list, &source[lookup.span]))
-            .collect();
-        assert_eq!(
-            found,
-            [
-                ("ip_address", "a", "transaction.ip_address"),
-                ("card_id", "b_1", "transaction.card_id")
-            ]
-        );
     }
 }

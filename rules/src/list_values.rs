@@ -6,7 +6,9 @@ use std::ops::Range;
 
 use foldhash::fast::FixedState;
 use tollgate_expr::{Network, NetworkError};
-use tollgate_types::{CardId, EventTime, IdError};
+use tollgate_source::did_you_mean;
+use tollgate_types::builtin::{self, Misshapen};
+use tollgate_types::{CardId, EventTime, Field, FieldId, FieldType, IdError};
 
 use crate::lists::{List, ListKind, key_of_number, key_of_text};
 
@@ -24,6 +26,13 @@ struct Entry {
     line: usize,
     text: Range<usize>,
     until: EventTime,
+}
+
+/// A field that is looked up in the list.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked<'s> {
+    pub(crate) id: FieldId,
+    pub(crate) field: &'s Field,
 }
 
 /// Something about one line.
@@ -64,11 +73,20 @@ impl Written {
         self.entries.len()
     }
 
-    /// The list; of values found wrong, and of all but one of equal ones, `report` is told.
-    pub(crate) fn into_list(self, name: &str, report: &mut Report<'_>) -> List {
-        match self.kind() {
+    /// The list, as it is asked for values of these fields; of values found wrong, and of all but one of equal ones,
+    /// `report` is told.
+    pub(crate) fn into_list(
+        self,
+        name: &str,
+        asked: &[Asked<'_>],
+        report: &mut Report<'_>,
+    ) -> List {
+        let kind = self.kind(asked);
+        if kind != ListKind::Text || !self.suspect_networks(report) {
+            self.refuse_impossible(kind, asked, report);
+        }
+        match kind {
             ListKind::Text => {
-                self.suspect_networks(report);
                 let texts = self.collect(|text| Ok(key_of_text(text)), report);
                 List::texts(name, texts.into_iter().collect())
             }
@@ -87,13 +105,49 @@ impl Written {
         }
     }
 
-    /// As declared; else numbers if every value is one, else texts.
-    fn kind(&self) -> ListKind {
-        let all_numbers = || self.values().all(|(_, text, _)| number(text).is_some());
-        match self.kind {
-            Some(kind) => kind,
-            None if !self.entries.is_empty() && all_numbers() => ListKind::Number,
-            None => ListKind::Text,
+    /// As declared; else numbers if every value is one, or if numbers are looked up and most values are, so that
+    /// the others are seen; else texts.
+    fn kind(&self, asked: &[Asked<'_>]) -> ListKind {
+        if let Some(kind) = self.kind {
+            return kind;
+        }
+        let numbers = || {
+            let values = self.values();
+            values.filter(|(_, text, _)| number(text).is_some()).count()
+        };
+        let is_asked = |asked: &Asked<'_>| asked.field.kind == FieldType::Number;
+        let asks_numbers = !asked.is_empty() && asked.iter().all(is_asked);
+        let of = self.entries.len();
+        let are_numbers = if asks_numbers {
+            numbers() * 2 >= of
+        } else {
+            of > 0 && numbers() == of
+        };
+        if are_numbers {
+            ListKind::Number
+        } else {
+            ListKind::Text
+        }
+    }
+
+    /// Values that no field which is looked up can have.
+    fn refuse_impossible(&self, kind: ListKind, asked: &[Asked<'_>], report: &mut Report<'_>) {
+        let of_kind = |asked: &Asked<'_>| asked.field.kind == kind.field_type();
+        // Networks and tokens have a form of their own; other mismatches are said of whoever asks.
+        let is_checked = matches!(kind, ListKind::Text | ListKind::Number);
+        if !is_checked || asked.is_empty() || !asked.iter().all(of_kind) {
+            return;
+        }
+        for (line, text, _) in self.values() {
+            if kind == ListKind::Number && number(text).is_none() {
+                continue;
+            }
+            let mut findings = asked.iter().map(|asked| asked.check(text));
+            if let Some(Err(first)) = findings.next()
+                && findings.all(|finding| finding.is_err())
+            {
+                report(line, text, first);
+            }
         }
     }
 
@@ -129,19 +183,48 @@ impl Written {
     }
 
     /// Networks compared as texts match nothing, and an address only if it is written in the one form that
-    /// transactions have.
-    fn suspect_networks(&self, report: &mut Report<'_>) {
+    /// transactions have. Whether that was said.
+    fn suspect_networks(&self, report: &mut Report<'_>) -> bool {
         let in_doubt = |text: &str| match text.parse::<std::net::IpAddr>() {
             Ok(address) => address.to_canonical().to_string() != text,
             Err(_) => text.contains('/'),
         };
         let mut values = self.values();
         let first = values.next();
-        if let Some((line, text, _)) = first.filter(|_| self.kind.is_none())
-            && self.values().all(|(_, text, _)| as_network(text).is_ok())
-            && self.values().any(|(_, text, _)| in_doubt(text))
-        {
+        let suspected = first.filter(|_| {
+            self.kind.is_none()
+                && self.values().all(|(_, text, _)| as_network(text).is_ok())
+                && self.values().any(|(_, text, _)| in_doubt(text))
+        });
+        if let Some((line, text, _)) = suspected {
             report(line, text, Finding::Networks);
+        }
+        suspected.is_some()
+    }
+}
+
+impl Asked<'_> {
+    /// Whether the field can have a value.
+    fn check(&self, text: &str) -> Result<(), Finding> {
+        let name = &self.field.name;
+        let never = format!("`{name}` is never `{text}`");
+        if let Some(values) = &self.field.values {
+            if values.iter().any(|value| value == text) {
+                return Ok(());
+            }
+            return mistake(never, did_you_mean(text, values.iter().map(String::as_str)));
+        }
+        if self.id == builtin::IP_ADDRESS && text.contains('/') && as_network(text).is_ok() {
+            return mistake(never, "begin the first line with `value:network`");
+        }
+        match builtin::shape(self.id).check(text) {
+            Ok(()) => Ok(()),
+            Err(misshapen) if misshapen.is_card_number => Err(Finding::CardNumber),
+            Err(Misshapen {
+                instead: Some(instead),
+                ..
+            }) => mistake(never, format!("write `{instead}`")),
+            Err(misshapen) => mistake(never, misshapen.to_string()),
         }
     }
 }
@@ -156,7 +239,8 @@ fn as_number(text: &str) -> Result<u64, Finding> {
         Some(number) => Ok(key_of_number(number)),
         None => mistake(
             format!("`{text}` is not a number"),
-            "write digits, such as 4511; for texts the first line begins with `value:text`",
+            "write digits, such as 4511; begin the first line with `value:number` if all are numbers, \
+             with `value:text` if they are texts",
         ),
     }
 }
@@ -178,7 +262,11 @@ fn as_network(text: &str) -> Result<Network, Finding> {
             format!("`{text}` is not an address or a network"),
             "write it like 192.0.2.7, 10.0.0.0/8 or 2001:db8::/32",
         ),
-        NetworkError::NotALength { bits_max } | NetworkError::TooLong { bits_max, .. } => mistake(
+        NetworkError::TooLong { bits_max, .. } => mistake(
+            error.to_string(),
+            format!("write 0 to {bits_max}; {bits_max} is one single address"),
+        ),
+        NetworkError::NotALength { bits_max } => mistake(
             format!("`{text}` does not say how long the network's prefix is"),
             format!("write a whole number from 0 to {bits_max} behind the slash"),
         ),

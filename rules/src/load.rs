@@ -11,7 +11,7 @@ use crate::condition::note_problems;
 use crate::fallback::FallbackFile;
 use crate::features_file::Named;
 use crate::folder::Folder;
-use crate::list_files::ListFiles;
+use crate::list_files::{ListFiles, WrittenLists};
 use crate::list_use::ListUse;
 use crate::rule_file::{Compilers, Ids, WrittenRule};
 use crate::rule_tests::Bench;
@@ -76,6 +76,7 @@ struct Files {
     rates: Option<Rates>,
     features: Vec<Named>,
     lists: ListFiles,
+    list_use: ListUse,
     rules: Vec<WrittenRule>,
     fallback: Option<FallbackFile>,
 }
@@ -96,7 +97,7 @@ impl Files {
             .optional("features.yaml", notes)
             .map(|file| features_file::read(&file, notes))
             .unwrap_or_default();
-        let lists = ListFiles::read(folder, notes);
+        let lists = WrittenLists::read(folder, notes);
         let mut ids = Ids::default();
         let mut rules = Vec::new();
         let files = folder.files("rules", "yaml", notes);
@@ -113,12 +114,24 @@ impl Files {
                 notes,
             )
             .and_then(|file| fallback::read(&file, &mut ids, notes));
+        let mut list_use = ListUse::default();
+        for Named { source, file, .. } in &features {
+            list_use.add(source, file);
+        }
+        rules
+            .iter()
+            .for_each(|rule: &WrittenRule| rule.add_lookups(&mut list_use));
+        if let Some(fallback) = &fallback {
+            fallback.add_lookups(&mut list_use);
+        }
+        let lists = lists.settle(&list_use, schema.as_ref(), notes);
         folder.warn_of_strays(notes);
         Self {
             schema,
             rates,
             features,
             lists,
+            list_use,
             rules,
             fallback,
         }
@@ -127,20 +140,12 @@ impl Files {
     /// Without a good schema no expression can be checked: each would be wrong only because the schema is.
     fn compile(self, files: Digest, notes: &mut Diagnostics) -> Option<Logic> {
         let schema = Arc::new(self.schema?);
-        let list_use = ListUse {
-            kinds: self.lists.kinds(),
-            schema: &schema,
-        };
-        let types = list_use.kinds.iter();
-        let types = types.map(|(name, kind)| (name.clone(), kind.field_type()));
-        let bare = Compiler::new(&schema, types.collect());
+        self.list_use.check(&self.lists.lists, &schema, notes);
+        let bare = Compiler::new(&schema, self.lists.types());
         let mut compiler = bare.clone();
         for Named { name, source, file } in &self.features {
             match compiler.feature(name, &source.value) {
-                Ok((_, warnings)) => {
-                    note_problems(warnings, source, file, notes);
-                    list_use.check(source, file, notes);
-                }
+                Ok((_, warnings)) => note_problems(warnings, source, file, notes),
                 Err(problems) => note_problems(problems, source, file, notes),
             }
         }
@@ -149,13 +154,18 @@ impl Files {
         let off = compiler.clone();
         let mut compilers = Compilers { compiler, off };
         let mut rules = RuleSet::default();
-        let mut compiled = Vec::new();
+        let (mut compiled, mut uncompiled) = (Vec::new(), Vec::new());
         for rule in self.rules {
-            compiled.extend(rule.compile(&mut compilers, &list_use, &mut rules, notes));
+            match rule.compile(&mut compilers, &mut rules, notes) {
+                Ok(rule) => compiled.push(rule),
+                Err(rule) => uncompiled.push(rule),
+            }
         }
         let fallback = self
             .fallback
-            .and_then(|file| file.compile(&mut compilers.compiler, &list_use, notes));
+            .and_then(|file| file.compile(&mut compilers.compiler, notes));
+        let conditions = compiled.iter().map(|rule| rule.place.condition);
+        let implications = compilers.compiler.implications(conditions);
         let (layout, conditions) = compilers.compiler.link();
         rules.link(conditions);
         let rates = self.rates?;
@@ -167,9 +177,10 @@ impl Files {
             rates: &rates,
             lists: &self.lists.lists,
         };
+        bench.check(uncompiled, notes);
         let tests = bench.tests(compiled, &rules, notes);
         if !notes.has_errors() {
-            never_decides::warn(rules.rules(), &tests.places, notes);
+            never_decides::warn(rules.rules(), &tests.places, &implications, notes);
             let layouts = [&layout, &compilers.off.finish()];
             self.lists.warn_of_unused(&layouts, notes);
         }

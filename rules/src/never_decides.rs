@@ -1,16 +1,16 @@
 //! Rules that can never decide, because another rule always wins where they match.
 //!
-//! Only what is certain is said: the other rule's condition follows from this one's term by term, it is for
-//! every transaction that this one is for, and the precedence lets it win or makes no difference.
+//! Only what is certain is said: the other rule's condition follows from this one's, it is for every transaction that
+//! this one is for, and the precedence lets it win or makes no difference. A winner that its guard may demote wins
+//! only until then, and that is said too.
 
-use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use tollgate_expr::{ConditionId, Implications};
 use tollgate_source::{Diagnostic, Diagnostics, SourceFile};
 use tollgate_types::Outcome;
 
-use crate::conjuncts::Conjuncts;
 use crate::{Mode, Rule};
 
 /// Where a rule stands.
@@ -19,69 +19,43 @@ pub(crate) struct Place {
     pub(crate) file: Arc<SourceFile>,
     /// Its id.
     pub(crate) span: Range<usize>,
+    /// What it decides by. Absent if it decides nothing.
+    pub(crate) condition: Option<ConditionId>,
 }
 
-struct Enforced<'r> {
-    rule: &'r Rule,
-    place: &'r Place,
-    needs: Conjuncts,
-}
-
-/// Warns of each enforced rule that another one always beats. Places are those of the rules, in their order.
-pub(crate) fn warn(rules: &[Rule], places: &[Place], notes: &mut Diagnostics) {
-    let enforced: Vec<Enforced<'_>> = rules
-        .iter()
-        .zip(places)
-        .filter(|(rule, _)| rule.mode == Mode::Enforce)
-        .map(|(rule, place)| Enforced {
-            rule,
-            place,
-            needs: Conjuncts::of(&rule.when),
-        })
-        .collect();
-    let overridable = enforced.iter().any(|other| other.rule.overrides_allow);
-    let candidates = by_rarest_subject(&enforced);
-    for (at, beaten) in enforced.iter().enumerate() {
-        let winner = beaten
-            .needs
-            .subjects()
-            .filter_map(|subject| candidates.get(subject))
-            .flatten()
-            .filter(|&&other| other != at && beats(&enforced[other], beaten, overridable))
-            // Of two rules that beat one another, the later one is said to be idle.
-            .filter(|&&other| other < at || !beats(beaten, &enforced[other], overridable))
-            .min();
-        if let Some(&winner) = winner {
-            notes.push(idle(beaten, &enforced[winner]));
+/// Warns of each enforced rule that another one always beats. Places, and the conditions in `implications`, are those
+/// of the rules, in their order.
+pub(crate) fn warn(
+    rules: &[Rule],
+    places: &[Place],
+    implications: &Implications,
+    notes: &mut Diagnostics,
+) {
+    let enforced = || rules.iter().filter(|rule| rule.mode == Mode::Enforce);
+    let overridable = enforced().any(|rule| rule.overrides_allow);
+    let may_beat = |winner: usize, beaten: usize| {
+        let (winner, beaten) = (&rules[winner], &rules[beaten]);
+        takes_precedence(winner, beaten, overridable)
+            && winner.reach.share.is_none()
+            && winner.reach.period.covers(beaten.reach.period)
+    };
+    let deciding = rules.iter().zip(places).enumerate();
+    for (at, (beaten, place)) in deciding.filter(|(_, (rule, _))| rule.mode == Mode::Enforce) {
+        let winner = |may_be_demoted: bool| {
+            implications.first_implied(at, |other| {
+                rules[other].mode == Mode::Enforce
+                    && rules[other].may_be_demoted() == may_be_demoted
+                    && may_beat(other, at)
+                    // Of two rules that beat one another, the later one is said to be idle, or the one that a
+                    // guard may demote.
+                    && ((rules[other].may_be_demoted(), other) < (rules[at].may_be_demoted(), at)
+                        || !(may_beat(at, other) && implications.implies(other, at)))
+            })
+        };
+        if let Some(winner) = winner(false).or_else(|| winner(true)) {
+            notes.push(idle((beaten, place), (&rules[winner], &places[winner])));
         }
     }
-}
-
-/// The rules by the one subject of theirs that the fewest rules have: whatever implies a rule has all its subjects,
-/// so looking it up by one is enough, and by the rarest the least work.
-fn by_rarest_subject<'e>(enforced: &'e [Enforced<'_>]) -> HashMap<&'e str, Vec<usize>> {
-    let mut counts: HashMap<&str, usize> = HashMap::new();
-    for rule in enforced {
-        for subject in rule.needs.subjects() {
-            *counts.entry(subject).or_default() += 1;
-        }
-    }
-    let mut by_subject: HashMap<&str, Vec<usize>> = HashMap::new();
-    for (at, rule) in enforced.iter().enumerate() {
-        let rarest = rule.needs.subjects().min_by_key(|subject| counts[subject]);
-        if let Some(rarest) = rarest {
-            by_subject.entry(rarest).or_default().push(at);
-        }
-    }
-    by_subject
-}
-
-/// Whether the outcome is the same without `beaten`, whatever else matches.
-fn beats(winner: &Enforced<'_>, beaten: &Enforced<'_>, overridable: bool) -> bool {
-    takes_precedence(winner.rule, beaten.rule, overridable)
-        && winner.rule.reach.share.is_none()
-        && winner.rule.reach.period.covers(beaten.rule.reach.period)
-        && beaten.needs.imply(&winner.needs)
 }
 
 /// Where both match. `overridable` says whether some rule overrides allow rules.
@@ -97,21 +71,33 @@ fn takes_precedence(winner: &Rule, beaten: &Rule, overridable: bool) -> bool {
     }
 }
 
-fn idle(beaten: &Enforced<'_>, winner: &Enforced<'_>) -> Diagnostic {
-    let place = winner.place;
+fn idle((beaten, place): (&Rule, &Place), (winner, other): (&Rule, &Place)) -> Diagnostic {
+    let outcome = winner.answer.outcome();
+    let line = other.file.position(other.span.start).0;
+    let (id, winner_id) = (&beaten.id, &winner.id);
+    let at = format!("`{winner_id}` is at {}:{line}", other.file.path);
+    let (decides, help) = if winner.may_be_demoted() {
+        (
+            format!("decides only while the guard has demoted `{winner_id}`"),
+            format!(
+                "keep both if that is what this one is for, else remove one of the two, or let them ask \
+                 different things; {at}"
+            ),
+        )
+    } else {
+        let help = format!("remove one of the two, or let them ask different things; {at}");
+        ("never decides".to_owned(), help)
+    };
+    let also = if winner.may_be_demoted() {
+        "that one".to_owned()
+    } else {
+        format!("`{winner_id}`")
+    };
     let message = format!(
-        "`{}` never decides: whenever it matches, `{}` does too and {}",
-        beaten.rule.id,
-        winner.rule.id,
-        does(winner.rule.answer.outcome())
+        "`{id}` {decides}: whenever it matches, {also} does too and {}",
+        does(outcome)
     );
-    let line = place.file.position(place.span.start).0;
-    let help = format!(
-        "remove one of the two, or let them ask different things; `{}` is at {}:{line}",
-        winner.rule.id, place.file.path
-    );
-    let file = &beaten.place.file;
-    Diagnostic::warning(file, beaten.place.span.clone(), message).with_help(help)
+    Diagnostic::warning(&place.file, place.span.clone(), message).with_help(help)
 }
 
 const fn does(outcome: Outcome) -> &'static str {

@@ -185,6 +185,14 @@ pub(crate) struct CompiledRule {
     pub(crate) tests: WrittenTests,
 }
 
+/// What is left of a rule that has a mistake.
+pub(crate) struct UncompiledRule {
+    pub(crate) file: Arc<SourceFile>,
+    pub(crate) tests: WrittenTests,
+    /// What it does, if that could be read.
+    pub(crate) outcome: Option<tollgate_types::Outcome>,
+}
+
 /// Rules that are off are checked by a compiler of their own, so that what only they read is never computed.
 pub(crate) struct Compilers<'s> {
     pub(crate) compiler: Compiler<'s>,
@@ -192,14 +200,39 @@ pub(crate) struct Compilers<'s> {
 }
 
 impl WrittenRule {
+    /// Adds what its condition looks up.
+    pub(crate) fn add_lookups(&self, list_use: &mut ListUse) {
+        if let Some(when) = &self.when {
+            list_use.add(when, &self.file);
+        }
+    }
+
     /// Compiles the condition and adds the rule; what is wrong is noted.
     pub(crate) fn compile(
-        self,
+        mut self,
         compilers: &mut Compilers<'_>,
-        list_use: &ListUse<'_>,
         rules: &mut RuleSet,
         notes: &mut Diagnostics,
-    ) -> Option<CompiledRule> {
+    ) -> Result<CompiledRule, UncompiledRule> {
+        let file = Arc::clone(&self.file);
+        let tests = std::mem::take(&mut self.tests);
+        let outcome = self.rest.as_ref().map(|rest| rest.answer.outcome());
+        match self.add(compilers, rules, notes) {
+            Some((place, when)) => Ok(CompiledRule { place, when, tests }),
+            None => Err(UncompiledRule {
+                file,
+                tests,
+                outcome,
+            }),
+        }
+    }
+
+    fn add(
+        self,
+        compilers: &mut Compilers<'_>,
+        rules: &mut RuleSet,
+        notes: &mut Diagnostics,
+    ) -> Option<(Place, Located<String>)> {
         let when = self.when?;
         let is_off = self
             .rest
@@ -218,7 +251,6 @@ impl WrittenRule {
             }
         };
         note_problems(condition.warnings.clone(), &when, &self.file, notes);
-        list_use.check(&when, &self.file, notes);
         let rest = self.rest.filter(|_| !compiler.is_too_dear())?;
         let rule = Rule {
             id: rest.id,
@@ -234,14 +266,12 @@ impl WrittenRule {
             guarding: rest.guarding,
         };
         rules.push(rule, &condition);
-        Some(CompiledRule {
-            place: Place {
-                file: self.file,
-                span: rest.id_span,
-            },
-            when,
-            tests: self.tests,
-        })
+        let place = Place {
+            file: self.file,
+            span: rest.id_span,
+            condition: condition.id.filter(|_| !is_off),
+        };
+        Some((place, when))
     }
 }
 

@@ -16,6 +16,24 @@ use tollgate_types::{
     Record, Transaction, TransactionId,
 };
 
+/// A list that cannot be read is one mistake, not one more for each rule that asks it.
+#[test]
+fn a_list_that_is_not_text_is_said_once() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, content) in FILES {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+    fs::write(folder.path().join("lists/blocked.csv"), b"value\nCaf\xe9\n").unwrap();
+    let errors = load(folder.path()).unwrap_err();
+    let messages: Vec<_> = errors.iter().map(|error| error.message.as_str()).collect();
+    assert!(
+        matches!(messages[..], [only] if only.contains("UTF-8")),
+        "{errors}"
+    );
+}
+
 const FILES: [(&str, &str); 6] = [
     (
         "schema.yaml",
@@ -263,12 +281,16 @@ fn what_may_be_absent_may_be_absent() {
         "fallback.yaml",
         "otherwise: {then: approve}\nstatic: {then: approve}\n",
     );
+    // That there are to be no rules is said.
+    files.insert("rules/none.yaml", "rules: []\n");
     let (logic, warnings) = load_files(&files).unwrap();
     assert_eq!(warnings.render(), "");
     assert!(logic.rules.rules().is_empty() && logic.layout.features.is_empty());
     files.insert("features.yaml", "# none yet\n");
-    files.insert("rules/none.yaml", "\n");
     assert!(load_files(&files).is_ok());
+    files.insert("rules/none.yaml", "\n");
+    let errors = load_files(&files).unwrap_err().render();
+    assert!(errors.contains("this file has no rules"), "{errors}");
 }
 
 #[test]

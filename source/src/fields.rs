@@ -172,11 +172,17 @@ fn text(
     if let NodeKind::Scalar(text) = &node.kind {
         return Some(Located::new(text.clone(), node.span.clone()));
     }
-    let message = format!(
-        "`{key}` must be a single value; this is {}",
-        node.kind.name()
-    );
+    let message = match node.kind {
+        NodeKind::Empty => format!("`{key}` has a value that is empty"),
+        _ => format!(
+            "`{key}` must be a single value; this is {}",
+            node.kind.name()
+        ),
+    };
     let help = match node.kind {
+        NodeKind::Empty => "write a value or remove this one; the words `null` and `~`, and nothing at all, count as \
+                            empty unless they are in quotes"
+            .to_owned(),
         NodeKind::List(_) => format!("write `{key}: ` and one value, without brackets or `- `"),
         _ => format!("write `{key}: ` and the value; put it in quotes if it has `: ` or `#`"),
     };
@@ -193,11 +199,11 @@ mod tests {
     fn every_mistake_of_a_map_is_noted() {
         let file = SourceFile::new(
             "a.yaml",
-            "idd: x\nwhen:\ntags: {a: b}\noff: yes\nid: [1]\ncases: 5\n",
+            "idd: x\nwhen:\ntags: {a: b}\noff: yes\nid: [1]\ncases: 5\nmore: [a, null]\n",
         );
         let node = parse(&file).unwrap();
         let mut notes = Diagnostics::default();
-        let known = ["id", "when", "then", "tags", "off", "cases"];
+        let known = ["id", "when", "then", "tags", "off", "cases", "more"];
         let fields = Fields::of("a rule", &node, &file, &known, &mut notes).unwrap();
         assert_eq!(fields.text("id", &mut notes), None);
         assert_eq!(
@@ -211,6 +217,7 @@ mod tests {
         assert_eq!(fields.texts("tags", &mut notes), None);
         assert_eq!(fields.flag("off", &mut notes), None);
         assert!(fields.list("cases", &mut notes).is_none());
+        assert_eq!(fields.texts("more", &mut notes).unwrap().len(), 1);
         let messages: Vec<_> = notes
             .iter()
             .map(|note| (note.position(), note.message.as_str()))
@@ -228,6 +235,7 @@ mod tests {
                 ),
                 ((4, 6), "`off` must be true or false; this is `yes`"),
                 ((6, 8), "`cases` must be a list; this is a single value"),
+                ((7, 11), "`more` has a value that is empty"),
             ]
         );
     }

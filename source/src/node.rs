@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_saphyr::options::NonFiniteFloatPolicy;
 
 use crate::yaml::{diagnostic, options};
 use crate::{Diagnostic, Located, SourceFile};
@@ -51,7 +52,10 @@ pub fn parse(file: &Arc<SourceFile>) -> Result<Node, Diagnostic> {
             kind: NodeKind::Empty,
         });
     }
-    let tree: Located<Raw> = serde_saphyr::from_str_with_options(&file.text, options())
+    // Only whoever wants a number can say of one that it is too large.
+    let mut options = options();
+    options.non_finite_float_policy = NonFiniteFloatPolicy::PassThrough;
+    let tree: Located<Raw> = serde_saphyr::from_str_with_options(&file.text, options)
         .map_err(|error| diagnostic(file, &error))?;
     Ok(node(tree, &file.text))
 }
@@ -191,6 +195,8 @@ mod tests {
             "2026-01-01",
             "a b",
             ".5",
+            "1e400",
+            "-.inf",
         ] {
             assert_eq!(read(text), NodeKind::Scalar(text.to_owned()));
         }

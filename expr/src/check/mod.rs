@@ -12,7 +12,7 @@ mod names;
 mod networks;
 mod operands;
 mod operators;
-mod ranges;
+pub(crate) mod ranges;
 mod sense;
 mod shapes;
 #[cfg(test)]

@@ -9,7 +9,7 @@ use crate::values::Comparison;
 
 /// How values of an operand become whole numbers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Scale {
+pub(crate) enum Scale {
     /// Numbers without fractions: themselves.
     Whole,
     Real,
@@ -21,17 +21,17 @@ pub(super) enum Scale {
 
 /// Disjoint ranges in ascending order, none next to another.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Ranges(Vec<(i64, i64)>);
+pub(crate) struct Ranges(Vec<(i64, i64)>);
 
 impl Ranges {
-    pub(super) const NONE: Self = Self(Vec::new());
+    pub(crate) const NONE: Self = Self(Vec::new());
 
-    pub(super) fn all() -> Self {
+    pub(crate) fn all() -> Self {
         Self::between(i64::MIN, i64::MAX)
     }
 
     /// None if the ends are the wrong way round.
-    pub(super) fn between(first: i64, last: i64) -> Self {
+    pub(crate) fn between(first: i64, last: i64) -> Self {
         if first <= last {
             Self(vec![(first, last)])
         } else {
@@ -39,21 +39,47 @@ impl Ranges {
         }
     }
 
-    pub(super) fn these(values: impl IntoIterator<Item = i64>) -> Self {
-        values.into_iter().fold(Self::NONE, |all, value| {
-            all.or(&Self::between(value, value))
-        })
+    pub(crate) fn these(values: impl IntoIterator<Item = i64>) -> Self {
+        let mut values: Vec<i64> = values.into_iter().collect();
+        values.sort_unstable();
+        let mut these: Vec<(i64, i64)> = Vec::new();
+        for value in values {
+            match these.last_mut() {
+                Some((_, last)) if value.checked_sub(1).is_none_or(|before| before <= *last) => {
+                    *last = value;
+                }
+                _ => these.push((value, value)),
+            }
+        }
+        Self(these)
     }
 
-    pub(super) const fn is_empty(&self) -> bool {
+    /// Those that are equal to one of these constants.
+    pub(crate) fn equal_to(scale: Scale, constants: &[u64]) -> Self {
+        Self::these(constants.iter().map(|bits| around(scale, *bits).0))
+    }
+
+    /// These and all that are greater than the least of them.
+    pub(crate) fn and_above(&self) -> Self {
+        let least = self.0.first().map(|(first, _)| *first);
+        least.map_or(Self::NONE, |least| Self::between(least, i64::MAX))
+    }
+
+    /// These and all that are less than the greatest of them.
+    pub(crate) fn and_below(&self) -> Self {
+        let greatest = self.0.last().map(|(_, last)| *last);
+        greatest.map_or(Self::NONE, |greatest| Self::between(i64::MIN, greatest))
+    }
+
+    pub(crate) const fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    pub(super) fn or(&self, other: &Self) -> Self {
+    pub(crate) fn or(&self, other: &Self) -> Self {
         self.not().and(&other.not()).not()
     }
 
-    pub(super) fn and(&self, other: &Self) -> Self {
+    pub(crate) fn and(&self, other: &Self) -> Self {
         let mut both = Vec::new();
         let (mut left, mut right) = (self.0.iter().peekable(), other.0.iter().peekable());
         while let (Some(&&(first, last)), Some(&&(other_first, other_last))) =
@@ -72,7 +98,7 @@ impl Ranges {
         Self(both)
     }
 
-    pub(super) fn not(&self) -> Self {
+    pub(crate) fn not(&self) -> Self {
         let mut gaps = Vec::new();
         let mut next = Some(i64::MIN);
         for &(first, last) in &self.0 {
@@ -85,12 +111,12 @@ impl Ranges {
         Self(gaps)
     }
 
-    pub(super) fn is_within(&self, other: &Self) -> bool {
+    pub(crate) fn is_within(&self, other: &Self) -> bool {
         self.and(other) == *self
     }
 
     /// The values for which a comparison with a constant holds.
-    pub(super) fn compared(scale: Scale, comparison: Comparison, bits: u64) -> Self {
+    pub(crate) fn compared(scale: Scale, comparison: Comparison, bits: u64) -> Self {
         let (floor, ceiling) = around(scale, bits);
         match comparison {
             Comparison::LessOrEqual => Self::between(i64::MIN, floor),
@@ -115,7 +141,7 @@ fn around(scale: Scale, bits: u64) -> (i64, i64) {
 }
 
 /// The place of a number among all: greater numbers have greater places.
-pub(super) fn place(number: f64) -> i64 {
+pub(crate) fn place(number: f64) -> i64 {
     let bits = Cell::number(number)
         .bits()
         .unwrap_or_else(|| number.to_bits())
@@ -165,7 +191,18 @@ mod tests {
                 prop_assert_eq!(has(&left.not(), value), !in_left);
             }
             prop_assert_eq!(&left.not().not(), &left);
+            prop_assert!(left.is_within(&left.and_above()) && left.is_within(&left.and_below()));
             prop_assert!(left.and(&right).is_within(&left));
+        }
+
+        #[test]
+        fn single_values_are_a_set(values in proptest::collection::vec(-9_i64..9, 0..9)) {
+            let one_by_one = values.iter().fold(Ranges::NONE, |all, value| {
+                all.or(&Ranges::between(*value, *value))
+            });
+            prop_assert_eq!(Ranges::these(values.iter().copied()), one_by_one);
+            let ends = Ranges::these([i64::MIN, i64::MAX, i64::MIN]);
+            prop_assert!(has(&ends, i64::MIN) && has(&ends, i64::MAX) && !has(&ends, 0));
         }
 
         #[test]

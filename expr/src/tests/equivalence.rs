@@ -74,9 +74,9 @@ fn choose(
 }
 
 /// Trees of every type up to a depth.
-pub(super) struct Trees {
+pub(crate) struct Trees {
     pub(super) numbers: BoxedStrategy<Node>,
-    pub(super) flags: BoxedStrategy<Node>,
+    pub(crate) flags: BoxedStrategy<Node>,
     texts: BoxedStrategy<Node>,
     moments: BoxedStrategy<Node>,
 }
@@ -121,7 +121,7 @@ fn leaves() -> Trees {
     }
 }
 
-pub(super) fn trees(depth: usize) -> Trees {
+pub(crate) fn trees(depth: usize) -> Trees {
     if depth == 0 {
         return leaves();
     }
@@ -203,7 +203,7 @@ fn flags(inner: &Trees, leaves: BoxedStrategy<Node>) -> BoxedStrategy<Node> {
 }
 
 /// Values for the slots of each type, each missing one time in three.
-pub(super) fn values() -> impl Strategy<Value = Values> {
+pub(crate) fn values() -> impl Strategy<Value = Values> {
     let number = select(&NUMBERS[..]).prop_map(Cell::number);
     let moment = select(&MOMENTS[..]).prop_map(|micros| Cell::time(EventTime::from_micros(micros)));
     let count = SLOTS as usize;

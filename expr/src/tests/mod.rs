@@ -3,7 +3,7 @@
 mod aggregates;
 mod costs;
 mod documentation;
-mod equivalence;
+pub(crate) mod equivalence;
 mod groups;
 mod hostile;
 mod language;

@@ -23,6 +23,31 @@ fn check(source: &str, terms: &[&str], reads: &[&str]) {
 }
 
 #[test]
+fn choices_are_taken_apart_too() {
+    check(
+        "has(transaction.passengers) ? transaction.amount > 5 && features.busy : false",
+        &[
+            "has(transaction.passengers)",
+            "transaction.amount > 5",
+            "features.busy",
+        ],
+        &[
+            "transaction.passengers",
+            "transaction.amount",
+            "features.busy",
+        ],
+    );
+    check(
+        "transaction.amount > 2 * (features.busy ? 5 : 10)",
+        &[
+            "transaction.amount > 2 * (features.busy ? 5 : 10)",
+            "features.busy",
+        ],
+        &["transaction.amount", "features.busy"],
+    );
+}
+
+#[test]
 fn a_condition_is_taken_apart_as_it_is_written() {
     check(
         "transaction.amount > 5",
@@ -67,6 +92,7 @@ fn a_condition_is_taken_apart_as_it_is_written() {
         "(transaction.refundable ? transaction.amount : -5) in [1, 2] && transaction.merchant_id.startsWith(\"air\")",
         &[
             "(transaction.refundable ? transaction.amount : -5) in [1, 2]",
+            "transaction.refundable",
             "transaction.merchant_id.startsWith(\"air\")",
         ],
         &[

@@ -51,6 +51,7 @@ pub fn check_list(text: &str) {
     let file = SourceFile::new("lists/fuzzed.csv", text);
     let mut notes = Diagnostics::default();
     let list = list_file::read("fuzzed", &file, &mut notes).unwrap();
+    let list = list.settle(&[], &mut notes);
     let said = check_notes(&notes);
     let repeated = said.split(|letter: char| !letter.is_ascii_digit());
     for digits in repeated {

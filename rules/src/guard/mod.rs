@@ -124,14 +124,23 @@ impl Guards {
 }
 
 impl Rule {
-    /// What it is held to. Only rules that decline can do what a guard is against.
+    /// Whether a guard may take it back to shadow. One that says nothing may have the guard that the service gives.
+    pub(crate) fn may_be_demoted(&self) -> bool {
+        self.can_decline() && self.guarding != Guarding::Off
+    }
+
+    /// Only rules that decline can do what a guard is against.
+    fn can_decline(&self) -> bool {
+        self.mode == Mode::Enforce && self.answer.outcome() == Outcome::Decline
+    }
+
+    /// What it is held to.
     fn guard(&self, default: Option<Guard>) -> Option<Guard> {
-        let can_decline = self.mode == Mode::Enforce && self.answer.outcome() == Outcome::Decline;
         match self.guarding {
             Guarding::Own(guard) => Some(guard),
             Guarding::Default => default,
             Guarding::Off => None,
         }
-        .filter(|_| can_decline)
+        .filter(|_| self.can_decline())
     }
 }

@@ -6,11 +6,8 @@ use super::*;
 
 fn read_all(text: &str) -> (Option<List>, String) {
     let mut notes = Diagnostics::default();
-    let list = read(
-        "blocked",
-        &SourceFile::new("lists/blocked.csv", text),
-        &mut notes,
-    );
+    let file = SourceFile::new("lists/blocked.csv", text);
+    let list = read("blocked", &file, &mut notes).map(|list| list.settle(&[], &mut notes));
     (list, notes.render())
 }
 
@@ -95,6 +92,7 @@ fn many_warnings_do_not_refuse_a_list() {
     let text = format!("value\n{}", "m1\n".repeat(1000));
     let file = SourceFile::new("lists/blocked.csv", text);
     let list = read("blocked", &file, &mut notes).unwrap();
+    let list = list.settle(&[], &mut notes);
     assert_eq!((list.len(), notes.len()), (1, NOTES_MAX + 1));
     assert!(!notes.has_errors(), "{notes}");
     assert!(

@@ -6,15 +6,16 @@ use std::sync::Arc;
 
 use tollgate_expr::{Compiler, Layout, Part, Parts, SlotId, Type};
 use tollgate_source::{Diagnostic, Diagnostics, Located};
-use tollgate_types::{Cell, EventTime, Label, Outcome, Rates, Schema, Transaction};
+use tollgate_types::{Cell, EventTime, Label, Rates, Schema, Transaction};
 
+use super::alone::by_name;
 use super::transaction::{FieldWords, Maker, NOW};
 use super::values;
 use super::written::{PAST_KEYS, Word, WrittenPast, WrittenTest, WrittenTests};
-use super::{Expect, Group, Past, Test};
+use super::{OfRule, Past, Test};
 use crate::condition::note_problems;
 use crate::features_file::Named;
-use crate::rule_file::CompiledRule;
+use crate::rule_file::{CompiledRule, UncompiledRule};
 use crate::{Lists, Lookups, Rule, RuleIndex, RuleSet, RuleTests};
 
 /// Most transactions of the past in one test, so that a load stays short.
@@ -64,12 +65,33 @@ impl<'b> Bench<'b> {
                     notes,
                     history_left: &mut history_left,
                 };
-                let group = self.group((index, rule), when, compiler, written, &mut maker);
-                tests.groups.extend(group);
+                let of_rule = self.of_rule((index, rule), when, compiler, written, &mut maker);
+                tests.of_rules.extend(of_rule);
             }
             tests.places.push(place);
         }
         tests
+    }
+
+    /// Notes what is wrong with the tests of rules that did not compile, as far as that can be said without their
+    /// conditions.
+    pub(crate) fn check(&self, uncompiled: Vec<UncompiledRule>, notes: &mut Diagnostics) {
+        let mut history_left = HISTORY_BYTES_MAX;
+        for rule in uncompiled {
+            let mut maker = Maker {
+                schema: self.schema,
+                rates: self.rates,
+                file: &rule.file,
+                notes,
+                history_left: &mut history_left,
+            };
+            for test in &rule.tests {
+                if let (Some(expect), Some(does)) = (&test.expect, rule.outcome) {
+                    maker.expect_possible(expect, does);
+                }
+                maker.check(test);
+            }
+        }
     }
 
     /// A compiler that knows the features the condition reads, and no others: each rule with tests keeps its
@@ -94,14 +116,14 @@ impl<'b> Bench<'b> {
     }
 
     /// The tests of a rule that has compiled.
-    fn group(
+    fn of_rule(
         &self,
         (index, rule): (RuleIndex, &Rule),
         when: Located<String>,
         mut compiler: Compiler<'b>,
         tests: WrittenTests,
         maker: &mut Maker<'_>,
-    ) -> Option<Group> {
+    ) -> Option<OfRule> {
         // What is wrong with the condition was noted when the rule was compiled.
         let condition = compiler.condition(&when.value).ok()?;
         let parts = compiler.parts(&when.value).ok()?;
@@ -120,7 +142,7 @@ impl<'b> Bench<'b> {
             .into_iter()
             .filter_map(|test| reader.test(test))
             .collect();
-        Some(Group {
+        Some(OfRule {
             rule: index,
             file,
             period: rule.reach.period,
@@ -167,58 +189,55 @@ struct Given {
 }
 
 impl Reader<'_, '_> {
+    /// A test that is right. All of it is looked at before it is given up, so that all mistakes are noted.
     fn test(&mut self, written: WrittenTest) -> Option<Test> {
-        let expected = self.expect_possible(&written.expect);
+        let does = self.rule.answer.outcome();
+        let expect = written.expect.as_ref();
+        let expected = expect.is_some_and(|expect| self.maker.expect_possible(expect, does));
         let named = self.maker.are_fields(&written.transaction, &[]);
-        let given: Vec<Option<Given>> = written
+        let of_test = written.given.len();
+        let given: Vec<Given> = written
             .given
             .into_iter()
-            .map(|(name, word)| self.given(name, word))
+            .filter_map(|(name, word)| self.given(name, word))
             .collect();
-        let given: Vec<Given> = given.into_iter().collect::<Option<_>>()?;
-        let scored = self.expect_score(&written.name, &given);
+        let all_given = given.len() == of_test;
+        // A score that could not be read was given all the same.
+        let scored = match &written.name {
+            Some(name) if all_given && written.is_whole => self.expect_score(name, &given),
+            _ => false,
+        };
         let (fields, given): (Vec<Given>, Vec<Given>) =
             given.into_iter().partition(|given| self.is_field(given));
         let mut words: FieldWords<'_> = by_name(&written.transaction);
-        for field in &fields {
-            self.merge(field, &mut words)?;
-        }
+        let merged = fields
+            .iter()
+            .filter(|field| self.merge(field, &mut words).is_none())
+            .count();
         let otherwise = self.rule.reach.period.nearest(NOW);
-        let at = self.maker.event_time(&words, otherwise)?;
-        let given = self.cells(&given, at)?;
+        let event_time = self.maker.event_time(&words, otherwise);
+        // Without its time, the rest is checked as of another.
+        let at = event_time.unwrap_or(otherwise);
+        let given = self.cells(&given, at);
         let transaction = self.maker.transaction(&words, "test", at);
-        let history = self.history(&written.history, &words, at);
-        (expected && named && scored).then_some(())?;
+        let history = if transaction.is_some() {
+            self.history(&written.history, &words, at)
+        } else {
+            // What is wrong with the transaction would be wrong with each of the past that is like it.
+            self.maker.check_history(&written.history);
+            None
+        };
+        (expected && named && scored && merged == 0).then_some(())?;
+        event_time?;
+        let given = given?;
         Some(Test {
-            name: written.name.value,
+            name: written.name?.value,
             transaction: transaction?,
             history: history?,
             asks_history: self.asks_history(&given),
             given,
-            expect: written.expect,
+            expect: written.expect?,
         })
-    }
-
-    /// A rule does one thing, so a test cannot expect another.
-    fn expect_possible(&mut self, expect: &Located<Expect>) -> bool {
-        let does = self.rule.answer.outcome();
-        let Expect::Outcome(outcome) = expect.value else {
-            return true;
-        };
-        if outcome != does {
-            let message = format!(
-                "the rule can only {}, so a test cannot expect that it {}s",
-                does.name(),
-                outcome.name()
-            );
-            let help = if outcome == Outcome::Approve {
-                "write `no match` if the rule should leave this transaction alone".to_owned()
-            } else {
-                format!("write `{}` or `match`, or `no match`", does.name())
-            };
-            self.note(expect.span.clone(), message, help);
-        }
-        outcome == does
     }
 
     /// Models do not run in tests.
@@ -345,7 +364,7 @@ impl Reader<'_, '_> {
         let mut right = true;
         for past in written {
             right &= self.maker.are_fields(&past.fields, &PAST_KEYS);
-            right &= self.expect_no_time(past);
+            right &= self.maker.expect_no_time(past);
             if history.len() + past.repeat > HISTORY_MAX {
                 let message = format!("the history has more than {HISTORY_MAX} transactions");
                 self.note(past.span.clone(), message, "let them repeat less often");
@@ -361,7 +380,14 @@ impl Reader<'_, '_> {
             self.fits(past, &own)?;
             for place in 0..past.repeat {
                 let id = format!("test-{}", history.len());
-                history.push(self.past(past, &own, place, at, &id)?);
+                match self.past(past, &own, place, at, &id) {
+                    Some(past) => history.push(past),
+                    None => {
+                        // The others of this entry are like it.
+                        right = false;
+                        break;
+                    }
+                }
             }
         }
         if let Some(first) = written.first()
@@ -416,23 +442,6 @@ impl Reader<'_, '_> {
         })
     }
 
-    fn expect_no_time(&mut self, past: &WrittenPast) -> bool {
-        let fixed = ["event_time", "transaction_id"];
-        let written = past
-            .fields
-            .iter()
-            .find(|(name, _)| fixed.contains(&name.value.as_str()));
-        if let Some((name, _)) = written {
-            let message = format!(
-                "a transaction of the past has no `{}` of its own",
-                name.value
-            );
-            let help = "write `ago: 2h`, how long before the tested transaction it was";
-            self.note(name.span.clone(), message, help);
-        }
-        written.is_none()
-    }
-
     fn note(&mut self, span: Range<usize>, message: String, help: impl Into<String>) {
         self.maker
             .notes
@@ -446,11 +455,4 @@ fn label(transaction: &Transaction, fraud: bool, past: &WrittenPast) -> Label {
         fraud,
         known_at: transaction.event_time.plus(past.known_after),
     }
-}
-
-fn by_name(words: &super::written::Words) -> FieldWords<'_> {
-    words
-        .iter()
-        .map(|(name, word)| (name.value.as_str(), word))
-        .collect()
 }

@@ -6,6 +6,7 @@
 //! What the aggregates of a history are is not known here: whoever runs the tests fills them in, from the same
 //! store that serves (see [`Scene`]).
 
+mod alone;
 mod compile;
 mod report;
 mod transaction;
@@ -27,7 +28,8 @@ pub(crate) use written::{WrittenTests, read};
 /// The tests of a policy's rules.
 #[derive(Clone, Debug, Default)]
 pub struct RuleTests {
-    pub(crate) groups: Vec<Group>,
+    /// Of rules that have some, in their order.
+    pub(crate) of_rules: Vec<OfRule>,
     /// Where the rules stand, in their order.
     pub(crate) places: Vec<Place>,
 }
@@ -35,7 +37,7 @@ pub struct RuleTests {
 /// The tests of one rule. Its condition is compiled once more, for slots of its own: a test costs what its rule
 /// reads, not what the policy does.
 #[derive(Clone, Debug)]
-pub(crate) struct Group {
+pub(crate) struct OfRule {
     pub(crate) rule: RuleIndex,
     file: Arc<SourceFile>,
     when: Located<String>,
@@ -114,14 +116,14 @@ impl Logic {
     /// Runs the tests of every rule.
     pub fn run_tests(&self, fill: &mut FillAggregates<'_>) -> TestRun {
         let mut run = TestRun::default();
-        for group in &self.tests.groups {
+        for of_rule in &self.tests.of_rules {
             let mut seen = Seen {
                 matched: false,
-                terms: vec![[false; 2]; group.parts.terms.len()],
+                terms: vec![[false; 2]; of_rule.parts.terms.len()],
             };
-            for test in &group.tests {
+            for test in &of_rule.tests {
                 run.tests += 1;
-                let failure = self.run_test(group, test, &mut seen, fill);
+                let failure = self.run_test(of_rule, test, &mut seen, fill);
                 run.failures.extend(failure);
             }
             run.seen.push(seen);
@@ -131,33 +133,33 @@ impl Logic {
 
     fn run_test(
         &self,
-        group: &Group,
+        of_rule: &OfRule,
         test: &Test,
         seen: &mut Seen,
         fill: &mut FillAggregates<'_>,
     ) -> Option<tollgate_source::Diagnostic> {
         // Whether it fits the schema was found out when the test was read.
         let record = Record::new(&test.transaction, &self.schema, &self.rates).ok()?;
-        let mut frame = Frame::new(&group.layout, &record);
-        group.lookups.fill(&self.lists, &record, &mut frame);
+        let mut frame = Frame::new(&of_rule.layout, &record);
+        of_rule.lookups.fill(&self.lists, &record, &mut frame);
         if test.asks_history {
             let scene = Scene {
                 schema: &self.schema,
                 rates: &self.rates,
-                layout: &group.layout,
+                layout: &of_rule.layout,
                 history: &test.history,
                 record: &record,
             };
             fill(&scene, &mut frame);
         }
-        test.fill_given(&group.layout, &mut frame);
-        let in_period = group.period.contains(record.event_time());
-        let matched = in_period && group.program.is_true(&frame);
-        seen.note(matched, &group.parts.terms, &frame);
+        test.fill_given(&of_rule.layout, &mut frame);
+        let in_period = of_rule.period.contains(record.event_time());
+        let matched = in_period && of_rule.program.is_true(&frame);
+        seen.note(matched, &of_rule.parts.terms, &frame);
         let expected = test.expect.value != Expect::NoMatch;
         (matched != expected).then(|| {
-            let id = self.rules.rule(group.rule).map_or("", |rule| &rule.id);
-            report::failure(group, test, id, in_period, matched, &frame)
+            let id = self.rules.rule(of_rule.rule).map_or("", |rule| &rule.id);
+            report::failure(of_rule, test, id, in_period, matched, &frame)
         })
     }
 
@@ -165,7 +167,7 @@ impl Logic {
     /// true or never false. Rules that are off are left out.
     pub fn uncovered(&self, run: &TestRun) -> Diagnostics {
         let mut open = Diagnostics::default();
-        let mut tested = self.tests.groups.iter().zip(&run.seen).peekable();
+        let mut tested = self.tests.of_rules.iter().zip(&run.seen).peekable();
         for (at, (rule, place)) in self
             .rules
             .rules()
@@ -173,15 +175,15 @@ impl Logic {
             .zip(&self.tests.places)
             .enumerate()
         {
-            let of_rule = tested.next_if(|(group, _)| usize::try_from(group.rule.0) == Ok(at));
+            let tests = tested.next_if(|(of_rule, _)| usize::try_from(of_rule.rule.0) == Ok(at));
             if rule.mode == Mode::Off {
                 continue;
             }
-            if !of_rule.is_some_and(|(_, seen)| seen.matched) {
+            if !tests.is_some_and(|(_, seen)| seen.matched) {
                 open.push(report::never_matched(&rule.id, place));
             }
-            if let Some((group, seen)) = of_rule {
-                open.extend(report::one_sided(group, &seen.terms, &rule.id));
+            if let Some((of_rule, seen)) = tests {
+                open.extend(report::one_sided(of_rule, &seen.terms, &rule.id));
             }
         }
         open

@@ -1,14 +1,16 @@
 //! What is said about tests that fail, and about what tests leave open.
 
+use std::ops::Range;
+
 use tollgate_expr::{Frame, Part, Slots as _};
 use tollgate_source::Diagnostic;
 
-use super::{Expect, Group, Test, values};
+use super::{Expect, OfRule, Test, values};
 use crate::never_decides::Place;
 
 /// A test that did not come out as expected: with everything that the condition read.
 pub(super) fn failure(
-    group: &Group,
+    of_rule: &OfRule,
     test: &Test,
     rule_id: &str,
     in_period: bool,
@@ -33,23 +35,52 @@ pub(super) fn failure(
             format!("the transaction, at {at}, is outside of `from` and `until`"),
         );
     }
-    help.extend(each(&group.parts.reads, |part| {
+    help.extend(each(&of_rule.parts.reads, |part| {
         let text = part.slot().and_then(|slot| frame.text(slot));
         let value = values::shown(part.kind, part.program.eval(frame), text);
-        format!("{} = {value}", written(group, part))
+        format!("{} = {value}", written(of_rule, part))
     }));
-    if group.parts.terms.len() > 1 {
+    if of_rule.parts.terms.len() > 1 {
         help.push("and of its terms".to_owned());
-        help.extend(each(&group.parts.terms, |part| {
+        help.extend(each(&of_rule.parts.terms, |part| {
             let truth = match part.program.eval(frame).as_flag() {
-                Some(true) => "true",
-                Some(false) => "false",
-                None => "unknown, because something it reads is missing",
+                Some(true) => "true".to_owned(),
+                Some(false) => "false".to_owned(),
+                None => format!("unknown, {}", because(of_rule, &part.span, frame)),
             };
-            format!("`{}` is {truth}", written(group, part))
+            format!("`{}` is {truth}", written(of_rule, part))
         }));
     }
-    Diagnostic::error(&group.file, test.expect.span.clone(), message).with_help(help.join("\n"))
+    if in_period && of_rule.program.eval(frame).is_missing() {
+        let because = match &of_rule.parts.terms[..] {
+            [only] => format!(", {}", because(of_rule, &only.span, frame)),
+            _ => String::new(),
+        };
+        help.push(format!(
+            "the condition is unknown{because}; what is unknown does not match"
+        ));
+    }
+    Diagnostic::error(&of_rule.file, test.expect.span.clone(), message).with_help(help.join("\n"))
+}
+
+/// Why a part of the condition has no value.
+fn because(of_rule: &OfRule, span: &Range<usize>, frame: &Frame<'_>) -> String {
+    let inside = |read: &&Part| span.start <= read.span.start && read.span.end <= span.end;
+    let reads = of_rule.parts.reads.iter().filter(inside);
+    let mut missing: Vec<String> = Vec::new();
+    for read in reads.filter(|read| read.program.eval(frame).is_missing()) {
+        let name = format!("`{}`", written(of_rule, read));
+        if !missing.contains(&name) {
+            missing.push(name);
+        }
+    }
+    match missing.split_last() {
+        None => {
+            "because something it computes has no result, as a division by 0 has none".to_owned()
+        }
+        Some((only, [])) => format!("because {only} is missing"),
+        Some((last, others)) => format!("because {} and {last} are missing", others.join(", ")),
+    }
 }
 
 /// A line about each part, none twice.
@@ -65,8 +96,8 @@ fn each(parts: &[Part], about: impl Fn(&Part) -> String) -> Vec<String> {
 }
 
 /// A part of the condition on one line.
-fn written(group: &Group, part: &Part) -> String {
-    let words = group.when.value[part.span.clone()].split_whitespace();
+fn written(of_rule: &OfRule, part: &Part) -> String {
+    let words = of_rule.when.value[part.span.clone()].split_whitespace();
     words.collect::<Vec<&str>>().join(" ")
 }
 
@@ -78,11 +109,11 @@ pub(super) fn never_matched(rule_id: &str, place: &Place) -> Diagnostic {
 
 /// Terms that were not seen both ways.
 pub(super) fn one_sided(
-    group: &Group,
+    of_rule: &OfRule,
     seen: &[[bool; 2]],
     rule_id: &str,
 ) -> impl Iterator<Item = Diagnostic> {
-    group
+    of_rule
         .parts
         .terms
         .iter()
@@ -99,9 +130,9 @@ pub(super) fn one_sided(
             };
             let message = format!(
                 "in the tests of `{rule_id}`, `{}` is {never}",
-                written(group, term)
+                written(of_rule, term)
             );
-            let span = group.when.span_of(&group.file, term.span.clone());
-            Some(Diagnostic::warning(&group.file, span, message).with_help(help))
+            let span = of_rule.when.span_of(&of_rule.file, term.span.clone());
+            Some(Diagnostic::warning(&of_rule.file, span, message).with_help(help))
         })
 }

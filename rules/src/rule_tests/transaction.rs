@@ -8,7 +8,7 @@ use tollgate_expr::Type;
 use tollgate_source::{Diagnostic, Diagnostics, Located, SourceFile, did_you_mean};
 use tollgate_types::{
     AttributeValue, CardId, Channel, Currency, EventTime, Field, FieldType, IdError, Money, Rates,
-    Record, Schema, Transaction, TransactionId,
+    Record, Schema, Transaction, TransactionId, builtin,
 };
 
 use super::values;
@@ -22,9 +22,6 @@ const AMOUNT: &str = "10";
 
 /// Noon UTC of the first day of 2026, a Thursday.
 pub(super) const NOW: EventTime = EventTime::from_micros(1_767_268_800_000_000);
-
-/// Largest category code of ISO 18245.
-const CATEGORY_MAX: u16 = 9999;
 
 /// Fields by name, the last one written of each.
 pub(super) type FieldWords<'w> = BTreeMap<&'w str, &'w Located<Word>>;
@@ -241,19 +238,24 @@ impl Maker<'_> {
 const ID_HELP: &str = "write a short id, such as t-1";
 
 fn category(text: &str) -> Result<u16, Mistake> {
+    // 0 is how senders say that they know none, and no rule ever reads it.
+    let shape = builtin::shape(builtin::MERCHANT_CATEGORY_CODE);
     let code: Option<u16> = text.parse().ok();
-    code.filter(|code| *code <= CATEGORY_MAX).ok_or_else(|| {
+    code.filter(|_| shape.check(text).is_ok()).ok_or_else(|| {
         let message = format!("`{text}` is not a merchant category code");
-        (message, "write four digits, such as 4511".to_owned())
+        let help = "write a number from 1 to 9999, such as 4511, or missing";
+        (message, help.to_owned())
     })
 }
 
 fn country(text: &str) -> Result<String, Mistake> {
-    if text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_uppercase()) {
+    let Err(misshapen) = builtin::shape(builtin::MERCHANT_COUNTRY).check(text) else {
         return Ok(text.to_owned());
-    }
+    };
     let message = format!("`{text}` is not a country code");
-    Err((message, "write two capital letters, such as FR".to_owned()))
+    let meant = misshapen.instead;
+    let meant = meant.unwrap_or_else(|| "two capital letters, such as FR".to_owned());
+    Err((message, format!("write {meant}")))
 }
 
 fn channel(text: &str) -> Result<Channel, Mistake> {
@@ -296,6 +298,10 @@ fn attribute(field: &Field, text: &str, at: EventTime) -> Result<AttributeValue,
             _ => Some(AttributeValue::Text(text.to_owned())),
         },
     };
+    if field.kind == FieldType::Number && is_too_large(text) {
+        let message = format!("`{text}` is more than any number can be");
+        return Err((message, "write a smaller number".to_owned()));
+    }
     value.ok_or_else(|| {
         let message = format!(
             "`{}` is a {}; this is `{text}`",
@@ -306,6 +312,14 @@ fn attribute(field: &Field, text: &str, at: EventTime) -> Result<AttributeValue,
     })
 }
 
+/// Whether a number is beyond what a number can be.
+fn is_too_large(text: &str) -> bool {
+    let begins = text
+        .trim_start_matches(['-', '+'])
+        .starts_with(|first: char| first.is_ascii_digit());
+    begins && text.parse::<f64>().is_ok_and(f64::is_infinite)
+}
+
 /// Major units as a decimal, exactly in minor ones.
 fn minor_units(text: &str, currency: Currency) -> Result<i64, Mistake> {
     let exponent = usize::from(currency.exponent());
@@ -313,6 +327,14 @@ fn minor_units(text: &str, currency: Currency) -> Result<i64, Mistake> {
     let (whole, decimals) = plain.split_once('.').unwrap_or((&plain, ""));
     let all_digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
     let decimals = decimals.trim_end_matches('0');
+    if is_too_large(text) {
+        let message = format!("`{text}` is more than any amount");
+        return Err((message, "write a smaller number".to_owned()));
+    }
+    if text.starts_with('-') && text.parse::<f64>().is_ok() {
+        let message = format!("`{text}` is less than 0, and no payment is");
+        return Err((message, "write the amount without the sign".to_owned()));
+    }
     if whole.is_empty() || !all_digits(whole) || !all_digits(decimals) {
         let message = format!("`{text}` is not an amount");
         return Err((message, "write a number, such as 12.50".to_owned()));
@@ -346,6 +368,8 @@ mod tests {
             ("700.5", "JPY", None),
             ("1.005", "EUR", None),
             ("-1", "EUR", None),
+            ("-0", "EUR", None),
+            ("1e400", "EUR", None),
             (".5", "EUR", None),
             ("1e3", "EUR", None),
             ("99999999999999999999", "EUR", None),

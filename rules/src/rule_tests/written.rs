@@ -11,16 +11,19 @@ use tollgate_types::{Outcome, Span, contains_card_number};
 
 use super::Expect;
 
-/// Tests that could be read; their fields are checked once the schema is known.
+/// What could be read of tests; their fields are checked once the schema is known.
 pub(crate) type WrittenTests = Vec<WrittenTest>;
 
+/// What could be read of a test. With a mistake in it, it never runs, but the rest of it is checked.
 pub(crate) struct WrittenTest {
-    pub(super) name: Located<String>,
+    pub(super) name: Option<Located<String>>,
     /// By the expression as it is written.
     pub(super) given: Words,
     pub(super) history: Vec<WrittenPast>,
     pub(super) transaction: Words,
-    pub(super) expect: Located<Expect>,
+    pub(super) expect: Option<Located<Expect>>,
+    /// Whether all of it could be read.
+    pub(super) is_whole: bool,
 }
 
 /// One or more transactions of the past, alike but for their time.
@@ -45,6 +48,25 @@ pub(crate) enum Word {
     Text(String),
     /// The word `missing`, or nothing.
     Missing,
+}
+
+/// What could be read of several, and whether that is all.
+struct Read<T> {
+    read: Vec<T>,
+    is_whole: bool,
+}
+
+impl<T> FromIterator<Option<T>> for Read<T> {
+    /// All are read before any is given up, so that all mistakes are noted.
+    fn from_iter<I: IntoIterator<Item = Option<T>>>(all: I) -> Self {
+        let mut is_whole = true;
+        let mut read = Vec::new();
+        for one in all {
+            is_whole &= one.is_some();
+            read.extend(one);
+        }
+        Self { read, is_whole }
+    }
 }
 
 const KEYS: [&str; 5] = ["name", "given", "history", "transaction", "expect"];
@@ -73,7 +95,7 @@ const SYNONYMS: [(&str, &str); 8] = [
     ("allow", "approve"),
 ];
 
-/// Reads the tests of a rule; those with a mistake are noted and left out.
+/// Reads the tests of a rule; mistakes are noted.
 pub(crate) fn read(
     fields: &Fields<'_>,
     file: &Arc<SourceFile>,
@@ -86,11 +108,13 @@ pub(crate) fn read(
         let Some(test) = read_test(node, file, notes) else {
             continue;
         };
-        let line = file.position(test.name.span.start).0;
-        if let Some(first) = names.insert(test.name.value.clone(), line) {
-            let message = format!("the rule has another test `{}`", test.name.value);
-            let help = format!("choose another name; this one is taken by line {first}");
-            notes.push(Diagnostic::error(file, test.name.span.clone(), message).with_help(help));
+        if let Some(name) = &test.name {
+            let line = file.position(name.span.start).0;
+            if let Some(first) = names.insert(name.value.clone(), line) {
+                let message = format!("the rule has another test `{}`", name.value);
+                let help = format!("choose another name; this one is taken by line {first}");
+                notes.push(Diagnostic::error(file, name.span.clone(), message).with_help(help));
+            }
         }
         tests.push(test);
     }
@@ -107,12 +131,18 @@ fn read_test(node: &Node, file: &Arc<SourceFile>, notes: &mut Diagnostics) -> Op
     let given = read_words("`given`", fields.get("given"), file, notes);
     let transaction = read_words("`transaction`", fields.get("transaction"), file, notes);
     let history = read_history(fields.get("history"), file, notes);
+    let words = [&given, &transaction];
+    let is_whole = name.is_some()
+        && expect.is_some()
+        && words.iter().all(|words| words.is_whole)
+        && history.is_whole;
     Some(WrittenTest {
-        name: name?,
-        given: given?,
-        history: history?,
-        transaction: transaction?,
-        expect: expect?,
+        name,
+        given: given.read,
+        history: history.read,
+        transaction: transaction.read,
+        expect,
+        is_whole,
     })
 }
 
@@ -145,21 +175,30 @@ fn read_history(
     node: Option<&Node>,
     file: &Arc<SourceFile>,
     notes: &mut Diagnostics,
-) -> Option<Vec<WrittenPast>> {
+) -> Read<WrittenPast> {
     let entries = match node.map(|node| (&node.kind, node)) {
-        None => return Some(Vec::new()),
+        None => &[],
         Some((NodeKind::List(entries), _)) => entries.as_slice(),
         Some((_, only)) => std::slice::from_ref(only),
     };
-    // All are read before any is given up, so that all mistakes are noted.
-    let read: Vec<_> = entries
-        .iter()
-        .map(|entry| read_past(entry, file, notes))
+    let entries = entries.iter();
+    let mut is_whole = true;
+    let read: Read<WrittenPast> = entries
+        .map(|entry| read_past(entry, &mut is_whole, file, notes))
         .collect();
-    read.into_iter().collect()
+    Read {
+        is_whole: is_whole && read.is_whole,
+        ..read
+    }
 }
 
-fn read_past(node: &Node, file: &Arc<SourceFile>, notes: &mut Diagnostics) -> Option<WrittenPast> {
+/// What could be read of an entry; `is_whole` says whether its fields all could.
+fn read_past(
+    node: &Node,
+    is_whole: &mut bool,
+    file: &Arc<SourceFile>,
+    notes: &mut Diagnostics,
+) -> Option<WrittenPast> {
     let fields = Fields::open("an entry of `history`", node, file, notes)?;
     let repeat = optional(&fields, "repeat", 1, notes, |text| read_repeat(&text, file));
     let span = |text: Located<String>| read_span(&text, file);
@@ -171,7 +210,8 @@ fn read_past(node: &Node, file: &Arc<SourceFile>, notes: &mut Diagnostics) -> Op
     let flags_read = [("declined", declined.is_some()), ("fraud", fraud.is_some())]
         .iter()
         .all(|(key, read)| *read || fields.get(key).is_none());
-    let words = read_words("an entry of `history`", Some(node), file, notes)?;
+    let words = read_words("an entry of `history`", Some(node), file, notes);
+    *is_whole &= words.is_whole && flags_read;
     let is_field = |name: &str| !PAST_KEYS.contains(&name);
     Some(WrittenPast {
         span: fields.span(),
@@ -182,11 +222,11 @@ fn read_past(node: &Node, file: &Arc<SourceFile>, notes: &mut Diagnostics) -> Op
         fraud: fraud.map(|flag| flag.value),
         known_after: known_after?,
         fields: words
+            .read
             .into_iter()
             .filter(|(name, _)| is_field(&name.value))
             .collect(),
     })
-    .filter(|_| flags_read)
 }
 
 /// A key that may be left out; `None` if there is a mistake in it.
@@ -229,17 +269,17 @@ fn read_words(
     node: Option<&Node>,
     file: &Arc<SourceFile>,
     notes: &mut Diagnostics,
-) -> Option<Words> {
+) -> Read<(Located<String>, Located<Word>)> {
     let Some(node) = node else {
-        return Some(Vec::new());
+        return std::iter::empty().collect();
     };
-    let fields = Fields::open(what, node, file, notes)?;
-    let words: Vec<_> = fields
-        .entries()
-        .iter()
+    let Some(fields) = Fields::open(what, node, file, notes) else {
+        return std::iter::once(None).collect();
+    };
+    let entries = fields.entries().iter();
+    entries
         .map(|(name, node)| Some((name.clone(), read_word(name, node, file, notes)?)))
-        .collect();
-    words.into_iter().collect()
+        .collect()
 }
 
 fn read_word(
