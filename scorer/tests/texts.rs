@@ -23,7 +23,7 @@ const FEATURES: [(&str, &str); 6] = [
 ];
 
 /// Puts the pipeline that scikit-learn exported, with a scaler and one-hot encoders, into the policy.
-fn write_bundle(policy: &Path, channel_type: &str) -> PathBuf {
+fn write_bundle(policy: &Path, channel: &str, channel_type: &str) -> PathBuf {
     let exported =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/tests/exported/pipeline_of_columns");
     let bundle = policy.join("models/pipeline-of-columns/1");
@@ -35,20 +35,27 @@ fn write_bundle(policy: &Path, channel_type: &str) -> PathBuf {
     let of_names = features_digest(FEATURES.iter().map(|(name, _)| (*name, *name)));
     assert!(manifest.contains(&of_names) && manifest.contains("feature: channel, type: text"));
     let manifest = manifest
-        .replace(&of_names, &features_digest(FEATURES.into_iter()))
+        .replace(&of_names, &features_digest(defined(channel)))
         .replace("feature: channel, type: text", channel_type);
     std::fs::write(bundle.join("manifest.yaml"), manifest).unwrap();
     bundle
 }
 
-fn policy(channel: &str, channel_type: &str) -> (tempfile::TempDir, PathBuf) {
-    let mut features = String::new();
-    for (name, definition) in FEATURES {
+/// The features, with another definition of `channel`.
+fn defined(channel: &str) -> impl Iterator<Item = (&str, &str)> {
+    FEATURES.into_iter().map(move |(name, definition)| {
         let definition = if name == "channel" {
             channel
         } else {
             definition
         };
+        (name, definition)
+    })
+}
+
+fn policy(channel: &str, channel_type: &str) -> (tempfile::TempDir, PathBuf) {
+    let mut features = String::new();
+    for (name, definition) in defined(channel) {
         features.push_str(&format!("{name}: {definition}\n"));
     }
     let rule = "rules:\n  - id: burst\n    description: More than three in a month.\n    \
@@ -61,7 +68,7 @@ fn policy(channel: &str, channel_type: &str) -> (tempfile::TempDir, PathBuf) {
         ("models.yaml", "champion: pipeline-of-columns/1\n"),
     ]);
     let folder = write_policy(&files);
-    let bundle = write_bundle(folder.path(), channel_type);
+    let bundle = write_bundle(folder.path(), channel, channel_type);
     (folder, bundle)
 }
 
@@ -150,10 +157,11 @@ fn a_text_where_the_manifest_has_a_number_is_refused_and_the_other_way_round() {
             Err(errors) => errors.render(),
         }
     };
-    // The definition differs as well, and is looked at first; so the manifest is changed only.
     let found = refusal("transaction.channel", "feature: channel");
     assert!(
         found.contains("takes texts") && found.contains("`type: text`"),
         "{found}"
     );
+    let found = refusal("transaction.passengers", "feature: channel, type: text");
+    assert!(found.contains("`channel` is not a text"), "{found}");
 }
