@@ -4,7 +4,7 @@ import unittest
 import support  # noqa: F401
 import numpy as np
 
-from distributions import baseline, between, distribution, in_parts, population_stability
+from distributions import baseline, between, distribution, in_parts, population_stability, score_distribution
 
 
 def samples():
@@ -68,6 +68,25 @@ class Bins(unittest.TestCase):
         self.assertEqual(in_parts([1, 1, 1]), [0.333334, 0.333333, 0.333333])
         tiny = in_parts([50_000_000, 1, 0])
         self.assertEqual(tiny, [0.999999, 0.000001, 0])
+
+
+class Scores(unittest.TestCase):
+    def test_bins_are_narrower_towards_high_scores_and_none_is_empty(self):
+        dice = np.random.default_rng(6)
+        found = score_distribution(dice.beta(0.2, 20, 50_000))
+        self.assertAlmostEqual(math.fsum(found.shares), 1, delta=1e-12)
+        for share, expected in zip(found.shares, [0.1] * 9 + [0.05, 0.04, 0.005, 0.004, 0.001]):
+            self.assertAlmostEqual(share, expected, delta=0.0005)
+
+    def test_scores_that_are_often_the_same_have_fewer_bins(self):
+        for scores in (np.array([0.01] * 95 + [0.9] * 5), np.repeat([0.1, 0.2, 0.3], [1, 98, 1])):
+            found = score_distribution(scores)
+            self.assertAlmostEqual(math.fsum([*found.shares, found.missing]), 1, delta=1e-12)
+            self.assertEqual(found.edges, sorted(set(found.edges)))
+            bins = np.searchsorted(found.edges, scores, side="right")
+            self.assertEqual(sorted(set(bins)), list(range(len(found.shares))), "a bin is empty")
+            self.assertEqual(len(found.shares), 2)
+        self.assertEqual(score_distribution(np.array([0.2])), distribution(np.array([0.2])))
 
 
 class Baseline(unittest.TestCase):
