@@ -146,9 +146,7 @@ impl Seen {
         match found {
             Found::Right(version) => {
                 self.right += 1;
-                if !self.live_at.contains_key(&version) {
-                    self.live_at.insert(version, Instant::now());
-                }
+                self.live_at.entry(version).or_insert_with(Instant::now);
             }
             Found::Wrong => self.wrong += 1,
             Found::Nothing => {}
