@@ -92,8 +92,8 @@ struct Seen {
     before: Tally,
     stuck: Tally,
     after: Tally,
-    /// The latest level, which tells the phases apart.
-    level: Degradation,
+    /// The policy that made the latest decision, which tells the phases apart: a level may be low for other reasons.
+    policy_version: String,
     /// The time of the latest answer that was full, and of the latest that was not.
     full_at: Instant,
     not_full_at: Instant,
@@ -141,10 +141,11 @@ async fn change(args: &Args, shared: &Shared) -> Result<Course> {
     shared.set(Phase::Between);
     let opened = admin.sum(OPENED).await?;
     let late = admin.sum(LATE).await?;
+    let good = lock(&shared.seen).policy_version.clone();
     choose(&args.policy, &args.stuck)?;
     let saved = Instant::now();
     shared
-        .wait_for(saved, |seen| seen.level == Degradation::NoModel)
+        .wait_for(saved, |seen| seen.policy_version != good)
         .await?;
     shared.set(Phase::Stuck);
     sleep(Duration::from_secs(args.seconds)).await;
@@ -179,7 +180,7 @@ impl Seen {
             before: Tally::with_deadline(deadline),
             stuck: Tally::with_deadline(deadline),
             after: Tally::with_deadline(deadline),
-            level: Degradation::Unspecified,
+            policy_version: String::new(),
             full_at: now,
             not_full_at: now,
         }
@@ -203,8 +204,10 @@ impl Shared {
             Phase::Between => {}
         }
         if let Ok(response) = &answer.result {
-            seen.level = response.degradation();
-            if seen.level == Degradation::Full {
+            if seen.policy_version != response.policy_version {
+                seen.policy_version.clone_from(&response.policy_version);
+            }
+            if response.degradation() == Degradation::Full {
                 seen.full_at = Instant::now();
             } else {
                 seen.not_full_at = Instant::now();
