@@ -17,9 +17,6 @@ use tollgate_models::{
 /// About a microsecond each: a quarter of an hour.
 const ENDLESS: f64 = 1e9;
 
-/// About half a second: it can be verified, but is far too slow to serve.
-const LONG: f64 = 5e5;
-
 const OPTIONS: Options = Options {
     threads: 1,
     queue_rows_max: 100,

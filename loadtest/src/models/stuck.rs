@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use tokio::time::{Instant, sleep};
-use tollgate_proto::v1::Degradation;
+use tollgate_proto::v1::{Degradation, Outcome};
 use tollgate_report::{Goal, Row};
 
 use super::choose;
@@ -94,7 +94,9 @@ struct Seen {
     after: Tally,
     /// The policy that made the latest decision, which tells the phases apart: a level may be low for other reasons.
     policy_version: String,
-    /// The time of the latest answer that was full, and of the latest that was not.
+    /// Declines, while the model is stuck, that nothing could have changed: nobody was asked, and nothing is left out.
+    certain: u64,
+    /// The time of the latest answer that was full and had a score, and of the latest that was not.
     full_at: Instant,
     not_full_at: Instant,
 }
@@ -181,6 +183,7 @@ impl Seen {
             stuck: Tally::with_deadline(deadline),
             after: Tally::with_deadline(deadline),
             policy_version: String::new(),
+            certain: 0,
             full_at: now,
             not_full_at: now,
         }
@@ -204,12 +207,16 @@ impl Shared {
             Phase::Between => {}
         }
         if let Ok(response) = &answer.result {
+            let is_full = response.degradation() == Degradation::Full;
+            let is_certain =
+                is_full && !response.has_score && response.outcome() == Outcome::Decline;
+            seen.certain += u64::from(is_certain && phase == Phase::Stuck);
             if seen.policy_version != response.policy_version {
                 seen.policy_version.clone_from(&response.policy_version);
             }
-            if response.degradation() == Degradation::Full {
+            if is_full && response.has_score {
                 seen.full_at = Instant::now();
-            } else {
+            } else if !is_certain {
                 seen.not_full_at = Instant::now();
             }
         }
@@ -243,7 +250,7 @@ fn rows(seen: &Seen, course: &Course) -> Vec<Row> {
     let stuck = &seen.stuck;
     let of = |tally: &Tally, level: &str| tally.degraded.get(level).copied().unwrap_or(0);
     let cause = |cause: &str| count(stuck.causes.get(cause).copied().unwrap_or(0));
-    let other_level = stuck.answered - of(stuck, "no_model");
+    let other_level = stuck.answered - of(stuck, "no_model") - seen.certain;
     let failed = |tally: &Tally| count(tally.ended() - tally.answered);
     let millis = |span: Duration| span.as_secs_f64() * 1_000.0;
     let with_good = |quantile: f64| count(seen.before.latency_us(quantile));
@@ -264,6 +271,7 @@ fn rows(seen: &Seen, course: &Course) -> Vec<Row> {
             count(course.late_by_service),
         )
         .goal(Goal::AtMost(0.0)),
+        Row::new("stuck.certain_declines", "count", count(seen.certain)),
         Row::new("stuck.not_no_model", "count", count(other_level)).goal(Goal::AtMost(0.0)),
         Row::new("stuck.circuit_opened", "count", count(course.opened)).goal(Goal::AtLeast(1.0)),
         Row::new("stuck.model_timeout", "count", cause("model_timeout")),
@@ -342,5 +350,10 @@ mod tests {
         assert_eq!(missed(&without(1), None), ["full_again"]);
         let full = answer(Degradation::Full, "", 1);
         assert_eq!(missed(&full, in_time), ["stuck.not_no_model"]);
+        let mut certain = full;
+        if let Ok(response) = &mut certain.result {
+            response.set_outcome(Outcome::Decline);
+        }
+        assert_eq!(missed(&certain, in_time), Vec::<&str>::new());
     }
 }
