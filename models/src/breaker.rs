@@ -161,6 +161,15 @@ impl Breaker {
         Some(self.circuit())
     }
 
+    /// Takes a permit back that nothing came of, so that the next decision may probe at once.
+    pub fn give_back(&mut self, permit: &Permit) {
+        if let State::Probing { asked, .. } = &mut self.state
+            && permit.generation == self.generation
+        {
+            *asked = None;
+        }
+    }
+
     pub const fn circuit(&self) -> Circuit {
         match self.state {
             State::Closed(_) => Circuit::Closed,

@@ -24,6 +24,9 @@ pub const MODEL_CARD: &str = "model-card.md";
 /// trees of depth 8 are 10 MB.
 const MODEL_BYTES_MAX: u64 = 256 << 20;
 
+/// What text files that people write may have at most.
+const MANIFEST_BYTES_MAX: u64 = tollgate_source::BYTES_MAX;
+
 /// Ten thousand rows of a hundred inputs; twenty rows are enough.
 const GOLDEN_BYTES_MAX: u64 = 16 << 20;
 
@@ -103,11 +106,16 @@ impl Bundle {
         })
     }
 
+    /// What stands in the manifest of the bundle in `folder`, not checked.
+    pub fn manifest_text(folder: &Path) -> Result<Vec<u8>, Error> {
+        read(&folder.join(MANIFEST_FILE), MANIFEST_BYTES_MAX)
+    }
+
     /// A digest of all the files of the bundle in `folder`, as 64 hexadecimal digits: who has opened a bundle with the same
     /// digest need not open this one. Reads the files, and believes them.
     pub fn digest(folder: &Path) -> Result<String, Error> {
         let files = [
-            (MANIFEST_FILE, GOLDEN_BYTES_MAX),
+            (MANIFEST_FILE, MANIFEST_BYTES_MAX),
             (MODEL_FILE, MODEL_BYTES_MAX),
             (GOLDEN_FILE, GOLDEN_BYTES_MAX),
         ];

@@ -14,6 +14,7 @@ use std::time::Duration;
 use crate::manifest::Manifest;
 use crate::{Error, Rows, RunError};
 pub(crate) use bounded::bounded;
+pub(crate) use onnx::shown;
 
 /// A loaded model, owned by one thread: a run needs it exclusively.
 pub(crate) enum Engine {

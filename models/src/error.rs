@@ -102,7 +102,8 @@ pub enum RunError {
         found.count, found.numbers.len(), found.texts.len(), expected.numbers, expected.texts
     )]
     Width { expected: Width, found: Rows },
-    #[error("the model put out {0}, which is no probability")]
+    /// The number is not shown: it may be an input, and an input may be anything.
+    #[error("the model put out a number that is no probability: below 0, above 1, or none at all")]
     NotAProbability(f64),
     #[error("the model failed: {0}")]
     Engine(String),

@@ -98,6 +98,7 @@ fn reason(error: &LoadDynamicError) -> String {
 
 /// ONNX Runtime's own messages, which would otherwise go to standard error past our log.
 fn log(level: LogLevel, _category: &str, _id: &str, location: &str, message: &str) {
+    let message = crate::engine::shown(message.to_owned());
     match level {
         LogLevel::Verbose | LogLevel::Info => tracing::debug!(location, "onnx runtime: {message}"),
         LogLevel::Warning => tracing::warn!(location, "onnx runtime: {message}"),

@@ -8,7 +8,7 @@
 
 mod common;
 
-use common::{POLICY, Running, start_with, transaction, write_policy, write_slow_bundle};
+use common::{POLICY, Running, loader, start_with, transaction, write_policy, write_slow_bundle};
 use prost::Message;
 use tollgate_proto::v1;
 
@@ -117,6 +117,26 @@ async fn a_decline_that_nothing_can_change_does_not_ask_the_model() {
     running.service.stop().await;
 }
 
+#[test]
+fn what_is_no_file_or_named_twice_is_refused_and_never_waited_for() {
+    let champion = "champion: slow/1\n";
+    for name in ["manifest.yaml", "model.onnx", "golden.json"] {
+        let files = [POLICY.as_slice(), &[("models.yaml", champion)]].concat();
+        let folder = write_policy(&files);
+        write_slow_bundle(folder.path(), "1");
+        let path = folder.path().join("models/slow/1").join(name);
+        std::fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
+        let errors = loader(folder.path()).load().unwrap_err().render();
+        assert!(errors.contains(name) && errors.contains("file"), "{errors}");
+    }
+    let twice = "champion: slow/1\nchallengers: [slow/1]\n";
+    let folder = write_policy(&[POLICY.as_slice(), &[("models.yaml", twice)]].concat());
+    write_slow_bundle(folder.path(), "1");
+    let errors = loader(folder.path()).load().unwrap_err().render();
+    assert!(errors.contains("`slow/1` is named twice"), "{errors}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn challengers_are_in_the_log_and_nowhere_else() {
     // DE-1: nothing of the answer tells that there is a challenger, not even that it is still running.
@@ -142,7 +162,13 @@ async fn a_model_that_keeps_missing_is_not_asked_until_it_has_recovered() {
         .is_none_or(|cause| cause != "model_circuit_open")
     {
         second += 1;
-        let stuck = transaction(&format!("s{second}"), "card-1", second, STUCK);
+        // A card each: the fourth of one card would be declined without the model.
+        let stuck = transaction(
+            &format!("s{second}"),
+            &format!("stuck-{second}"),
+            second,
+            STUCK,
+        );
         let answer = running.score(stuck).await;
         assert_eq!(answer.degradation(), v1::Degradation::NoModel);
         causes.extend(answer.degradation_causes);
@@ -162,7 +188,12 @@ async fn a_model_that_keeps_missing_is_not_asked_until_it_has_recovered() {
     let mut full = 0;
     while full < 4 {
         second += 1;
-        let small = transaction(&format!("s{second}"), "card-2", second, 100);
+        let small = transaction(
+            &format!("s{second}"),
+            &format!("small-{second}"),
+            second,
+            100,
+        );
         let answer = running.score(small).await;
         full += u32::from(answer.degradation() == v1::Degradation::Full);
         assert!(second < 1_000_000, "it never recovers");

@@ -112,6 +112,13 @@ pub fn read_up_to(
 }
 
 fn read_bytes(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
+    // Opening a pipe would wait for somebody to write into it, and a device may have no end.
+    if !path.metadata()?.is_file() {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "it is not a file",
+        ));
+    }
     let mut bytes = Vec::new();
     File::open(path)?
         .take(bytes_max.saturating_add(1))

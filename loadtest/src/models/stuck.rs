@@ -94,7 +94,9 @@ struct Seen {
     after: Tally,
     /// The policy that made the latest decision, which tells the phases apart: a level may be low for other reasons.
     policy_version: String,
-    /// Declines, while the model is stuck, that nothing could have changed: nobody was asked, and nothing is left out.
+    /// Declines that nothing could have changed: nobody was asked, and nothing is left out. Before, and while the model is
+    /// stuck.
+    certain_before: u64,
     certain: u64,
     /// The time of the latest answer that was full and had a score, and of the latest that was not.
     full_at: Instant,
@@ -183,6 +185,7 @@ impl Seen {
             stuck: Tally::with_deadline(deadline),
             after: Tally::with_deadline(deadline),
             policy_version: String::new(),
+            certain_before: 0,
             certain: 0,
             full_at: now,
             not_full_at: now,
@@ -210,6 +213,7 @@ impl Shared {
             let is_full = response.degradation() == Degradation::Full;
             let is_certain =
                 is_full && !response.has_score && response.outcome() == Outcome::Decline;
+            seen.certain_before += u64::from(is_certain && phase == Phase::Before);
             seen.certain += u64::from(is_certain && phase == Phase::Stuck);
             if seen.policy_version != response.policy_version {
                 seen.policy_version.clone_from(&response.policy_version);
@@ -251,6 +255,9 @@ fn rows(seen: &Seen, course: &Course) -> Vec<Row> {
     let of = |tally: &Tally, level: &str| tally.degraded.get(level).copied().unwrap_or(0);
     let cause = |cause: &str| count(stuck.causes.get(cause).copied().unwrap_or(0));
     let other_level = stuck.answered - of(stuck, "no_model") - seen.certain;
+    // The traffic is the same before, so about as many are certain; without a bound, any decline could pass for one.
+    let certain_before = count(seen.certain_before) / count(seen.before.answered).max(1.0);
+    let certain_max = (2.0 * certain_before * count(stuck.answered) + 20.0).round();
     let failed = |tally: &Tally| count(tally.ended() - tally.answered);
     let millis = |span: Duration| span.as_secs_f64() * 1_000.0;
     let with_good = |quantile: f64| count(seen.before.latency_us(quantile));
@@ -271,7 +278,8 @@ fn rows(seen: &Seen, course: &Course) -> Vec<Row> {
             count(course.late_by_service),
         )
         .goal(Goal::AtMost(0.0)),
-        Row::new("stuck.certain_declines", "count", count(seen.certain)),
+        Row::new("stuck.certain_declines", "count", count(seen.certain))
+            .goal(Goal::AtMost(certain_max)),
         Row::new("stuck.not_no_model", "count", count(other_level)).goal(Goal::AtMost(0.0)),
         Row::new("stuck.circuit_opened", "count", count(course.opened)).goal(Goal::AtLeast(1.0)),
         Row::new("stuck.model_timeout", "count", cause("model_timeout")),

@@ -85,6 +85,9 @@ struct Seen {
     /// Scores that the model named in the answer gives for its features, and those that it does not.
     right: u64,
     wrong: u64,
+    /// Scores of the model before the first swap, and answers without one.
+    other_model: u64,
+    without_score: u64,
     /// When each version was first seen in an answer.
     live_at: BTreeMap<String, Instant>,
 }
@@ -150,7 +153,8 @@ impl Seen {
                 self.live_at.entry(version).or_insert_with(Instant::now);
             }
             Found::Wrong => self.wrong += 1,
-            Found::Nothing => {}
+            Found::OtherModel => self.other_model += 1,
+            Found::NoScore => self.without_score += 1,
         }
     }
 }
@@ -175,7 +179,13 @@ fn rows(seen: &Seen, swaps: &[Swap], settled: usize) -> Vec<Row> {
         .goal(Goal::AtMost(0.0)),
         Row::new("scores.of_their_version", "count", count(seen.right)).goal(Goal::AtLeast(1.0)),
         Row::new("scores.of_another", "count", count(seen.wrong)).goal(Goal::AtMost(0.0)),
-        Row::new("requests.without_score", "count", count(degraded)),
+        Row::new(
+            "scores.of_the_model_before",
+            "count",
+            count(seen.other_model),
+        ),
+        Row::new("answers.without_score", "count", count(seen.without_score)),
+        Row::new("answers.degraded", "count", count(degraded)),
         figure("save_to_live.p50", "ms", live_p50),
         figure("save_to_live.max", "ms", live_max).goal(Goal::AtMost(LIVE_MS_MAX)),
         figure(

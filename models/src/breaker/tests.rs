@@ -79,6 +79,23 @@ fn after_the_pause_probes_go_one_by_one_and_close_it() {
 }
 
 #[test]
+fn a_probe_that_nothing_came_of_makes_room_for_the_next() {
+    let start = Instant::now();
+    let mut breaker = opened(start);
+    let at = start + millis(100);
+    let lost = breaker.ask(at).unwrap();
+    assert!(breaker.ask(at).is_none());
+    breaker.give_back(&lost);
+    let probe = breaker.ask(at).unwrap();
+    breaker.give_back(&lost);
+    assert!(
+        breaker.ask(at).is_none(),
+        "the first one was given back already"
+    );
+    assert_eq!(breaker.report(&probe, false, at), Some(Circuit::Open));
+}
+
+#[test]
 fn every_bad_probe_doubles_the_pause_up_to_its_longest() {
     let mut now = Instant::now();
     let mut breaker = opened(now);

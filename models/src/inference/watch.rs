@@ -130,11 +130,20 @@ impl Watch {
         self.stuck.store(stuck, Ordering::Relaxed);
         if stuck {
             give_up(&self.waiting);
+            // A thread that let go of its run since it was looked at has told so already, before this told the contrary.
+            if !self.runs.iter().all(Watched::is_as_seen) {
+                self.stuck.store(false, Ordering::Relaxed);
+            }
         }
     }
 }
 
 impl Watched {
+    /// Whether the run that was seen at the last look is still going on.
+    fn is_as_seen(&self) -> bool {
+        self.run.running() == self.seen.map(|(number, _)| number)
+    }
+
     /// For how many ticks, at least, the run that is going on has been.
     fn look(&mut self) -> u32 {
         let running = self.run.running();
@@ -224,6 +233,18 @@ mod tests {
             assert!(!setting.runs[0].end());
         }
         assert!(!setting.is_stuck());
+    }
+
+    #[test]
+    fn a_run_that_ended_since_the_look_is_seen_to_be_another() {
+        let mut setting = setting(1);
+        setting.runs[0].begin();
+        setting.look(2);
+        assert!(setting.watch.runs[0].is_as_seen());
+        setting.runs[0].end();
+        assert!(!setting.watch.runs[0].is_as_seen());
+        setting.runs[0].begin();
+        assert!(!setting.watch.runs[0].is_as_seen());
     }
 
     #[test]

@@ -33,9 +33,10 @@ pub(super) fn model_patience(left: Duration) -> Duration {
     left.saturating_sub(ANSWER_NEEDS.min(left / 2))
 }
 
-/// How long to wait for the model's reasons when `left` is left: the answer stands without them, so it is never put at risk.
+/// How long to wait for the model's reasons when `left` is left. The answer stands without them and must not become late for
+/// them, so what it needs is kept back whole: with no more than that left there is nothing to wait for.
 pub(super) fn reasons_patience(left: Duration) -> Duration {
-    left / 2
+    left.saturating_sub(ANSWER_NEEDS).min(left / 2)
 }
 
 /// The answer of `NO_MODEL`, and of `STALE_FEATURES` without a score: the rules that did run and the fallback
@@ -112,5 +113,8 @@ mod tests {
         assert_eq!(model_patience(millis(80)), millis(75));
         assert_eq!(model_patience(millis(4)), millis(2));
         assert_eq!(model_patience(Duration::ZERO), Duration::ZERO);
+        assert_eq!(reasons_patience(millis(80)), millis(40));
+        assert_eq!(reasons_patience(millis(8)), millis(3));
+        assert_eq!(reasons_patience(millis(4)), Duration::ZERO);
     }
 }

@@ -48,6 +48,7 @@ pub(super) async fn ask(
     };
     // A full queue says nothing of the model: there is more to do than it can.
     let Ok(reply) = champion.submit(inputs.clone()) else {
+        champion.give_back(&permit);
         return Asked::not(Err(Cause::ModelQueueFull), inputs);
     };
     let waited = Waited {
@@ -93,6 +94,7 @@ impl Waited<'_> {
     /// Tells the breaker, and the log if that opened or closed the circuit.
     fn report(&self, permit: &Permit, missed: Option<Cause>, now: Instant) -> Option<Circuit> {
         if missed == Some(Cause::ModelTimeout) && !self.champion.counts(self.patience) {
+            self.champion.give_back(permit);
             return None;
         }
         let circuit = self.champion.report(permit, missed.is_none(), now);

@@ -2,6 +2,7 @@
 
 mod about;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -93,7 +94,16 @@ pub(super) fn load(
         warnings: Diagnostics::default(),
     };
     let mut found = Diagnostics::default();
+    let mut names = BTreeSet::new();
     let mut load = |name: &Located<String>, options| {
+        if !names.insert(name.value.clone()) {
+            let message = format!("`{}` is named twice", name.value);
+            found.push(
+                Diagnostic::error(&file, name.span.clone(), message)
+                    .with_help("remove one of the two: a model is champion or challenger, once"),
+            );
+            return None;
+        }
         if let Err(problem) = check_runtime(loader.runtime()).and_then(|()| check_name(&name.value))
         {
             found.push(Diagnostic::error(&file, name.span.clone(), problem));
@@ -185,11 +195,7 @@ fn start(
 ) -> Result<(Model, (String, Vec<u8>)), Error> {
     let features = &logic.layout.features;
     let bundle_folder = folder.join("models").join(name);
-    let manifest_path = bundle_folder.join("manifest.yaml");
-    let manifest = std::fs::read(&manifest_path).map_err(|error| Error::File {
-        path: manifest_path,
-        error,
-    })?;
+    let manifest = Bundle::manifest_text(&bundle_folder)?;
     let definition = |name: &str| {
         features
             .iter()
@@ -354,6 +360,11 @@ impl Model {
             self.running.inference.give_up();
         }
         change
+    }
+
+    /// Gives back the leave to ask: the model was not asked, or what came of it says nothing.
+    pub(crate) fn give_back(&self, permit: &Permit) {
+        self.running.breaker().give_back(permit);
     }
 
     /// Whether missing it says something of the model, given how long it was waited for.

@@ -102,7 +102,9 @@ impl Looking {
                         self.folder(&path, &shown, depth - 1);
                     }
                 }
-                Ok(metadata) => self.file(&path, &shown, &metadata),
+                Ok(metadata) if metadata.is_file() => self.file(&path, &shown, &metadata),
+                // A pipe or a device, which no load reads either.
+                Ok(_) => self.note(&shown, b"no file"),
                 Err(error) => self.note(&shown, format!("{:?}", error.kind()).as_bytes()),
             }
         }

@@ -31,8 +31,10 @@ pub(super) enum Found {
     Right(String),
     /// Not that.
     Wrong,
-    /// There is none, or of a model that is not one of these.
-    Nothing,
+    /// It is of a model that is not one of these: the one before the first of them.
+    OtherModel,
+    /// There is none: of a decline that is certain without, or of an answer that left the model out.
+    NoScore,
 }
 
 impl Weights {
@@ -57,11 +59,13 @@ impl Weights {
     /// Holds the score of an answer against what its model gives for its features.
     pub(super) fn compare(&self, answer: &Answer) -> Found {
         let Ok(response) = &answer.result else {
-            return Found::Nothing;
+            return Found::NoScore;
         };
-        let version = self.0.get(&response.model_version);
-        let Some(version) = version.filter(|_| response.has_score) else {
-            return Found::Nothing;
+        if !response.has_score {
+            return Found::NoScore;
+        }
+        let Some(version) = self.0.get(&response.model_version) else {
+            return Found::OtherModel;
         };
         let expected = version.score(|name| response.features.get(name).copied());
         if (expected - response.score).abs() <= TOLERANCE {
@@ -121,6 +125,6 @@ mod tests {
         let right = Found::Right("swap/10".to_owned());
         assert_eq!(weights.compare(&answer("swap/10", 0.5)), right);
         assert_eq!(weights.compare(&answer("swap/9", 0.5)), Found::Wrong);
-        assert_eq!(weights.compare(&answer("other/1", 0.5)), Found::Nothing);
+        assert_eq!(weights.compare(&answer("other/1", 0.5)), Found::OtherModel);
     }
 }
