@@ -14,7 +14,7 @@ use tollgate_models::{
     QueueFull, Reply, Rows, Runtime, Value,
 };
 use tollgate_rules::Logic;
-use tollgate_source::{Diagnostic, Diagnostics, Located};
+use tollgate_source::{Diagnostic, Diagnostics, Located, SourceFile};
 use tollgate_types::{Cell, EventTime, Span};
 
 use super::model_texts::FeatureTexts;
@@ -37,6 +37,20 @@ struct ModelsFile {
     champion: Option<Located<String>>,
     #[serde(default)]
     challengers: Vec<Located<String>>,
+}
+
+impl ModelsFile {
+    /// Notes names that stand there again: a model that is counted twice is measured wrongly.
+    fn note_repeated(&self, file: &Arc<SourceFile>, found: &mut Diagnostics) {
+        let mut names = BTreeSet::new();
+        for name in self.champion.iter().chain(&self.challengers) {
+            if !names.insert(&name.value) {
+                let message = format!("`{}` is named twice", name.value);
+                let help = "remove one of the two: a model is champion or challenger, once";
+                found.push(Diagnostic::error(file, name.span.clone(), message).with_help(help));
+            }
+        }
+    }
 }
 
 /// The models of a policy, running.
@@ -94,16 +108,8 @@ pub(super) fn load(
         warnings: Diagnostics::default(),
     };
     let mut found = Diagnostics::default();
-    let mut names = BTreeSet::new();
+    named.note_repeated(&file, &mut found);
     let mut load = |name: &Located<String>, options| {
-        if !names.insert(name.value.clone()) {
-            let message = format!("`{}` is named twice", name.value);
-            found.push(
-                Diagnostic::error(&file, name.span.clone(), message)
-                    .with_help("remove one of the two: a model is champion or challenger, once"),
-            );
-            return None;
-        }
         if let Err(problem) = check_runtime(loader.runtime()).and_then(|()| check_name(&name.value))
         {
             found.push(Diagnostic::error(&file, name.span.clone(), problem));
@@ -122,12 +128,8 @@ pub(super) fn load(
             })
             .ok()?;
         models.files.push(manifest);
-        if !folder
-            .join("models")
-            .join(&name.value)
-            .join(MODEL_CARD)
-            .is_file()
-        {
+        let card = folder.join("models").join(&name.value).join(MODEL_CARD);
+        if !card.is_file() {
             let message = format!(
                 "`{}` has no {MODEL_CARD}: nobody can see what it was trained on and what it is worth; training writes one",
                 name.value
