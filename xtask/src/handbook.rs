@@ -16,6 +16,14 @@ pub(crate) const HISTORIES: [&str; 2] = ["transactions.parquet", "transactions.c
 /// How the data set's columns are to be read.
 pub(crate) const COLUMNS: &str = "loadtest/handbook/columns.yaml";
 
+/// Every decision is compared with every model, as fast as it goes: challengers may take what they need, and a moment in
+/// which the machine does something else is not taken for a model that is ill.
+const COMPLETE: [(&str, &str); 3] = [
+    ("TOLLGATE_WATCH__CHALLENGERS_CPU_PERCENT", "10000"),
+    ("TOLLGATE_MODEL__BREAKER__ANSWERS", "128"),
+    ("TOLLGATE_MODEL__BREAKER__BAD_MAX", "128"),
+];
+
 const REPORT: &str = "target/reports/handbook.json";
 
 /// Replays everything and compares; an error if a single value differs. Says so and does nothing where the data
@@ -33,7 +41,7 @@ pub(crate) fn run(data: &Path) -> anyhow::Result<()> {
     for history in HISTORIES {
         compare_table(&tollgate, &data.join(history), &policy, &folder)?;
     }
-    let serving = tools::serve(&tollgate, &policy, &library, &folder)?;
+    let serving = tools::serve_with(&tollgate, &policy, &library, &folder, &COMPLETE)?;
     let mut replay = tollgate.beside("tollgate-loadtest");
     replay
         .arg("handbook")

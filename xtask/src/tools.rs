@@ -148,6 +148,17 @@ pub(crate) fn serve(
     library: &Path,
     folder: &Path,
 ) -> anyhow::Result<Serving> {
+    serve_with(tollgate, policy, library, folder, &[])
+}
+
+/// The same, with variables of the configuration.
+pub(crate) fn serve_with(
+    tollgate: &Tollgate,
+    policy: &Path,
+    library: &Path,
+    folder: &Path,
+    variables: &[(&str, &str)],
+) -> anyhow::Result<Serving> {
     std::fs::create_dir_all(folder)?;
     let file = folder.join("addresses.json");
     // Left over from an earlier run, it would name ports of nobody.
@@ -159,7 +170,8 @@ pub(crate) fn serve(
         .env("TOLLGATE_POLICY__PATH", policy)
         .env("TOLLGATE_MODEL__LIBRARY", library)
         .env("TOLLGATE_GRPC__LISTEN", "127.0.0.1:0")
-        .env("TOLLGATE_ADMIN__LISTEN", "127.0.0.1:0");
+        .env("TOLLGATE_ADMIN__LISTEN", "127.0.0.1:0")
+        .envs(variables.iter().copied());
     let mut child = serve.spawn().context("cannot run tollgate serve")?;
     #[expect(
         clippy::disallowed_methods,
