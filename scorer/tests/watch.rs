@@ -11,13 +11,12 @@ mod common;
 use std::path::Path;
 use std::time::Duration;
 
-use common::{POLICY, Running, load_policy, loader, transaction, write_policy, write_slow_bundle};
+use common::{
+    POLICY, Running, start_configured, transaction, write_bundle, write_policy, write_slow_bundle,
+};
 use prost::Message;
-use sha2::{Digest as _, Sha256};
 use tollgate_models::features_digest;
 use tollgate_proto::v1;
-use tollgate_proto::v1::scoring_service_client::ScoringServiceClient;
-use tollgate_scorer::{Config, Service};
 
 const RULES: &str = "rules:
   - id: likely
@@ -37,10 +36,6 @@ const INPUTS: &str = "
 /// Puts the logistic regression of three inputs into a policy folder as `linear/<version>`.
 fn write_linear_bundle(policy: &Path, version: &str) {
     let model = include_bytes!("../../models/tests/models/probability.onnx");
-    let digits = Sha256::digest(model)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect::<String>();
     let features = [
         ("amount", "transaction.amount"),
         ("card_count", "card.last(\"30d\").count()"),
@@ -48,19 +43,14 @@ fn write_linear_bundle(policy: &Path, version: &str) {
     ];
     let features = features_digest(features.into_iter());
     let manifest = format!(
-        "name: linear\nversion: \"{version}\"\ndescription: A line.\nmodel_sha256: {digits}\n\
+        "description: A line.\n\
          features_sha256: {features}\ninputs: {INPUTS}tensor: input\n\
          output: {{name: probability, kind: probability}}\n\
          score_distribution: {{ edges: [0.5], shares: [0.9, 0.1] }}\n\
          trained: {{ from: 2026-01-01, to: 2026-02-01, rows: 1000 }}\nmetrics: {{ auc: 0.5 }}\n"
     );
     let golden = r#"{"tolerance": 1e-6, "rows": [{"inputs": [2, 0, 0], "score": 0.5}]}"#;
-    let bundle = policy.join("models/linear").join(version);
-    std::fs::create_dir_all(&bundle).unwrap();
-    std::fs::write(bundle.join("model.onnx"), model).unwrap();
-    std::fs::write(bundle.join("manifest.yaml"), manifest).unwrap();
-    std::fs::write(bundle.join("golden.json"), golden).unwrap();
-    std::fs::write(bundle.join("model-card.md"), "# A line\n").unwrap();
+    write_bundle(policy, ("linear", version), model, &manifest, golden);
 }
 
 async fn start(models: &str, challengers_cpu_percent: u32) -> Running {
@@ -79,21 +69,11 @@ async fn start(models: &str, challengers_cpu_percent: u32) -> Running {
     // Explained by what takes it an hour.
     let text = text.replace("missing: 0", "missing: 0, baseline: 4.0e+9");
     std::fs::write(manifest, text).unwrap();
-    let loader = loader(folder.path());
-    let policy = load_policy(&loader);
-    let mut config = Config::default();
-    config.grpc.listen.set_port(0);
-    config.admin.listen.set_port(0);
-    config.watch.challengers_cpu_percent = challengers_cpu_percent;
-    let service = Service::start(config, loader, policy).await.unwrap();
-    service.ready().await;
-    let address = format!("http://{}", service.addresses().grpc);
-    let client = ScoringServiceClient::connect(address).await.unwrap();
-    Running {
-        service,
-        client,
-        policy: folder,
-    }
+    let path = folder.path().to_owned();
+    start_configured(&path, folder, |config| {
+        config.watch.challengers_cpu_percent = challengers_cpu_percent;
+    })
+    .await
 }
 
 /// Code, rule and description of each reason.

@@ -110,24 +110,34 @@ pub(crate) fn load_policy(loader: &Loader) -> Policy {
 /// Puts the model `slow` (see `tests/models/make_slow.py`) into a policy folder as `slow/<version>`.
 pub(crate) fn write_slow_bundle(policy: &Path, version: &str) {
     let model = include_bytes!("../models/slow.onnx");
-    let hexadecimal: String = Sha256::digest(model)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
     let features = features_digest([("amount", "transaction.amount")].into_iter());
     let manifest = format!(
-        "name: slow\nversion: \"{version}\"\ndescription: As slow as the amount is large.\n\
-         model_sha256: {hexadecimal}\nfeatures_sha256: {features}\n\
+        "description: As slow as the amount is large.\nfeatures_sha256: {features}\n\
          inputs: [{{feature: amount, missing: 0}}]\ntensor: input\n\
          output: {{name: probability, kind: probability}}\ncalibration: none\nmetrics: {{}}\n"
     );
     let golden = r#"{"tolerance": 1e-6, "rows": [{"inputs": [3], "score": 0.25}]}"#;
-    let bundle = policy.join("models/slow").join(version);
+    write_bundle(policy, ("slow", version), model, &manifest, golden);
+}
+
+/// Puts a bundle into a policy folder. `manifest` is all of it but name, version and the model's digest.
+pub(crate) fn write_bundle(
+    policy: &Path,
+    (name, version): (&str, &str),
+    model: &[u8],
+    manifest: &str,
+    golden: &str,
+) {
+    let digest = Sha256::digest(model);
+    let hexadecimal: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let manifest =
+        format!("name: {name}\nversion: \"{version}\"\nmodel_sha256: {hexadecimal}\n{manifest}");
+    let bundle = policy.join("models").join(name).join(version);
     std::fs::create_dir_all(&bundle).unwrap();
     std::fs::write(bundle.join("model.onnx"), model).unwrap();
     std::fs::write(bundle.join("manifest.yaml"), manifest).unwrap();
     std::fs::write(bundle.join("golden.json"), golden).unwrap();
-    std::fs::write(bundle.join("model-card.md"), "# slow\n").unwrap();
+    std::fs::write(bundle.join("model-card.md"), format!("# {name}\n")).unwrap();
 }
 
 /// Starts a service that has read its (empty) log.
@@ -147,12 +157,21 @@ pub(crate) async fn start_at(path: &Path, folder: tempfile::TempDir) -> Running 
 
 /// The same, for changes that no file system tells of.
 pub(crate) async fn start_polling(path: &Path, folder: tempfile::TempDir, poll_s: u64) -> Running {
+    start_configured(path, folder, |config| config.policy.poll_s = poll_s).await
+}
+
+/// The same, with whatever `configure` sets.
+pub(crate) async fn start_configured(
+    path: &Path,
+    folder: tempfile::TempDir,
+    configure: impl FnOnce(&mut Config),
+) -> Running {
     let loader = loader(path);
     let policy = load_policy(&loader);
     let mut config = Config::default();
     config.grpc.listen.set_port(0);
     config.admin.listen.set_port(0);
-    config.policy.poll_s = poll_s;
+    configure(&mut config);
     let service = Service::start(config, loader, policy).await.unwrap();
     tokio::time::timeout(PATIENCE, service.ready())
         .await
