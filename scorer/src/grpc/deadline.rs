@@ -1,10 +1,22 @@
 //! How long an answer may take: the earlier of the client's deadline, less a margin, and the budget.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use tollgate_types::EventTime;
 use tonic::metadata::MetadataMap;
 
 use crate::config::DeadlineConfig;
+
+/// When a request came and when its answer is due.
+#[derive(Clone, Copy)]
+pub(super) struct Timing {
+    pub(super) arrived: Instant,
+    pub(super) arrived_at: EventTime,
+    /// When the decision should be made.
+    pub(super) deadline: Instant,
+    /// When the answer is late: the client's own deadline or the budget, whichever is earlier.
+    pub(super) late_at: Instant,
+}
 
 /// Time from arrival within which the answer is due.
 pub(super) fn budget(client: Option<Duration>, config: &DeadlineConfig) -> Duration {
