@@ -49,6 +49,18 @@ impl Layout {
         definition
     }
 
+    /// Whether a program reads an aggregate, by itself or through features.
+    pub fn reads_aggregates(&self, program: &Program) -> bool {
+        let mut reads: BTreeSet<SlotId> = program.reads().collect();
+        // A feature reads only those before it.
+        for earlier in self.features.iter().rev() {
+            if reads.contains(&earlier.slot) {
+                reads.extend(earlier.program.reads());
+            }
+        }
+        self.aggregates.iter().any(|(_, slot)| reads.contains(slot))
+    }
+
     /// The slot of an aggregate; equal ones share one.
     pub(crate) fn aggregate(&mut self, aggregate: Aggregate, steps: u64) -> SlotId {
         if let Some((_, slot)) = self

@@ -32,7 +32,7 @@ mod schema_file;
 
 pub use answer::Answer;
 pub use digest::{Change, Digest, FileChange, version_of};
-pub use fallback::{Fallback, FallbackCase};
+pub use fallback::{Fallback, StaleAggregates};
 pub use guard::{Demotion, Guard, Guarding};
 pub use kept::Kept;
 pub(crate) use lists::Lookups;

@@ -8,7 +8,7 @@ use tollgate_source::Diagnostics;
 use tollgate_types::{Rates, Record, Schema};
 
 use crate::condition::note_problems;
-use crate::fallback::FallbackFile;
+use crate::fallback::{FallbackFile, TableTests};
 use crate::features_file::Named;
 use crate::folder::Folder;
 use crate::list_files::{ListFiles, WrittenLists};
@@ -35,6 +35,7 @@ pub struct Logic {
     /// The same, for whoever adds the files of models.
     pub files: Digest,
     pub(crate) tests: RuleTests,
+    pub(crate) table_tests: TableTests,
     lookups: Lookups,
 }
 
@@ -163,7 +164,7 @@ impl Files {
         }
         let fallback = self
             .fallback
-            .and_then(|file| file.compile(&mut compilers.compiler, notes));
+            .map(|file| file.compile(&mut compilers.compiler, notes));
         let conditions = compiled.iter().map(|rule| rule.place.condition);
         let implications = compilers.compiler.implications(conditions);
         let (layout, conditions) = compilers.compiler.link();
@@ -179,16 +180,26 @@ impl Files {
         };
         bench.check(uncompiled, notes);
         let tests = bench.tests(compiled, &rules, notes);
+        let table = match fallback {
+            Some(Ok(table)) => table.with_tests(&bench, notes),
+            Some(Err(written)) => {
+                bench.check_table(written, notes);
+                None
+            }
+            None => None,
+        };
         if !notes.has_errors() {
             never_decides::warn(rules.rules(), &tests.places, &implications, notes);
             let layouts = [&layout, &compilers.off.finish()];
             self.lists.warn_of_unused(&layouts, notes);
         }
         let lists = self.lists.lists;
+        let (fallback, table_tests) = table?;
         Some(Logic {
             rates,
             rules,
-            fallback: fallback?,
+            fallback,
+            table_tests,
             digest: files.hex(),
             files,
             lookups: Lookups::resolve(&layout, &lists)?,

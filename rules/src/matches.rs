@@ -215,6 +215,7 @@ mod tests {
             mode,
             overrides_allow: words.contains(&"overrides"),
             reads_score: words.contains(&"score"),
+            reads_aggregates: false,
             reach: Reach::EVERYTHING,
             guarding: crate::Guarding::Default,
         }

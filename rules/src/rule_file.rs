@@ -13,7 +13,7 @@ use crate::answer::{Answer, as_name, is_name, unknown_word};
 use crate::condition::note_problems;
 use crate::list_use::ListUse;
 use crate::never_decides::Place;
-use crate::rule_tests::{self, WrittenTests};
+use crate::rule_tests::{self, Subject, WrittenTests};
 use crate::{Guarding, Mode, Reach, Rule, RuleSet, guard};
 
 /// A rule as it is written, its condition not compiled yet.
@@ -119,7 +119,7 @@ fn read_rule(
     let guarding = guard::read(&fields, outcome, file, notes);
     let owner = fields.text("owner", notes).map(|owner| owner.value);
     let tags = fields.texts("tags", notes).unwrap_or_default();
-    let tests = rule_tests::read(&fields, file, notes);
+    let tests = rule_tests::read(&fields, Subject::Rule, file, notes);
     let rest = || {
         let id = id?;
         Some(Rest {
@@ -262,6 +262,7 @@ impl WrittenRule {
             mode: rest.mode,
             overrides_allow: rest.overrides_allow,
             reads_score: condition.reads_score,
+            reads_aggregates: compiler.layout().reads_aggregates(&condition.program),
             reach: rest.reach,
             guarding: rest.guarding,
         };

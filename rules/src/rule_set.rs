@@ -50,6 +50,8 @@ pub struct Rule {
     pub overrides_allow: bool,
     /// It can only be evaluated once the model has answered.
     pub reads_score: bool,
+    /// It reads what happened before, by itself or through features.
+    pub reads_aggregates: bool,
     /// Which transactions it is for.
     pub reach: Reach,
     /// What it may decline before it is demoted.
@@ -88,6 +90,7 @@ struct Stage {
 #[derive(Clone, Debug)]
 struct Evaluated {
     matched: Matched,
+    reads_aggregates: bool,
     /// Asked only of the few whose condition holds. Absent where the rule is for everything.
     reach: Option<Box<Reach>>,
 }
@@ -116,11 +119,17 @@ impl Stage {
         self.shared = shared;
     }
 
-    fn evaluate(&self, frame: &mut Frame<'_>, matches: &mut Matches<'_>) {
+    /// Adds the rules that match, of those that are wanted.
+    fn evaluate(
+        &self,
+        frame: &mut Frame<'_>,
+        matches: &mut Matches<'_>,
+        wanted: impl Fn(&Evaluated) -> bool,
+    ) {
         self.shared.evaluate(frame);
         self.conditions.matching(frame, |at| {
             let rule = self.rules.get(at);
-            if let Some(rule) = rule.filter(|rule| rule.takes(frame)) {
+            if let Some(rule) = rule.filter(|rule| wanted(rule) && rule.takes(frame)) {
                 matches.add(rule.matched);
             }
         });
@@ -151,6 +160,7 @@ impl RuleSet {
                 outcome: rule.answer.outcome(),
                 overrides_allow: rule.overrides_allow,
             },
+            reads_aggregates: rule.reads_aggregates,
             reach: (rule.reach != Reach::EVERYTHING).then(|| Box::new(rule.reach)),
         };
         match (rule.mode, rule.reads_score) {
@@ -231,13 +241,25 @@ impl RuleSet {
 
     /// Evaluates the rules that do not read the model's score.
     pub fn match_without_score<'r>(&'r self, frame: &mut Frame<'_>, matches: &mut Matches<'r>) {
-        self.without_score.evaluate(frame, matches);
+        self.without_score.evaluate(frame, matches, |_| true);
+        matches.without_score_done();
+    }
+
+    /// Evaluates the rules that read neither the model's score nor an aggregate, whose slots need not be filled: what the
+    /// others would say of them does not count, whichever way a missing value would turn them.
+    pub fn match_without_aggregates<'r>(
+        &'r self,
+        frame: &mut Frame<'_>,
+        matches: &mut Matches<'r>,
+    ) {
+        self.without_score
+            .evaluate(frame, matches, |rule| !rule.reads_aggregates);
         matches.without_score_done();
     }
 
     /// Evaluates the rules that read the model's score, which must be in the frame.
     pub fn match_with_score<'r>(&'r self, frame: &mut Frame<'_>, matches: &mut Matches<'r>) {
-        self.with_score.evaluate(frame, matches);
+        self.with_score.evaluate(frame, matches, |_| true);
         matches.with_score_done();
     }
 }

@@ -260,6 +260,9 @@ fn rules_that_no_test_makes_match_and_terms_seen_one_way_are_named() {
                 (26, 46),
                 "in the tests of `one-term-always-true`, `transaction.product == \"hotel\"` is never true"
             ),
+            // The fallback table is a policy's as well.
+            ((1, 14), "no test makes `listed` match"),
+            ((2, 1), "no test makes `otherwise` match"),
         ]
     );
     assert_eq!(logic.rules.rules()[0].answer.outcome(), Outcome::Flag);

@@ -162,6 +162,7 @@ fn check_logic(logic: &Logic, fill: &mut FillAggregates<'_>) {
         assert!(verdict.outcome == Outcome::Approve || !verdict.reasons.is_empty());
         for level in [
             Degradation::NoModel,
+            Degradation::StaleFeatures,
             Degradation::RequestOnly,
             Degradation::Static,
         ] {

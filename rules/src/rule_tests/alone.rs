@@ -1,11 +1,11 @@
-//! What can be said of a test without the condition of its rule.
+//! What can be said of a test without the condition that it is about.
 
 use tollgate_source::{Diagnostic, Located};
 use tollgate_types::Outcome;
 
-use super::Expect;
 use super::transaction::{FieldWords, Maker, NOW};
 use super::written::{PAST_KEYS, Words, WrittenPast, WrittenTest};
+use super::{Expect, Subject};
 
 impl Maker<'_> {
     /// Notes what is wrong with the fields of a test.
@@ -32,21 +32,32 @@ impl Maker<'_> {
         self.transaction(&words, "test", at.unwrap_or(NOW));
     }
 
-    /// A rule does one thing, so a test cannot expect another.
-    pub(super) fn expect_possible(&mut self, expect: &Located<Expect>, does: Outcome) -> bool {
+    /// A rule, or a case, does one thing, so a test cannot expect another.
+    pub(super) fn expect_possible(
+        &mut self,
+        expect: &Located<Expect>,
+        does: Outcome,
+        subject: Subject,
+    ) -> bool {
         let Expect::Outcome(outcome) = expect.value else {
             return true;
         };
         if outcome != does {
+            let the = subject.the();
             let message = format!(
-                "the rule can only {}, so a test cannot expect that it {}s",
+                "{the} can only {}, so a test cannot expect that it {}s",
                 does.name(),
                 outcome.name()
             );
-            let help = if outcome == Outcome::Approve {
-                "write `no match` if the rule should leave this transaction alone".to_owned()
-            } else {
-                format!("write `{}` or `match`, or `no match`", does.name())
+            let help = match subject {
+                Subject::Rule if outcome == Outcome::Approve => {
+                    "write `no match` if the rule should leave this transaction alone".to_owned()
+                }
+                Subject::Rule => format!("write `{}` or `match`, or `no match`", does.name()),
+                Subject::Case | Subject::Otherwise => format!(
+                    "write `{}` or `match`, or `no match` if another answer of the table is right",
+                    does.name()
+                ),
             };
             let span = expect.span.clone();
             self.notes

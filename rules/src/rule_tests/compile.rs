@@ -1,31 +1,22 @@
-//! From what a test writes to what it runs with, and what is wrong with it.
+//! From the tests that are written to those that run: each rule with its tests gets a layout of its own.
 
 use std::collections::BTreeSet;
-use std::ops::Range;
 use std::sync::Arc;
 
-use tollgate_expr::{Compiler, Layout, Part, Parts, SlotId, Type};
-use tollgate_source::{Diagnostic, Diagnostics, Located};
-use tollgate_types::{Cell, EventTime, Label, Rates, Schema, Transaction};
+use tollgate_expr::{Compiler, Layout, Part, Parts, SlotId};
+use tollgate_source::{Diagnostics, Located, SourceFile};
+use tollgate_types::{Rates, Schema};
 
-use super::alone::by_name;
-use super::transaction::{FieldWords, Maker, NOW};
-use super::values;
-use super::written::{PAST_KEYS, Word, WrittenPast, WrittenTest, WrittenTests};
-use super::{OfRule, Past, Test};
-use crate::condition::note_problems;
+use super::reader::{Reader, Tested};
+use super::transaction::Maker;
+use super::written::WrittenTests;
+use super::{Condition, OfRule, Subject, Test};
 use crate::features_file::Named;
 use crate::rule_file::{CompiledRule, UncompiledRule};
 use crate::{Lists, Lookups, Rule, RuleIndex, RuleSet, RuleTests};
 
-/// Most transactions of the past in one test, so that a load stays short.
-const HISTORY_MAX: usize = 10_000;
-
 /// Most bytes of the past of all tests of a policy together: they are kept for as long as the policy is.
 const HISTORY_BYTES_MAX: usize = 64 << 20;
-
-/// About what a transaction of the past takes beside its texts.
-const PAST_BYTES: usize = 512;
 
 /// What every rule's tests are compiled with.
 pub(crate) struct Bench<'b> {
@@ -58,13 +49,7 @@ impl<'b> Bench<'b> {
             } = rule;
             if let Some(rule) = rules.rule(index).filter(|_| !written.is_empty()) {
                 let compiler = self.compiler_for(&when.value, &mut scratch);
-                let mut maker = Maker {
-                    schema: self.schema,
-                    rates: self.rates,
-                    file: &place.file,
-                    notes,
-                    history_left: &mut history_left,
-                };
+                let mut maker = self.maker(&place.file, notes, &mut history_left);
                 let of_rule = self.of_rule((index, rule), when, compiler, written, &mut maker);
                 tests.of_rules.extend(of_rule);
             }
@@ -78,19 +63,52 @@ impl<'b> Bench<'b> {
     pub(crate) fn check(&self, uncompiled: Vec<UncompiledRule>, notes: &mut Diagnostics) {
         let mut history_left = HISTORY_BYTES_MAX;
         for rule in uncompiled {
-            let mut maker = Maker {
-                schema: self.schema,
-                rates: self.rates,
-                file: &rule.file,
-                notes,
-                history_left: &mut history_left,
-            };
+            let mut maker = self.maker(&rule.file, notes, &mut history_left);
             for test in &rule.tests {
                 if let (Some(expect), Some(does)) = (&test.expect, rule.outcome) {
-                    maker.expect_possible(expect, does);
+                    maker.expect_possible(expect, does, Subject::Rule);
                 }
                 maker.check(test);
             }
+        }
+    }
+
+    /// Notes what is wrong with the tests of a fallback table that did not compile.
+    pub(crate) fn check_table(
+        &self,
+        (file, tests): (Arc<SourceFile>, WrittenTests),
+        notes: &mut Diagnostics,
+    ) {
+        let mut history_left = 0;
+        let mut maker = self.maker(&file, notes, &mut history_left);
+        tests.iter().for_each(|test| maker.check(test));
+    }
+
+    /// The tests of a case of the fallback table, which read no history.
+    pub(crate) fn tests_of_case(
+        &self,
+        tested: Tested<'_>,
+        written: WrittenTests,
+        file: &Arc<SourceFile>,
+        notes: &mut Diagnostics,
+    ) -> Vec<Test> {
+        let mut history_left = 0;
+        let mut maker = self.maker(file, notes, &mut history_left);
+        Reader::new(&mut maker, tested).tests(written)
+    }
+
+    fn maker<'m>(
+        &'m self,
+        file: &'m Arc<SourceFile>,
+        notes: &'m mut Diagnostics,
+        history_left: &'m mut usize,
+    ) -> Maker<'m> {
+        Maker {
+            schema: self.schema,
+            rates: self.rates,
+            file,
+            notes,
+            history_left,
         }
     }
 
@@ -129,35 +147,34 @@ impl<'b> Bench<'b> {
         let parts = compiler.parts(&when.value).ok()?;
         let layout = compiler.clone().finish();
         let file = Arc::clone(maker.file);
-        let mut reader = Reader {
-            maker,
-            rule,
+        let tested = Tested {
+            subject: Subject::Rule,
+            does: rule.answer.outcome(),
+            period: rule.reach.period,
             when: &when.value,
             scratch: compiler,
-            reads: reads(&parts, &layout),
             layout: &layout,
             parts: &parts,
         };
-        let tests: Vec<Test> = tests
-            .into_iter()
-            .filter_map(|test| reader.test(test))
-            .collect();
+        let tests = Reader::new(maker, tested).tests(tests);
         Some(OfRule {
             rule: index,
-            file,
             period: rule.reach.period,
-            program: condition.program,
             lookups: Lookups::resolve(&layout, self.lists)?,
-            when,
+            condition: Condition {
+                file,
+                when,
+                program: condition.program,
+                parts,
+            },
             layout,
-            parts,
             tests,
         })
     }
 }
 
 /// The slots that a condition reads, by itself or through features.
-fn reads(parts: &Parts, layout: &Layout) -> BTreeSet<SlotId> {
+pub(super) fn reads(parts: &Parts, layout: &Layout) -> BTreeSet<SlotId> {
     let mut reads: BTreeSet<SlotId> = parts.reads.iter().filter_map(Part::slot).collect();
     // A feature reads only those before it.
     for feature in layout.features.iter().rev() {
@@ -166,293 +183,4 @@ fn reads(parts: &Parts, layout: &Layout) -> BTreeSet<SlotId> {
         }
     }
     reads
-}
-
-/// Reads the tests of one rule.
-struct Reader<'r, 'm> {
-    maker: &'r mut Maker<'m>,
-    rule: &'r Rule,
-    when: &'r str,
-    /// Knows what the rule reads; what it is asked for besides is not part of the layout.
-    scratch: Compiler<'r>,
-    reads: BTreeSet<SlotId>,
-    layout: &'r Layout,
-    parts: &'r Parts,
-}
-
-/// A value that a test gives.
-struct Given {
-    slot: SlotId,
-    kind: Type,
-    name: Located<String>,
-    word: Located<Word>,
-}
-
-impl Reader<'_, '_> {
-    /// A test that is right. All of it is looked at before it is given up, so that all mistakes are noted.
-    fn test(&mut self, written: WrittenTest) -> Option<Test> {
-        let does = self.rule.answer.outcome();
-        let expect = written.expect.as_ref();
-        let expected = expect.is_some_and(|expect| self.maker.expect_possible(expect, does));
-        let named = self.maker.are_fields(&written.transaction, &[]);
-        let of_test = written.given.len();
-        let given: Vec<Given> = written
-            .given
-            .into_iter()
-            .filter_map(|(name, word)| self.given(name, word))
-            .collect();
-        let all_given = given.len() == of_test;
-        // A score that could not be read was given all the same.
-        let scored = match &written.name {
-            Some(name) if all_given && written.is_whole => self.expect_score(name, &given),
-            _ => false,
-        };
-        let (fields, given): (Vec<Given>, Vec<Given>) =
-            given.into_iter().partition(|given| self.is_field(given));
-        let mut words: FieldWords<'_> = by_name(&written.transaction);
-        let merged = fields
-            .iter()
-            .filter(|field| self.merge(field, &mut words).is_none())
-            .count();
-        let otherwise = self.rule.reach.period.nearest(NOW);
-        let event_time = self.maker.event_time(&words, otherwise);
-        // Without its time, the rest is checked as of another.
-        let at = event_time.unwrap_or(otherwise);
-        let given = self.cells(&given, at);
-        let transaction = self.maker.transaction(&words, "test", at);
-        let history = if transaction.is_some() {
-            self.history(&written.history, &words, at)
-        } else {
-            // What is wrong with the transaction would be wrong with each of the past that is like it.
-            self.maker.check_history(&written.history);
-            None
-        };
-        (expected && named && scored && merged == 0).then_some(())?;
-        event_time?;
-        let given = given?;
-        Some(Test {
-            name: written.name?.value,
-            transaction: transaction?,
-            history: history?,
-            asks_history: self.asks_history(&given),
-            given,
-            expect: written.expect?,
-        })
-    }
-
-    /// Models do not run in tests.
-    fn expect_score(&mut self, name: &Located<String>, given: &[Given]) -> bool {
-        let score = self.layout.score;
-        let missing = self.reads.contains(&score) && !given.iter().any(|given| given.slot == score);
-        if missing {
-            let message = "the rule reads `model.score`, and no model runs in a test".to_owned();
-            let help = "add `given:` and below it `model.score: 0.9`, or another score";
-            self.note(name.span.clone(), message, help);
-        }
-        !missing
-    }
-
-    /// Which slot a given value is for: one that the rule reads.
-    fn given(&mut self, name: Located<String>, word: Located<Word>) -> Option<Given> {
-        let (compiled, kind) = match self.scratch.expression(&name.value) {
-            Ok(compiled) => compiled,
-            Err(problems) => {
-                note_problems(problems, &name, self.maker.file, self.maker.notes);
-                return None;
-            }
-        };
-        let slot = compiled
-            .program
-            .slot()
-            .filter(|slot| self.is_read(*slot, &name.value));
-        let Some(slot) = slot else {
-            let message = format!("the rule does not read `{}`", name.value);
-            self.note(name.span, message, self.what_is_read());
-            return None;
-        };
-        Some(Given {
-            slot,
-            kind,
-            name,
-            word,
-        })
-    }
-
-    /// Fields that only a `where` reads have no slot of their own.
-    fn is_read(&self, slot: SlotId, name: &str) -> bool {
-        self.reads.contains(&slot) || (self.is_field_slot(slot) && self.when.contains(name))
-    }
-
-    fn is_field(&self, given: &Given) -> bool {
-        self.is_field_slot(given.slot)
-    }
-
-    fn is_field_slot(&self, slot: SlotId) -> bool {
-        usize::try_from(slot.0).is_ok_and(|slot| slot < self.layout.fields)
-    }
-
-    fn what_is_read(&self) -> String {
-        let mut shown: Vec<String> = Vec::new();
-        for read in &self.parts.reads {
-            let words: Vec<&str> = self.when[read.span.clone()].split_whitespace().collect();
-            let words = format!("`{}`", words.join(" "));
-            if !shown.contains(&words) {
-                shown.push(words);
-            }
-        }
-        format!("it reads {}", shown.join(", "))
-    }
-
-    /// A given field is one of the transaction's.
-    fn merge<'w>(&mut self, given: &'w Given, words: &mut FieldWords<'w>) -> Option<()> {
-        let name = given
-            .name
-            .value
-            .rsplit('.')
-            .next()
-            .unwrap_or_default()
-            .trim();
-        if words.insert(name, &given.word).is_none() {
-            return Some(());
-        }
-        let message = format!("`{name}` is written below `transaction` as well");
-        let help = "keep one of them".to_owned();
-        self.note(given.name.span.clone(), message, help);
-        None
-    }
-
-    fn cells(&mut self, given: &[Given], at: EventTime) -> Option<Vec<(SlotId, Cell)>> {
-        let mut cells = Vec::new();
-        let mut right = true;
-        for given in given {
-            let cell = match &given.word.value {
-                Word::Missing => Some(Cell::MISSING),
-                Word::Text(text) => values::cell(given.kind, text, at),
-            };
-            match (cell, &given.word.value) {
-                (Some(cell), _) => cells.push((given.slot, cell)),
-                (None, Word::Missing) => {}
-                (None, Word::Text(text)) => {
-                    right = false;
-                    let message = format!(
-                        "`{}` is a {}; this is `{text}`",
-                        given.name.value,
-                        given.kind.name()
-                    );
-                    let help = values::help(given.kind).to_owned();
-                    self.note(given.word.span.clone(), message, help);
-                }
-            }
-        }
-        right.then_some(cells)
-    }
-
-    fn asks_history(&self, given: &[(SlotId, Cell)]) -> bool {
-        let given = |slot: SlotId| given.iter().any(|(other, _)| *other == slot);
-        let mut asked = self.layout.aggregates.iter().map(|(_, slot)| *slot);
-        asked.any(|slot| self.reads.contains(&slot) && !given(slot))
-    }
-
-    /// The transactions of the past by event time. Each is like the tested one but for what it says itself.
-    fn history(
-        &mut self,
-        written: &[WrittenPast],
-        words: &FieldWords<'_>,
-        at: EventTime,
-    ) -> Option<Vec<Past>> {
-        let mut history = Vec::new();
-        let mut right = true;
-        for past in written {
-            right &= self.maker.are_fields(&past.fields, &PAST_KEYS);
-            right &= self.maker.expect_no_time(past);
-            if history.len() + past.repeat > HISTORY_MAX {
-                let message = format!("the history has more than {HISTORY_MAX} transactions");
-                self.note(past.span.clone(), message, "let them repeat less often");
-                return None;
-            }
-            let mut own = words.clone();
-            own.retain(|name, _| !["transaction_id", "event_time"].contains(name));
-            own.extend(
-                past.fields
-                    .iter()
-                    .map(|(name, word)| (name.value.as_str(), word)),
-            );
-            self.fits(past, &own)?;
-            for place in 0..past.repeat {
-                let id = format!("test-{}", history.len());
-                match self.past(past, &own, place, at, &id) {
-                    Some(past) => history.push(past),
-                    None => {
-                        // The others of this entry are like it.
-                        right = false;
-                        break;
-                    }
-                }
-            }
-        }
-        if let Some(first) = written.first()
-            && !self.asks_history(&[])
-        {
-            let message = "the rule reads no history, so this changes nothing";
-            let help = "remove `history`, or test a condition over what happened before";
-            self.maker.notes.push(
-                Diagnostic::warning(self.maker.file, first.span.clone(), message).with_help(help),
-            );
-        }
-        history.sort_by_key(|past| past.transaction.event_time);
-        right.then_some(history)
-    }
-
-    /// Takes what an entry needs from what all tests together may have.
-    fn fits(&mut self, past: &WrittenPast, words: &FieldWords<'_>) -> Option<()> {
-        let texts = words.values().map(|word| match &word.value {
-            Word::Text(text) => text.len(),
-            Word::Missing => 0,
-        });
-        let bytes = (PAST_BYTES + texts.sum::<usize>()).saturating_mul(past.repeat);
-        let left = self.maker.history_left.checked_sub(bytes);
-        if left.is_none() {
-            let message = "with this, the tests of the policy have too much history".to_owned();
-            let help =
-                "let transactions repeat less often here or in other tests, or shorten their texts";
-            self.note(past.span.clone(), message, help);
-        }
-        *self.maker.history_left = left?;
-        Some(())
-    }
-
-    fn past(
-        &mut self,
-        past: &WrittenPast,
-        words: &FieldWords<'_>,
-        place: usize,
-        at: EventTime,
-        id: &str,
-    ) -> Option<Past> {
-        let steps = i64::try_from(place).unwrap_or(i64::MAX);
-        let before = past.every.micros().saturating_mul(steps);
-        let before = past.ago.micros().saturating_add(before);
-        let happened = EventTime::from_micros(at.micros().saturating_sub(before));
-        let transaction = self.maker.transaction(words, id, happened)?;
-        let label = past.fraud.map(|fraud| label(&transaction, fraud, past));
-        Some(Past {
-            transaction,
-            declined: past.declined,
-            label,
-        })
-    }
-
-    fn note(&mut self, span: Range<usize>, message: String, help: impl Into<String>) {
-        self.maker
-            .notes
-            .push(Diagnostic::error(self.maker.file, span, message).with_help(help));
-    }
-}
-
-fn label(transaction: &Transaction, fraud: bool, past: &WrittenPast) -> Label {
-    Label {
-        transaction_id: transaction.id.clone(),
-        fraud,
-        known_at: transaction.event_time.plus(past.known_after),
-    }
 }

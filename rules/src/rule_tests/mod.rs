@@ -1,4 +1,4 @@
-//! Tests that stand beside a rule, and what is known once they have run.
+//! Tests that stand beside a rule or a case of the fallback table, and what is known once they have run.
 //!
 //! A test asks one thing of one rule: whether it matches a transaction, given what happened before it. Its mode
 //! and its percentage play no part, so a rule that is off or on trial is tested like any other; its period does.
@@ -8,6 +8,7 @@
 
 mod alone;
 mod compile;
+mod reader;
 mod report;
 mod transaction;
 mod values;
@@ -17,12 +18,14 @@ use std::sync::Arc;
 
 use tollgate_expr::{Frame, Layout, Part, Parts, Program, SlotId};
 use tollgate_source::{Diagnostics, Located, SourceFile};
-use tollgate_types::{Cell, Label, Outcome, Rates, Record, Schema, Transaction};
+use tollgate_types::{Cell, Degradation, Label, Outcome, Rates, Record, Schema, Transaction};
 
 use crate::never_decides::Place;
 use crate::{Logic, Lookups, Mode, Period, RuleIndex};
 
 pub(crate) use compile::Bench;
+pub(crate) use reader::Tested;
+pub(crate) use report::{AtLevel, failure_at, never_matched, one_sided};
 pub(crate) use written::{WrittenTests, read};
 
 /// The tests of a policy's rules.
@@ -39,26 +42,63 @@ pub struct RuleTests {
 #[derive(Clone, Debug)]
 pub(crate) struct OfRule {
     pub(crate) rule: RuleIndex,
-    file: Arc<SourceFile>,
-    when: Located<String>,
+    condition: Condition,
     period: Period,
-    program: Program,
     layout: Layout,
     lookups: Lookups,
-    parts: Parts,
     tests: Vec<Test>,
 }
 
+/// A condition that tests are about, and what it consists of.
 #[derive(Clone, Debug)]
-struct Test {
-    name: String,
-    transaction: Transaction,
+pub(crate) struct Condition {
+    pub(crate) file: Arc<SourceFile>,
+    pub(crate) when: Located<String>,
+    pub(crate) program: Program,
+    pub(crate) parts: Parts,
+}
+
+/// What a test is about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Subject {
+    Rule,
+    /// Of the fallback table.
+    Case,
+    /// The fallback table's answer where no case matches.
+    Otherwise,
+}
+
+impl Subject {
+    /// With its article.
+    pub(crate) const fn the(self) -> &'static str {
+        match self {
+            Self::Rule => "the rule",
+            Self::Case => "the case",
+            Self::Otherwise => "`otherwise`",
+        }
+    }
+
+    pub(crate) const fn a(self) -> &'static str {
+        match self {
+            Self::Rule => "a rule",
+            Self::Case => "a case",
+            Self::Otherwise => "`otherwise`",
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Test {
+    pub(crate) name: String,
+    pub(crate) transaction: Transaction,
     history: Vec<Past>,
     /// Values that stand in for what would be computed.
     given: Vec<(SlotId, Cell)>,
     /// Whether some aggregate that the rule reads is not given.
     asks_history: bool,
-    expect: Located<Expect>,
+    /// The level that the fallback table is asked at; all of its case's where there is none.
+    pub(crate) level: Option<Degradation>,
+    pub(crate) expect: Located<Expect>,
 }
 
 /// A transaction that happened before the one that is tested.
@@ -102,25 +142,26 @@ pub struct TestRun {
     /// How many tests ran.
     pub tests: usize,
     seen: Vec<Seen>,
+    /// Of the cases of the fallback table, in their order.
+    pub(crate) seen_of_cases: Vec<Seen>,
+    /// Which of the fallback table's last answers have been given.
+    pub(crate) otherwise_seen: Vec<bool>,
 }
 
-/// What the tests of one rule have shown of it.
-#[derive(Clone, Debug)]
-struct Seen {
-    matched: bool,
+/// What the tests of one rule, or of one case, have shown of it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Seen {
+    pub(crate) matched: bool,
     /// Of each term, whether it was true and whether it was false.
-    terms: Vec<[bool; 2]>,
+    pub(crate) terms: Vec<[bool; 2]>,
 }
 
 impl Logic {
-    /// Runs the tests of every rule.
+    /// Runs the tests of every rule and of the fallback table.
     pub fn run_tests(&self, fill: &mut FillAggregates<'_>) -> TestRun {
         let mut run = TestRun::default();
         for of_rule in &self.tests.of_rules {
-            let mut seen = Seen {
-                matched: false,
-                terms: vec![[false; 2]; of_rule.parts.terms.len()],
-            };
+            let mut seen = Seen::nothing_of(&of_rule.condition);
             for test in &of_rule.tests {
                 run.tests += 1;
                 let failure = self.run_test(of_rule, test, &mut seen, fill);
@@ -128,6 +169,7 @@ impl Logic {
             }
             run.seen.push(seen);
         }
+        self.table_tests.run(self, &mut run);
         run
     }
 
@@ -154,8 +196,8 @@ impl Logic {
         }
         test.fill_given(&of_rule.layout, &mut frame);
         let in_period = of_rule.period.contains(record.event_time());
-        let matched = in_period && of_rule.program.is_true(&frame);
-        seen.note(matched, &of_rule.parts.terms, &frame);
+        let matched = in_period && of_rule.condition.program.is_true(&frame);
+        seen.note(matched, &of_rule.condition.parts.terms, &frame);
         let expected = test.expect.value != Expect::NoMatch;
         (matched != expected).then(|| {
             let id = self.rules.rule(of_rule.rule).map_or("", |rule| &rule.id);
@@ -163,8 +205,8 @@ impl Logic {
         })
     }
 
-    /// What the tests leave open: a warning for each rule that none makes match, and for each term that was never
-    /// true or never false. Rules that are off are left out.
+    /// What the tests leave open: a warning for each rule, or case of the fallback table, that none makes match, and for each
+    /// term that was never true or never false. Rules that are off are left out.
     pub fn uncovered(&self, run: &TestRun) -> Diagnostics {
         let mut open = Diagnostics::default();
         let mut tested = self.tests.of_rules.iter().zip(&run.seen).peekable();
@@ -180,19 +222,20 @@ impl Logic {
                 continue;
             }
             if !tests.is_some_and(|(_, seen)| seen.matched) {
-                open.push(report::never_matched(&rule.id, place));
+                open.push(never_matched(&rule.id, &place.file, place.span.clone()));
             }
             if let Some((of_rule, seen)) = tests {
-                open.extend(report::one_sided(of_rule, &seen.terms, &rule.id));
+                open.extend(one_sided(&of_rule.condition, &seen.terms, &rule.id));
             }
         }
+        open.extend(self.table_tests.uncovered(run));
         open
     }
 }
 
 impl Test {
     /// Given values last, but for features that are computed from them.
-    fn fill_given(&self, layout: &Layout, frame: &mut Frame<'_>) {
+    pub(crate) fn fill_given(&self, layout: &Layout, frame: &mut Frame<'_>) {
         for &(slot, cell) in &self.given {
             frame.set(slot, cell);
         }
@@ -209,7 +252,14 @@ impl Test {
 }
 
 impl Seen {
-    fn note(&mut self, matched: bool, terms: &[Part], frame: &Frame<'_>) {
+    pub(crate) fn nothing_of(condition: &Condition) -> Self {
+        Self {
+            matched: false,
+            terms: vec![[false; 2]; condition.parts.terms.len()],
+        }
+    }
+
+    pub(crate) fn note(&mut self, matched: bool, terms: &[Part], frame: &Frame<'_>) {
         self.matched |= matched;
         for (seen, term) in self.terms.iter_mut().zip(terms) {
             if let Some(flag) = term.program.eval(frame).as_flag() {

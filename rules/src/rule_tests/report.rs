@@ -1,12 +1,13 @@
 //! What is said about tests that fail, and about what tests leave open.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use tollgate_expr::{Frame, Part, Slots as _};
-use tollgate_source::Diagnostic;
+use tollgate_source::{Diagnostic, SourceFile};
+use tollgate_types::Degradation;
 
-use super::{Expect, OfRule, Test, values};
-use crate::never_decides::Place;
+use super::{Condition, Expect, OfRule, Test, values};
 
 /// A test that did not come out as expected: with everything that the condition read.
 pub(super) fn failure(
@@ -17,59 +18,101 @@ pub(super) fn failure(
     matched: bool,
     frame: &Frame<'_>,
 ) -> Diagnostic {
-    let expected = match test.expect.value {
+    let got = if matched { "a match" } else { "no match" };
+    let message = format!(
+        "the test `{}` of `{rule_id}` failed: expected {}, got {got}",
+        test.name,
+        expected(test)
+    );
+    let mut help = Vec::new();
+    if !in_period {
+        let at = test.transaction.event_time;
+        help.push(format!(
+            "the transaction, at {at}, is outside of `from` and `until`"
+        ));
+    }
+    help.extend(what_was_read(&of_rule.condition, in_period, frame));
+    let file = &of_rule.condition.file;
+    Diagnostic::error(file, test.expect.span.clone(), message).with_help(help.join("\n"))
+}
+
+/// What a test of the fallback table saw at one level.
+pub(crate) struct AtLevel<'t> {
+    pub(crate) file: &'t Arc<SourceFile>,
+    /// Of the case, or `otherwise`.
+    pub(crate) id: &'t str,
+    pub(crate) level: Degradation,
+    /// Whether it was this case that answered.
+    pub(crate) matched: bool,
+    /// What answered instead, or why this case did not.
+    pub(crate) because: Option<String>,
+    /// Absent of `otherwise`.
+    pub(crate) condition: Option<&'t Condition>,
+}
+
+/// A test of the fallback table that did not come out as expected.
+pub(crate) fn failure_at(of: &AtLevel<'_>, test: &Test, frame: &Frame<'_>) -> Diagnostic {
+    let got = if of.matched { "a match" } else { "no match" };
+    let message = format!(
+        "the test `{}` of `{}` failed at {}: expected {}, got {got}",
+        test.name,
+        of.id,
+        of.level.name(),
+        expected(test)
+    );
+    let mut help: Vec<String> = of.because.iter().cloned().collect();
+    if let Some(condition) = of.condition {
+        help.extend(what_was_read(condition, true, frame));
+    }
+    Diagnostic::error(of.file, test.expect.span.clone(), message).with_help(help.join("\n"))
+}
+
+const fn expected(test: &Test) -> &'static str {
+    match test.expect.value {
         Expect::Match => "a match",
         Expect::NoMatch => "no match",
         Expect::Outcome(outcome) => outcome.name(),
-    };
-    let got = if matched { "a match" } else { "no match" };
-    let message = format!(
-        "the test `{}` of `{rule_id}` failed: expected {expected}, got {got}",
-        test.name
-    );
-    let mut help = vec!["the condition read".to_owned()];
-    if !in_period {
-        let at = test.transaction.event_time;
-        help.insert(
-            0,
-            format!("the transaction, at {at}, is outside of `from` and `until`"),
-        );
     }
-    help.extend(each(&of_rule.parts.reads, |part| {
+}
+
+/// Everything that a condition read, and what came of its terms.
+fn what_was_read(condition: &Condition, asked: bool, frame: &Frame<'_>) -> Vec<String> {
+    let mut help = vec!["the condition read".to_owned()];
+    help.extend(each(&condition.parts.reads, |part| {
         let text = part.slot().and_then(|slot| frame.text(slot));
         let value = values::shown(part.kind, part.program.eval(frame), text);
-        format!("{} = {value}", written(of_rule, part))
+        format!("{} = {value}", written(condition, part))
     }));
-    if of_rule.parts.terms.len() > 1 {
+    if condition.parts.terms.len() > 1 {
         help.push("and of its terms".to_owned());
-        help.extend(each(&of_rule.parts.terms, |part| {
+        help.extend(each(&condition.parts.terms, |part| {
             let truth = match part.program.eval(frame).as_flag() {
                 Some(true) => "true".to_owned(),
                 Some(false) => "false".to_owned(),
-                None => format!("unknown, {}", because(of_rule, &part.span, frame)),
+                None => format!("unknown, {}", because(condition, &part.span, frame)),
             };
-            format!("`{}` is {truth}", written(of_rule, part))
+            format!("`{}` is {truth}", written(condition, part))
         }));
     }
-    if in_period && of_rule.program.eval(frame).is_missing() {
-        let because = match &of_rule.parts.terms[..] {
-            [only] => format!(", {}", because(of_rule, &only.span, frame)),
+    if asked && condition.program.eval(frame).is_missing() {
+        let because = match &condition.parts.terms[..] {
+            [only] => format!(", {}", because(condition, &only.span, frame)),
             _ => String::new(),
         };
         help.push(format!(
             "the condition is unknown{because}; what is unknown does not match"
         ));
     }
-    Diagnostic::error(&of_rule.file, test.expect.span.clone(), message).with_help(help.join("\n"))
+    help
 }
 
 /// Why a part of the condition has no value.
-fn because(of_rule: &OfRule, span: &Range<usize>, frame: &Frame<'_>) -> String {
+fn because(condition: &Condition, span: &Range<usize>, frame: &Frame<'_>) -> String {
     let inside = |read: &&Part| span.start <= read.span.start && read.span.end <= span.end;
-    let reads = of_rule.parts.reads.iter().filter(inside);
+    let reads = condition.parts.reads.iter().filter(inside);
     let mut missing: Vec<String> = Vec::new();
     for read in reads.filter(|read| read.program.eval(frame).is_missing()) {
-        let name = format!("`{}`", written(of_rule, read));
+        let name = format!("`{}`", written(condition, read));
         if !missing.contains(&name) {
             missing.push(name);
         }
@@ -96,24 +139,25 @@ fn each(parts: &[Part], about: impl Fn(&Part) -> String) -> Vec<String> {
 }
 
 /// A part of the condition on one line.
-fn written(of_rule: &OfRule, part: &Part) -> String {
-    let words = of_rule.when.value[part.span.clone()].split_whitespace();
+fn written(condition: &Condition, part: &Part) -> String {
+    let words = condition.when.value[part.span.clone()].split_whitespace();
     words.collect::<Vec<&str>>().join(" ")
 }
 
-pub(super) fn never_matched(rule_id: &str, place: &Place) -> Diagnostic {
-    let message = format!("no test makes `{rule_id}` match");
-    Diagnostic::warning(&place.file, place.span.clone(), message)
+/// A rule, a case or `otherwise`, at its place.
+pub(crate) fn never_matched(id: &str, file: &Arc<SourceFile>, span: Range<usize>) -> Diagnostic {
+    let message = format!("no test makes `{id}` match");
+    Diagnostic::warning(file, span, message)
         .with_help("add one below `tests:` that expects a match")
 }
 
 /// Terms that were not seen both ways.
-pub(super) fn one_sided(
-    of_rule: &OfRule,
+pub(crate) fn one_sided(
+    condition: &Condition,
     seen: &[[bool; 2]],
     rule_id: &str,
 ) -> impl Iterator<Item = Diagnostic> {
-    of_rule
+    condition
         .parts
         .terms
         .iter()
@@ -130,9 +174,9 @@ pub(super) fn one_sided(
             };
             let message = format!(
                 "in the tests of `{rule_id}`, `{}` is {never}",
-                written(of_rule, term)
+                written(condition, term)
             );
-            let span = of_rule.when.span_of(&of_rule.file, term.span.clone());
-            Some(Diagnostic::warning(&of_rule.file, span, message).with_help(help))
+            let span = condition.when.span_of(&condition.file, term.span.clone());
+            Some(Diagnostic::warning(&condition.file, span, message).with_help(help))
         })
 }

@@ -1,4 +1,4 @@
-//! The key `tests` of a rule as it is written.
+//! The key `tests` of a rule, or of a case of the fallback table, as it is written.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -7,9 +7,10 @@ use std::sync::Arc;
 use tollgate_source::{
     Diagnostic, Diagnostics, Fields, Located, Node, NodeKind, SourceFile, did_you_mean,
 };
-use tollgate_types::{Outcome, Span, contains_card_number};
+use tollgate_types::{Degradation, Outcome, Span, contains_card_number};
 
-use super::Expect;
+use super::{Expect, Subject};
+use crate::fallback::read_level;
 
 /// What could be read of tests; their fields are checked once the schema is known.
 pub(crate) type WrittenTests = Vec<WrittenTest>;
@@ -22,6 +23,8 @@ pub(crate) struct WrittenTest {
     pub(super) history: Vec<WrittenPast>,
     pub(super) transaction: Words,
     pub(super) expect: Option<Located<Expect>>,
+    /// The level that the fallback table is asked at, where the test names one.
+    pub(super) level: Option<Degradation>,
     /// Whether all of it could be read.
     pub(super) is_whole: bool,
 }
@@ -69,7 +72,15 @@ impl<T> FromIterator<Option<T>> for Read<T> {
     }
 }
 
-const KEYS: [&str; 5] = ["name", "given", "history", "transaction", "expect"];
+/// What a test may say, by what it is about.
+const fn keys(subject: Subject) -> &'static [&'static str] {
+    match subject {
+        Subject::Rule => &["name", "given", "history", "transaction", "expect"],
+        Subject::Case => &["name", "given", "transaction", "level", "expect"],
+        // It has no condition that could read a given value.
+        Subject::Otherwise => &["name", "transaction", "level", "expect"],
+    }
+}
 
 /// What a transaction of the past says besides its fields.
 pub(super) const PAST_KEYS: [&str; 6] =
@@ -95,9 +106,10 @@ const SYNONYMS: [(&str, &str); 8] = [
     ("allow", "approve"),
 ];
 
-/// Reads the tests of a rule; mistakes are noted.
+/// Reads the tests of one rule or case; mistakes are noted.
 pub(crate) fn read(
     fields: &Fields<'_>,
+    subject: Subject,
     file: &Arc<SourceFile>,
     notes: &mut Diagnostics,
 ) -> WrittenTests {
@@ -105,13 +117,13 @@ pub(crate) fn read(
     let mut names: BTreeMap<String, usize> = BTreeMap::new();
     let mut tests = Vec::new();
     for node in nodes {
-        let Some(test) = read_test(node, file, notes) else {
+        let Some(test) = read_test(node, subject, file, notes) else {
             continue;
         };
         if let Some(name) = &test.name {
             let line = file.position(name.span.start).0;
             if let Some(first) = names.insert(name.value.clone(), line) {
-                let message = format!("the rule has another test `{}`", name.value);
+                let message = format!("{} has another test `{}`", subject.the(), name.value);
                 let help = format!("choose another name; this one is taken by line {first}");
                 notes.push(Diagnostic::error(file, name.span.clone(), message).with_help(help));
             }
@@ -121,19 +133,38 @@ pub(crate) fn read(
     tests
 }
 
-fn read_test(node: &Node, file: &Arc<SourceFile>, notes: &mut Diagnostics) -> Option<WrittenTest> {
-    let fields = Fields::of("a test", node, file, &KEYS, notes)?;
+fn read_test(
+    node: &Node,
+    subject: Subject,
+    file: &Arc<SourceFile>,
+    notes: &mut Diagnostics,
+) -> Option<WrittenTest> {
+    let what = match subject {
+        Subject::Rule => "a test",
+        Subject::Case => "a test of a case",
+        Subject::Otherwise => "a test of `otherwise`",
+    };
+    let fields = Fields::of(what, node, file, keys(subject), notes)?;
     let help = "add `name:` with a few words that say what it shows";
     let name = fields.required_text("name", help, notes);
-    let help = "add `expect:` with match, no match, or what the rule does, such as decline";
-    let written = fields.required_text("expect", help, notes);
-    let expect = written.and_then(|written| read_expect(&written, file, notes));
-    let given = read_words("`given`", fields.get("given"), file, notes);
-    let transaction = read_words("`transaction`", fields.get("transaction"), file, notes);
-    let history = read_history(fields.get("history"), file, notes);
+    let help = format!(
+        "add `expect:` with match, no match, or what {} does, such as decline",
+        subject.the()
+    );
+    let written = fields.required_text("expect", &help, notes);
+    let expect = written.and_then(|written| read_expect(&written, subject, file, notes));
+    let level = optional(&fields, "level", None, notes, |text| {
+        read_level(&text, file).map(Some)
+    });
+    // What such a test cannot have has been said; what stands behind it is no second mistake.
+    let known = |key: &str| fields.get(key).filter(|_| keys(subject).contains(&key));
+    let given = read_words("`given`", known("given"), file, notes);
+    let transaction = read_words("`transaction`", known("transaction"), file, notes);
+    let history = read_history(known("history"), file, notes);
     let words = [&given, &transaction];
     let is_whole = name.is_some()
         && expect.is_some()
+        && level.is_some()
         && words.iter().all(|words| words.is_whole)
         && history.is_whole;
     Some(WrittenTest {
@@ -142,12 +173,14 @@ fn read_test(node: &Node, file: &Arc<SourceFile>, notes: &mut Diagnostics) -> Op
         history: history.read,
         transaction: transaction.read,
         expect,
+        level: level.flatten(),
         is_whole,
     })
 }
 
 fn read_expect(
     written: &Located<String>,
+    subject: Subject,
     file: &Arc<SourceFile>,
     notes: &mut Diagnostics,
 ) -> Option<Located<Expect>> {
@@ -163,8 +196,9 @@ fn read_expect(
             None => did_you_mean(&written.value, EXPECTED),
         };
         let message = format!(
-            "`{}` is nothing that a rule can be expected to do",
-            written.value
+            "`{}` is nothing that {} can be expected to do",
+            written.value,
+            subject.a()
         );
         notes.push(Diagnostic::error(file, written.span.clone(), message).with_help(help));
     }

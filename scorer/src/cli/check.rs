@@ -14,7 +14,8 @@ use crate::watch::DriftReports;
 pub(super) struct Check {
     /// The policy folder; the configured one if left out
     folder: Option<PathBuf>,
-    /// Name the rules that no test makes match, and the terms of conditions that tests have not seen both ways
+    /// Name the rules and cases of the fallback table that no test makes match, and the terms of conditions that tests have
+    /// not seen both ways
     #[arg(long)]
     coverage: bool,
 }
@@ -29,7 +30,7 @@ impl Check {
             .champion()
             .map_or("no champion", |model| model.version());
         println!(
-            "{}: no errors. {} rules, {} named features, {} lists, {} rule tests, {champion}. Version {}",
+            "{}: no errors. {} rules, {} named features, {} lists, {} tests, {champion}. Version {}",
             folder.display(),
             logic.rules.rules().len(),
             logic.layout.features.len(),
@@ -51,7 +52,7 @@ impl Check {
 fn coverage(policy: &Policy) -> String {
     let open = policy.logic().uncovered(policy.tests());
     if open.is_empty() {
-        return "coverage: tests make every rule match and see every term both true and false\n"
+        return "coverage: tests make every rule and every answer of the fallback table match, and see every term both true and false\n"
             .to_owned();
     }
     let things = if open.len() == 1 { "thing" } else { "things" };

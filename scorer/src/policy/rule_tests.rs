@@ -1,4 +1,4 @@
-//! Runs the tests that stand beside rules, each on an empty store that is the very store that serves.
+//! Runs the tests that stand beside rules and in the fallback table, each on an empty store that is the very store that serves.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use tollgate_features::{Origin, ReadPlan, Store};
 use tollgate_rules::{Logic, Scene, TestRun};
 use tollgate_types::{EventTime, Record};
 
-/// Runs the tests of all rules.
+/// Runs all tests of a policy.
 pub(super) fn run(logic: &Logic) -> TestRun {
     let mut store = Store::new(Arc::clone(&logic.schema));
     logic.run_tests(&mut |scene, frame| {
@@ -45,6 +45,11 @@ mod tests {
 
     /// Loads the sample policy, without its rules and models, with these rules, and says all that is said about it.
     fn said_about(rules: &str) -> (usize, String) {
+        said_about_file("rules/example.yaml", rules)
+    }
+
+    /// The same, with another file in the place of the sample's.
+    fn said_about_file(name: &str, content: &str) -> (usize, String) {
         let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../policy");
         let folder = tempfile::tempdir().unwrap();
         for part in ["lists", "rules"] {
@@ -61,7 +66,8 @@ mod tests {
             )
             .unwrap();
         }
-        fs::write(folder.path().join("rules/example.yaml"), rules).unwrap();
+        fs::write(folder.path().join("rules/none.yaml"), "rules: []\n").unwrap();
+        fs::write(folder.path().join(name), content).unwrap();
         match tollgate_rules::load(folder.path()) {
             Ok((logic, _)) => {
                 let run = run(&logic);
@@ -74,19 +80,24 @@ mod tests {
     #[test]
     fn every_example_of_the_documents_does_what_it_says() {
         let documents = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/rules");
-        let mut examples = 0;
+        let (mut examples, mut fallbacks) = (0, 0);
         for document in fs::read_dir(documents).unwrap() {
             let path = document.unwrap().path();
             let text = fs::read_to_string(&path).unwrap();
             let blocks = text.split("```yaml\n").skip(1);
             for block in blocks.filter_map(|block| block.split("```").next()) {
-                let (tests, said) = said_about(block);
+                let name = match block.lines().any(|line| line == "rules:") {
+                    true => "rules/example.yaml",
+                    false => "fallback.yaml",
+                };
+                let (tests, said) = said_about_file(name, block);
                 assert_eq!(said, "", "{}:\n{block}", path.display());
                 assert!(tests > 0 || !block.contains("tests:"), "{block}");
+                fallbacks += usize::from(name == "fallback.yaml");
                 examples += 1;
             }
         }
-        assert!(examples >= 2, "{examples}");
+        assert!(examples >= 2 && fallbacks >= 2, "{examples} {fallbacks}");
     }
 
     #[test]
@@ -114,7 +125,7 @@ mod tests {
                  history: {history}\n        expect: match\n"
             )
         };
-        assert_eq!(said_about(&rule(2251)), (1, String::new()));
+        assert_eq!(said_about(&rule(2251)).1, "");
         let (_, said) = said_about(&rule(2252));
         assert!(said.contains("card.last(\"1d\").count() = 5"), "{said}");
         assert!(said.contains("example.yaml:10:17"), "{said}");
