@@ -82,16 +82,18 @@ pub enum Cause {
     FeaturesLagging,
     /// The caller left too little time to begin.
     DeadlineTooShort,
+    /// More requests came than can be decided in time.
+    Overload,
     /// No exchange rate is known for the currency, so amounts are missing.
     CurrencyWithoutRate,
     /// A window reaches back to events that were let go because their entity had too many.
     HistoryCutOff,
-    /// The code of a decision failed; this is a bug.
+    /// The code of a decision failed, and an answer that stood before is given; this is a bug.
     Internal,
 }
 
 impl Cause {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::ModelTimeout,
         Self::ModelFailed,
         Self::ModelQueueFull,
@@ -99,6 +101,7 @@ impl Cause {
         Self::ModelReasonsLeftOut,
         Self::FeaturesLagging,
         Self::DeadlineTooShort,
+        Self::Overload,
         Self::CurrencyWithoutRate,
         Self::HistoryCutOff,
         Self::Internal,
@@ -113,6 +116,7 @@ impl Cause {
             Self::ModelReasonsLeftOut => "model_reasons_left_out",
             Self::FeaturesLagging => "features_lagging",
             Self::DeadlineTooShort => "deadline_too_short",
+            Self::Overload => "overload",
             Self::CurrencyWithoutRate => "currency_without_rate",
             Self::HistoryCutOff => "history_cut_off",
             Self::Internal => "internal",

@@ -2,22 +2,28 @@
 //!
 //! Everything here takes time as an argument and answers with a [`Decision`], never an error: a step that is
 //! late or fails lowers the level of the answer and is named among its causes. What each level leaves out
-//! stands in `ladder`.
+//! stands in `ladder`; before each step the answer of a lower level stands already.
 
 mod explain;
 mod ladder;
+mod late;
 mod model;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant;
 
+use futures::FutureExt;
 use tollgate_expr::Frame;
 use tollgate_features::{Origin, Reading, Store};
 use tollgate_models::{Circuit, Rows};
-use tollgate_rules::Demoted;
+use tollgate_rules::{Demoted, Matches, StaleAggregates, Verdict};
 use tollgate_types::{Cause, Cell, Degradation, EventTime, Outcome, Reason, Record, Span, builtin};
 
 use crate::policy::{FeatureTexts, Policy};
+use explain::Explained;
+use ladder::{Progress, Standing};
+pub(crate) use late::decide_late;
 use model::Asked;
 pub(crate) use model::ModelTimings;
 
@@ -67,82 +73,216 @@ pub(crate) struct Context<'a> {
     pub(crate) model_reasons_max: usize,
 }
 
-/// Decides one transaction.
+/// Decides one transaction. What panics on the way is answered by what stood before it, with [`Cause::Internal`].
 pub(crate) async fn decide(
     context: &Context<'_>,
     record: &Record<'_>,
     monotonic_now: impl Fn() -> Instant,
 ) -> Decision {
-    let logic = context.policy.logic();
-    let mut frame = Frame::new(&logic.layout, record);
-    logic.fill_lookups(record, &mut frame);
-    let mut causes = Vec::new();
-    if record.cell(builtin::AMOUNT).is_missing() {
-        causes.push(Cause::CurrencyWithoutRate);
+    let mut progress = Progress::default();
+    let steps = steps(context, record, &monotonic_now, &mut progress);
+    let decided = AssertUnwindSafe(steps).catch_unwind().await;
+    let decision = decided.unwrap_or_else(|_| progress.after_failure(context.policy));
+    debug_assert!(ladder::is_explained(decision.level, &decision.causes));
+    decision
+}
+
+/// The answer from the request alone, without looking at anything else. The transaction counts for the next ones of its
+/// card like any other.
+pub(crate) fn request_only(context: &Context<'_>, record: &Record<'_>, cause: Cause) -> Decision {
+    let mut progress = Progress::default();
+    let look = AssertUnwindSafe(|| {
+        let _frame = begin(context, record, &mut progress);
+    });
+    if std::panic::catch_unwind(look).is_err() {
+        return progress.after_failure(context.policy);
     }
+    progress.causes.push(cause);
+    Decision::bare(progress.fall(context.policy), progress.causes)
+}
+
+async fn steps(
+    context: &Context<'_>,
+    record: &Record<'_>,
+    monotonic_now: &impl Fn() -> Instant,
+    progress: &mut Progress,
+) -> Decision {
+    let mut frame = begin(context, record, progress);
+    let left = context.deadline.saturating_duration_since(monotonic_now());
+    if left < ladder::FEATURES_NEED {
+        progress.causes.push(Cause::DeadlineTooShort);
+        let standing = progress.fall(context.policy);
+        return Decision::bare(standing, std::mem::take(&mut progress.causes));
+    }
+    let level = if context.behind > context.stale_after {
+        progress.causes.push(Cause::FeaturesLagging);
+        Degradation::StaleFeatures
+    } else {
+        Degradation::Full
+    };
+    let ignored = level == Degradation::StaleFeatures
+        && context.policy.logic().fallback.stale_aggregates() == StaleAggregates::Ignore;
+    let known = if ignored {
+        Known::without_histories(context, &mut frame)
+    } else {
+        Known::of(context, record, &mut frame, &mut progress.causes)
+    };
+    // The answer without the model stands before the model is asked: nothing is left to do when it is late.
+    let level_without = level.max(Degradation::NoModel);
+    let without = ladder::without_model(context.policy, &frame, level_without, &known.matches);
+    progress.stand(level_without, without);
+    if ignored {
+        let standing = progress.fall(context.policy);
+        let causes = std::mem::take(&mut progress.causes);
+        let demoted = known.matches.note(standing.verdict.outcome, context.now);
+        return Decision {
+            demoted,
+            ..known.decision(standing, causes, Found::default())
+        };
+    }
+    // A decline that nothing can change needs no score: it costs no model its time, and cannot become late.
+    let asked = if known.is_certain_decline() {
+        Asked::not(Ok(None), Rows::default())
+    } else {
+        model::ask(context, &known.features, &known.texts, monotonic_now).await
+    };
+    let mut known = known;
+    match asked.score {
+        Ok(score) => progress.stand(level, known.verdict(context, &mut frame, score)),
+        Err(cause) => progress.causes.push(cause),
+    }
+    let outcome = progress.outcome();
+    let explained = explain::explain(context, outcome, &asked, monotonic_now).await;
+    progress.causes.extend(explained.left_out);
+    let standing = progress.fall(context.policy);
+    let causes = std::mem::take(&mut progress.causes);
+    let demoted = known.matches.note(standing.verdict.outcome, context.now);
+    Decision {
+        demoted,
+        ..known.decision(standing, causes, Found { asked, explained })
+    }
+}
+
+/// Takes in the transaction, and has the answer from the request alone stand.
+fn begin<'r>(context: &Context<'_>, record: &'r Record<'r>, progress: &mut Progress) -> Frame<'r> {
+    let frame = frame_of(context.policy, record, &mut progress.causes);
+    let request_only = ladder::request_only(context.policy, &frame);
+    progress.stand(Degradation::RequestOnly, request_only);
     // Whatever the level of the answer: the next transaction of the card must see this one.
     let expires_at = context.now.plus(context.in_flight_expires);
     context.store.apply(record, Origin::Scored { expires_at });
-    let left = context.deadline.saturating_duration_since(monotonic_now());
-    if left < ladder::FEATURES_NEED {
-        causes.push(Cause::DeadlineTooShort);
-        return ladder::request_only(context.policy, &frame, causes);
+    frame
+}
+
+/// The fields of the transaction and what lists say of them.
+fn frame_of<'r>(policy: &Policy, record: &'r Record<'r>, causes: &mut Vec<Cause>) -> Frame<'r> {
+    let logic = policy.logic();
+    let mut frame = Frame::new(&logic.layout, record);
+    logic.fill_lookups(record, &mut frame);
+    if record.cell(builtin::AMOUNT).is_missing() {
+        causes.push(Cause::CurrencyWithoutRate);
+    }
+    frame
+}
+
+/// What is known of a transaction before the model is asked.
+struct Known<'p> {
+    matches: Matches<'p>,
+    features: Vec<Cell>,
+    texts: FeatureTexts,
+}
+
+/// What the model said.
+struct Found {
+    asked: Asked,
+    explained: Explained,
+}
+
+impl Default for Found {
+    /// It was not asked.
+    fn default() -> Self {
+        Self {
+            asked: Asked::not(Ok(None), Rows::default()),
+            explained: Explained::default(),
+        }
+    }
+}
+
+impl<'p> Known<'p> {
+    /// Reads histories, computes named features and asks the rules that need no score.
+    fn of(
+        context: &Context<'p>,
+        record: &Record<'_>,
+        frame: &mut Frame<'_>,
+        causes: &mut Vec<Cause>,
+    ) -> Self {
+        let logic = context.policy.logic();
+        let (features, reading) = read_features(context, record, frame);
+        if reading.cut_off {
+            causes.push(Cause::HistoryCutOff);
+        }
+        let mut matches = logic.rules.matches();
+        logic.rules.match_without_score(frame, &mut matches);
+        let texts = FeatureTexts::of(context.policy.text_features(), &features, record);
+        Self {
+            matches,
+            features,
+            texts,
+        }
     }
 
-    let (features, reading) = read_features(context, record, &mut frame);
-    if reading.cut_off {
-        causes.push(Cause::HistoryCutOff);
-    }
-    let mut matches = logic.rules.matches();
-    logic.rules.match_without_score(&mut frame, &mut matches);
-    let mut level = Degradation::Full;
-    if context.behind > context.stale_after {
-        level = Degradation::StaleFeatures;
-        causes.push(Cause::FeaturesLagging);
-    }
-    // The answer without the model exists before the model is asked: nothing is left to do when it is late.
-    let level_without = level.max(Degradation::NoModel);
-    let without_model = ladder::without_model(context.policy, &frame, level_without, &matches);
-    let texts = FeatureTexts::of(context.policy.text_features(), &features, record);
-    // A decline that nothing can change needs no score: it costs no model its time, and cannot become late.
-    let asked = if matches.outcome() == Outcome::Decline && matches.is_final() {
-        Asked::not(Ok(None), Rows::default())
-    } else {
-        model::ask(context, &features, &texts, &monotonic_now).await
-    };
-    let verdict = match asked.score {
-        Ok(score) => {
-            if let Some(score) = score {
-                frame.set(logic.layout.score, Cell::number(score));
-                logic.rules.match_with_score(&mut frame, &mut matches);
-            }
-            matches.verdict()
+    /// Asks the rules that read neither a score nor an aggregate. No feature is known: those that read histories would say
+    /// something else than that they were left out.
+    fn without_histories(context: &Context<'p>, frame: &mut Frame<'_>) -> Self {
+        let logic = context.policy.logic();
+        frame.evaluate_features(&logic.layout);
+        let mut matches = logic.rules.matches();
+        logic.rules.match_without_aggregates(frame, &mut matches);
+        Self {
+            matches,
+            features: Vec::new(),
+            texts: FeatureTexts::default(),
         }
-        Err(cause) => {
-            causes.push(cause);
-            level = level_without;
-            without_model
+    }
+
+    fn is_certain_decline(&self) -> bool {
+        self.matches.outcome() == Outcome::Decline && self.matches.is_final()
+    }
+
+    /// What all rules say, those that read the score included where there is one.
+    fn verdict(
+        &mut self,
+        context: &Context<'p>,
+        frame: &mut Frame<'_>,
+        score: Option<f64>,
+    ) -> Verdict {
+        let logic = context.policy.logic();
+        if let Some(score) = score {
+            frame.set(logic.layout.score, Cell::number(score));
+            logic.rules.match_with_score(frame, &mut self.matches);
         }
-    };
-    let explained = explain::explain(context, verdict.outcome, &asked, &monotonic_now).await;
-    causes.extend(explained.left_out);
-    let mut reasons = verdict.reasons;
-    reasons.extend(explained.reasons);
-    Decision {
-        outcome: verdict.outcome,
-        score: asked.score.ok().flatten(),
-        reasons,
-        level,
-        causes,
-        matched_rules: matches.rules().map(|rule| Arc::clone(&rule.id)).collect(),
-        shadow_matches: verdict.shadow_matches,
-        demoted: matches.note(verdict.outcome, context.now),
-        features,
-        texts,
-        model_inputs: asked.inputs,
-        model_timings: asked.timings,
-        reasons_timings: explained.timings,
-        circuit: asked.circuit,
+        self.matches.verdict()
+    }
+
+    /// Guards of rules are not told.
+    fn decision(self, standing: Standing, causes: Vec<Cause>, found: Found) -> Decision {
+        let Found { asked, explained } = found;
+        let bare = Decision::bare(standing, causes);
+        let mut reasons = bare.reasons;
+        reasons.extend(explained.reasons);
+        let matched = self.matches.rules();
+        Decision {
+            score: asked.score.ok().flatten(),
+            reasons,
+            matched_rules: matched.map(|rule| Arc::clone(&rule.id)).collect(),
+            features: self.features,
+            texts: self.texts,
+            model_inputs: asked.inputs,
+            model_timings: asked.timings,
+            reasons_timings: explained.timings,
+            circuit: asked.circuit,
+            ..bare
+        }
     }
 }
 
@@ -161,4 +301,5 @@ fn read_features(
     (features, reading)
 }
 
-pub(crate) use ladder::static_answer;
+#[cfg(test)]
+mod tests;

@@ -67,6 +67,40 @@ pub(super) async fn ask(
     }
 }
 
+/// Asks the champion where no answer waits for it: only while it is well, and for as long as the context allows.
+pub(super) async fn ask_at_leisure(
+    context: &Context<'_>,
+    features: &[Cell],
+    texts: &FeatureTexts,
+    monotonic_now: impl Fn() -> Instant,
+) -> Asked {
+    let Some(champion) = context.policy.champion() else {
+        return Asked::not(Ok(None), Rows::default());
+    };
+    let inputs = champion.row(features, texts);
+    // Until it has recovered, what it can do belongs to answers.
+    if champion.circuit() != Circuit::Closed {
+        return Asked::not(Err(Cause::ModelCircuitOpen), inputs);
+    }
+    let Ok(reply) = champion.submit(inputs.clone()) else {
+        return Asked::not(Err(Cause::ModelQueueFull), inputs);
+    };
+    let asked = monotonic_now();
+    let waited = Waited {
+        champion,
+        asked,
+        patience: context.deadline.saturating_duration_since(asked),
+    };
+    let score = waited.answer(reply).await;
+    let answered = monotonic_now();
+    Asked {
+        score: score.map(Some),
+        inputs,
+        timings: Some(ModelTimings { asked, answered }),
+        circuit: None,
+    }
+}
+
 /// A model that was asked.
 struct Waited<'a> {
     champion: &'a Model,

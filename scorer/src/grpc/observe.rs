@@ -2,6 +2,7 @@
 
 use tollgate_models::Circuit;
 use tollgate_rules::{Demoted, Mode};
+use tollgate_types::Cause;
 
 use super::Scoring;
 use super::deadline::Timing;
@@ -26,6 +27,9 @@ impl Scoring {
             .degradations
             .with_label_values(&[decision.level.name()])
             .inc();
+        if decision.causes.contains(&Cause::Internal) {
+            metrics.panics.inc();
+        }
         for cause in &decision.causes {
             metrics
                 .degradation_causes

@@ -1,14 +1,12 @@
 //! One request from its message to its answer: converts, decides, answers, hands over to the decision log.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use futures::FutureExt;
 use tollgate_features::Store;
 use tollgate_proto::v1;
-use tollgate_types::{Cause, Record, Span};
+use tollgate_types::{Record, Span};
 use tonic::Status;
 
 use super::deadline::{self, Timing};
@@ -63,7 +61,7 @@ impl Scoring {
         Ok(response)
     }
 
-    /// Decides; a panic in the code of a decision is counted and answered by the policy's constant.
+    /// Decides. A panic in the code of a decision is answered by what stood before it, and counted where it is observed.
     async fn decide(&self, policy: &Policy, record: &Record<'_>, timing: Timing) -> Decision {
         let context = Context {
             policy,
@@ -75,14 +73,7 @@ impl Scoring {
             in_flight_expires: seconds(self.features.in_flight_expires_s),
             model_reasons_max: self.model_reasons_max,
         };
-        let decided = decide::decide(&context, record, clock::instant);
-        AssertUnwindSafe(decided)
-            .catch_unwind()
-            .await
-            .unwrap_or_else(|_| {
-                self.metrics.panics.inc();
-                decide::static_answer(policy, Cause::Internal)
-            })
+        decide::decide(&context, record, clock::instant).await
     }
 
     pub(super) fn timing(&self, metadata: &tonic::metadata::MetadataMap) -> Timing {
