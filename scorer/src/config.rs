@@ -3,6 +3,7 @@
 //! Every key can be overridden from the environment: `TOLLGATE_GRPC__LISTEN=0.0.0.0:7070` sets `grpc.listen`.
 //! The whole is validated before a port opens.
 
+mod late_verdict;
 mod model;
 mod watch;
 
@@ -17,6 +18,7 @@ use serde_json::Value;
 use tollgate_rules::Guard;
 use tollgate_types::Span;
 
+pub(crate) use late_verdict::LateVerdictConfig;
 pub(crate) use model::ModelConfig;
 pub(crate) use watch::WatchConfig;
 
@@ -40,6 +42,7 @@ pub struct Config {
     pub features: FeaturesConfig,
     pub model: ModelConfig,
     pub watch: WatchConfig,
+    pub late_verdict: LateVerdictConfig,
 }
 
 /// What decisions are made by.
@@ -295,6 +298,8 @@ impl Config {
         self.watch.ranges(&mut range);
         self.policy.ranges(&mut range);
         self.features.ranges(&mut range);
+        let expires_s = self.features.in_flight_expires_s;
+        self.late_verdict.ranges(expires_s, &mut range);
         range("grpc.drain_ms", self.grpc.drain_ms, 0..=600_000);
         let partitions = u64::try_from(self.kafka.embedded_partitions).unwrap_or(0);
         range("kafka.embedded_partitions", partitions, 1..=1000);

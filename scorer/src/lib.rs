@@ -2,7 +2,7 @@
 //!
 //! [`Service::start`] is the one place where the parts are put together; nothing else looks anything up.
 //! `decide` holds the pipeline and knows neither gRPC nor Kafka; `grpc` and `ingest` convert messages at the
-//! edge and refuse what does not fit; `audit` publishes what was decided, `watch` looks at what models
+//! edge and refuse what does not fit; `audit` publishes what was decided, `late` makes full decisions on what was answered without one, `watch` looks at what models
 //! made of it; `admin` answers operators.
 
 mod admin;
@@ -16,6 +16,7 @@ mod grpc;
 mod housekeeping;
 mod ingest;
 mod kafka;
+mod late;
 mod memory;
 mod metrics;
 mod model_report;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::task::JoinHandle;
 use tollgate_features::Store;
+use tollgate_types::Span;
 
 use crate::admin::{AdminServer, AdminState};
 use crate::audit::{AuditLog, DecisionIds, PublisherError, Publishing};
@@ -16,6 +17,7 @@ use crate::grpc::{GrpcServer, Scoring, ServerError};
 use crate::housekeeping;
 use crate::ingest::{Ingest, IngestError, IngestState, Parts};
 use crate::kafka::{EmbeddedBroker, EmbeddedBrokerError};
+use crate::late::{self, Judging, LateVerdicts};
 use crate::memory;
 use crate::metrics::Metrics;
 use crate::policy::{Loader, Policy};
@@ -37,6 +39,7 @@ pub struct Service {
     ingest: Ingest,
     ingest_state: Arc<IngestState>,
     metrics: Metrics,
+    late: Judging,
     audit: Publishing,
     housekeeping: JoinHandle<()>,
     reload: Reload,
@@ -94,7 +97,8 @@ impl Service {
         let (audit_log, audit) = AuditLog::start(&config.kafka, bootstrap, watch, metrics.clone())
             .map_err(StartError::Audit)?;
         let ingest = core.start_ingest(&config, bootstrap)?;
-        let scoring = core.scoring(&config, audit_log);
+        let (late_verdicts, late) = core.late_verdicts(&config, audit_log.clone());
+        let scoring = core.scoring(&config, audit_log, late_verdicts);
         let grpc = GrpcServer::start(config.grpc.listen, Arc::new(scoring));
         let grpc = grpc.await.map_err(StartError::Grpc)?;
         let address = config.admin.listen;
@@ -114,6 +118,7 @@ impl Service {
             ingest,
             ingest_state: core.ingest_state,
             metrics,
+            late,
             audit,
             housekeeping: tokio::spawn(keeping),
             reload,
@@ -139,6 +144,7 @@ impl Service {
         self.metrics.ready.set(0);
         self.ingest_state.withdraw();
         self.grpc.drain(self.grpc_drain).await;
+        self.late.finish().await;
         self.audit.finish(AUDIT_DRAIN_MAX).await;
         self.housekeeping.abort();
         drop(self.admin);
@@ -216,12 +222,26 @@ impl Core {
         Watch::new(&config.watch, policy, reports, &self.metrics)
     }
 
-    fn scoring(&self, config: &Config, audit: AuditLog) -> Scoring {
+    fn late_verdicts(&self, config: &Config, audit: AuditLog) -> (LateVerdicts, Judging) {
+        let stale_after_s = i64::try_from(config.features.stale_after_s).unwrap_or(i64::MAX);
+        LateVerdicts::start(late::Parts {
+            config: config.late_verdict.clone(),
+            store: Arc::clone(&self.store),
+            ingest: Arc::clone(&self.ingest_state),
+            audit,
+            metrics: self.metrics.late_verdicts.clone(),
+            stale_after: Span::from_seconds(stale_after_s),
+            model_reasons_max: config.watch.reasons_max,
+        })
+    }
+
+    fn scoring(&self, config: &Config, audit: AuditLog, late: LateVerdicts) -> Scoring {
         Scoring {
             policy: Arc::clone(&self.policy),
             store: Arc::clone(&self.store),
             ingest: Arc::clone(&self.ingest_state),
             audit,
+            late,
             decision_ids: DecisionIds::new(clock::wall_time()),
             metrics: self.metrics.clone(),
             deadline: config.deadline.clone(),

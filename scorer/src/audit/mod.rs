@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 use tollgate_models::Rows;
 use tollgate_proto::v1;
-use tollgate_types::{CardId, Cell, EventTime, contains_card_number};
+use tollgate_types::{CardId, Cell, EventTime, Outcome, contains_card_number};
 
 use crate::config::KafkaConfig;
 use crate::convert;
@@ -45,6 +45,8 @@ pub(crate) struct Entry {
     pub(crate) card_id: CardId,
     pub(crate) event_time: EventTime,
     pub(crate) decided_at: EventTime,
+    /// Of a late verdict, what was answered.
+    pub(crate) answered: Option<Outcome>,
     /// The champion's row, or none.
     pub(crate) model_inputs: Rows,
     /// Named features, for the challengers.
@@ -78,11 +80,13 @@ impl AuditLog {
         Ok((Self { queue, metrics }, Publishing { close, task }))
     }
 
-    /// Hands a decision over. Never blocks.
-    pub(crate) fn record(&self, entry: Entry) {
-        if let Err(error) = self.queue.try_send(entry) {
-            count_dropped(&self.metrics, &error);
+    /// Hands a decision over; `false` if there was no room. Never blocks.
+    pub(crate) fn record(&self, entry: Entry) -> bool {
+        let sent = self.queue.try_send(entry);
+        if let Err(error) = &sent {
+            count_dropped(&self.metrics, error);
         }
+        sent.is_ok()
     }
 }
 
@@ -175,6 +179,10 @@ fn record(entry: Entry, challengers: Vec<v1::ChallengerScore>) -> v1::DecisionRe
         model_inputs: entry.model_inputs.numbers,
         model_texts: shown(&entry.model_inputs.texts),
         challengers,
+        late_verdict: entry.answered.is_some(),
+        answered_outcome: entry
+            .answered
+            .map_or(0, |answered| convert::outcome(answered).into()),
     }
 }
 

@@ -31,6 +31,7 @@ fn entry(policy: &Arc<Policy>) -> Entry {
         card_id: CardId::parse("card-1").unwrap(),
         event_time: clock::wall_time(),
         decided_at: clock::wall_time(),
+        answered: None,
         model_inputs: Rows::default(),
         features,
         texts: FeatureTexts::default(),

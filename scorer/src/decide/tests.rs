@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use tollgate_models::Runtime;
+use tollgate_rules::Guard;
 use tollgate_types::{CardId, Currency, Money, Transaction, TransactionId};
 
 use super::*;
@@ -37,6 +38,10 @@ struct World {
 impl World {
     /// `more` is added to `fallback.yaml`.
     fn new(more: &str) -> Self {
+        Self::guarded(more, None)
+    }
+
+    fn guarded(more: &str, guard: Option<Guard>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         for (name, content) in [
             (
@@ -59,7 +64,7 @@ impl World {
         // No model is named, so none is missed.
         let runtime = Runtime::load(Path::new("no-such-library"));
         let loader = Loader::new(folder.path().to_owned(), runtime, ModelLimits::default());
-        let (policy, warnings) = loader.load().unwrap();
+        let (policy, warnings) = loader.with_guard(guard).load().unwrap();
         assert_eq!(warnings.render(), "");
         Self {
             store: Store::new(Arc::clone(&policy.logic().schema)),
@@ -227,4 +232,62 @@ fn without_any_answer_the_constant_stands() {
         (decision.outcome, codes(&decision)),
         (Outcome::Flag, vec!["BLIND"])
     );
+}
+
+#[tokio::test]
+async fn a_late_decision_is_the_full_one_and_only_reads() {
+    let world = World::new("");
+    let hurried = world.context(0, Duration::ZERO);
+    let first = payment("t1", "m1", 800);
+    let second = payment("t2", "m1", 800);
+    for transaction in [&first, &second] {
+        let answer = world.decide(&hurried, transaction).await;
+        assert_eq!(answer.level, Degradation::RequestOnly);
+    }
+    let context = world.context(0, PLENTY);
+    let logic = world.policy.logic();
+    for (transaction, expected) in [
+        (&first, vec!["SIZEABLE"]),
+        (&second, vec!["BUSY", "SIZEABLE"]),
+    ] {
+        let record = Record::new(transaction, &logic.schema, &logic.rates).unwrap();
+        let late = decide_late(&context, &record, clock::instant)
+            .await
+            .unwrap();
+        assert_eq!((late.level, codes(&late)), (Degradation::Full, expected));
+        let whole = world.decide(&context, transaction).await;
+        assert_eq!(
+            (late.outcome, &late.features),
+            (whole.outcome, &whole.features)
+        );
+    }
+    assert_eq!(world.count("t3").await, Some(3.0));
+}
+
+#[tokio::test]
+async fn guards_count_what_was_answered_and_not_late_decisions() {
+    let guard = Guard {
+        share_max_per_million: 100_000,
+        period: Span::from_seconds(60),
+        transactions_min: 10,
+    };
+    for (late, demoted) in [(false, 1), (true, 0)] {
+        let world = World::guarded("", Some(guard));
+        let context = world.context(0, PLENTY);
+        let logic = world.policy.logic();
+        logic.rules.begin(None, context.now);
+        for place in 0..50 {
+            let transaction = payment(&format!("t{place}"), "m1", 800);
+            let record = Record::new(&transaction, &logic.schema, &logic.rates).unwrap();
+            if late {
+                let expires_at = EventTime::MAX;
+                world.store.apply(&record, Origin::Scored { expires_at });
+                let decision = decide_late(&context, &record, clock::instant).await;
+                assert!(decision.unwrap().demoted.is_empty());
+            } else {
+                decide(&context, &record, clock::instant).await;
+            }
+        }
+        assert_eq!(logic.rules.demoted().count(), demoted);
+    }
 }

@@ -14,6 +14,7 @@ use tollgate_proto::v1;
 use tollgate_proto::v1::scoring_service_server::ScoringService;
 use tonic::{Request, Response, Status, Streaming};
 
+pub(crate) use response::response;
 pub(crate) use scoring::Scoring;
 pub(crate) use server::{GrpcServer, ServerError};
 

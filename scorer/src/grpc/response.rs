@@ -9,7 +9,7 @@ use crate::convert;
 use crate::decide::Decision;
 use crate::policy::{Policy, feature_number};
 
-pub(super) fn response(
+pub(crate) fn response(
     policy: &Policy,
     transaction: &Transaction,
     decision: &Decision,

@@ -17,6 +17,7 @@ use crate::config::{DeadlineConfig, FeaturesConfig};
 use crate::convert::{self, FieldError};
 use crate::decide::{self, Context, Decision};
 use crate::ingest::IngestState;
+use crate::late::{Answered, LateVerdicts};
 use crate::metrics::Metrics;
 use crate::policy::Policy;
 
@@ -26,6 +27,7 @@ pub(crate) struct Scoring {
     pub(crate) store: Arc<Store>,
     pub(crate) ingest: Arc<IngestState>,
     pub(crate) audit: AuditLog,
+    pub(crate) late: LateVerdicts,
     pub(crate) decision_ids: DecisionIds,
     pub(crate) metrics: Metrics,
     pub(crate) deadline: DeadlineConfig,
@@ -48,16 +50,27 @@ impl Scoring {
         response.decision_id = self.decision_ids.next();
         response.elapsed_us = clock::elapsed_us(timing.arrived);
         self.observe(&decision, timing);
+        let owed = self.late.are_owed_for(&decision).then(|| Answered {
+            transaction: transaction.clone(),
+            policy: Arc::clone(&policy),
+            decision_id: response.decision_id.clone(),
+            outcome: decision.outcome,
+            arrived: timing.arrived,
+        });
         self.audit.record(Entry {
             response: response.clone(),
             card_id: transaction.card_id.clone(),
             event_time: transaction.event_time,
             decided_at: clock::wall_time(),
+            answered: None,
             model_inputs: decision.model_inputs,
             features: decision.features,
             texts: decision.texts,
             policy,
         });
+        if let Some(answered) = owed {
+            self.late.owe(answered);
+        }
         Ok(response)
     }
 

@@ -1,0 +1,191 @@
+//! Late verdicts: the full decision on a transaction that was answered without it.
+//!
+//! An answer below the full one may have let through what should not have been. So the full decision is made afterwards,
+//! while there is room, and goes to the decision log as a second record of the same decision. Nothing waits for it, nothing is
+//! changed by it, and every transaction that gets none is counted with the reason.
+
+mod task;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tollgate_features::Store;
+use tollgate_types::{Cause, Degradation, Outcome, Span, Transaction};
+
+use crate::audit::{AuditLog, Entry};
+use crate::config::LateVerdictConfig;
+use crate::decide::Decision;
+use crate::ingest::IngestState;
+use crate::metrics::{LateMetrics, LateResult};
+use crate::policy::Policy;
+use task::Task;
+
+/// What late verdicts are made with.
+pub(crate) struct Parts {
+    pub(crate) config: LateVerdictConfig,
+    pub(crate) store: Arc<Store>,
+    pub(crate) ingest: Arc<IngestState>,
+    pub(crate) audit: AuditLog,
+    pub(crate) metrics: LateMetrics,
+    pub(crate) stale_after: Span,
+    pub(crate) model_reasons_max: usize,
+}
+
+/// Where answers are handed over that a full decision is owed for. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct LateVerdicts {
+    /// Absent where they are turned off.
+    queue: Option<mpsc::Sender<Answered>>,
+    audit: AuditLog,
+    metrics: LateMetrics,
+}
+
+/// A transaction that was answered without the full decision.
+pub(crate) struct Answered {
+    pub(crate) transaction: Transaction,
+    /// The policy that answered: the late verdict is its as well.
+    pub(crate) policy: Arc<Policy>,
+    pub(crate) decision_id: String,
+    /// What was answered.
+    pub(crate) outcome: Outcome,
+    pub(crate) arrived: Instant,
+}
+
+/// The running task.
+pub(crate) struct Judging {
+    stop: oneshot::Sender<()>,
+    task: Option<JoinHandle<()>>,
+}
+
+impl LateVerdicts {
+    /// Starts the task that makes them.
+    pub(crate) fn start(parts: Parts) -> (Self, Judging) {
+        let (audit, metrics) = (parts.audit.clone(), parts.metrics.clone());
+        let (stop, stopped) = oneshot::channel();
+        let (queue, task) = if parts.config.enabled {
+            let (queue, waiting) = mpsc::channel(parts.config.backlog_max);
+            let task = Task::new(parts, waiting);
+            (Some(queue), Some(tokio::spawn(task.run(stopped))))
+        } else {
+            (None, None)
+        };
+        let verdicts = Self {
+            queue,
+            audit,
+            metrics,
+        };
+        (verdicts, Judging { stop, task })
+    }
+
+    /// Whether a decision is below what could have been, and there are to be late verdicts.
+    pub(crate) fn are_owed_for(&self, decision: &Decision) -> bool {
+        self.queue.is_some() && is_owed(decision.level, &decision.causes)
+    }
+
+    /// Hands over what was answered. Never blocks.
+    pub(crate) fn owe(&self, answered: Answered) {
+        let Some(queue) = &self.queue else {
+            return;
+        };
+        self.metrics.backlog.inc();
+        if let Err(error) = queue.try_send(answered) {
+            self.metrics.backlog.dec();
+            self.metrics.count(match error {
+                mpsc::error::TrySendError::Full(_) => LateResult::BacklogFull,
+                mpsc::error::TrySendError::Closed(_) => LateResult::Stopped,
+            });
+        }
+    }
+
+    /// Writes a full decision that came to be known after `answered` had gone out. The entry has the id of the decision that was
+    /// answered.
+    pub(crate) fn write(&self, entry: Entry, answered: Outcome, verdict: Outcome) {
+        write(&self.audit, &self.metrics, entry, answered, verdict);
+    }
+}
+
+fn write(
+    audit: &AuditLog,
+    metrics: &LateMetrics,
+    entry: Entry,
+    answered: Outcome,
+    verdict: Outcome,
+) {
+    let entry = Entry {
+        answered: Some(answered),
+        // Challengers and drift look at what was answered, once, and not at this.
+        features: Vec::new(),
+        ..entry
+    };
+    if audit.record(entry) {
+        metrics.count(LateResult::Written);
+        metrics.compare(answered, verdict);
+    } else {
+        metrics.count(LateResult::LogFull);
+    }
+}
+
+/// What kept the full decision from being made has passed, or may have, by the time there is room for it. Histories that lag
+/// are no such thing: an answer with them is as full as it could be.
+fn is_owed(level: Degradation, causes: &[Cause]) -> bool {
+    let passes = |cause: &Cause| match cause {
+        Cause::ModelTimeout
+        | Cause::ModelFailed
+        | Cause::ModelQueueFull
+        | Cause::ModelCircuitOpen
+        | Cause::DeadlineTooShort
+        | Cause::Overload
+        | Cause::Internal => true,
+        Cause::ModelReasonsLeftOut
+        | Cause::FeaturesLagging
+        | Cause::CurrencyWithoutRate
+        | Cause::HistoryCutOff => false,
+    };
+    // Nothing but the static answer is given before the transaction is counted; what is not, is not decided on either.
+    !matches!(level, Degradation::Full | Degradation::Static) && causes.iter().any(passes)
+}
+
+impl Judging {
+    /// Gives up what still waits, which is counted, and waits for the one that is being decided.
+    pub(crate) async fn finish(self) {
+        // An error means that the task has ended by itself, or never was.
+        let _ = self.stop.send(());
+        if let Some(task) = self.task
+            && let Err(error) = task.await
+        {
+            tracing::error!(%error, "the task of late verdicts did not end as it should");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_verdict_is_owed_where_an_answer_is_below_what_could_have_been() {
+        let owed = |level, causes: &[Cause]| is_owed(level, causes);
+        for cause in [
+            Cause::ModelTimeout,
+            Cause::ModelFailed,
+            Cause::ModelQueueFull,
+            Cause::ModelCircuitOpen,
+            Cause::DeadlineTooShort,
+            Cause::Internal,
+        ] {
+            assert!(owed(Degradation::NoModel, &[cause]), "{cause:?}");
+            assert!(
+                owed(Degradation::StaleFeatures, &[Cause::FeaturesLagging, cause]),
+                "{cause:?}"
+            );
+        }
+        assert!(owed(Degradation::RequestOnly, &[Cause::Overload]));
+        assert!(!owed(Degradation::Full, &[Cause::ModelReasonsLeftOut]));
+        assert!(!owed(
+            Degradation::StaleFeatures,
+            &[Cause::FeaturesLagging, Cause::HistoryCutOff]
+        ));
+    }
+}

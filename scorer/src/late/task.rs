@@ -1,0 +1,188 @@
+//! The task that makes late verdicts, one after the other, while there is room.
+//!
+//! What keeps all of them waiting (ingest behind, a model that is not well) is waited for, until the oldest is too old. What is
+//! wrong with one alone is tried twice and given up, so that it holds up no other.
+
+use std::panic::AssertUnwindSafe;
+use std::time::{Duration, Instant};
+
+use futures::FutureExt;
+use tokio::sync::{mpsc, oneshot};
+use tollgate_models::Circuit;
+use tollgate_types::{Cause, Outcome};
+
+use super::{Answered, Parts, write};
+use crate::audit::Entry;
+use crate::clock;
+use crate::convert;
+use crate::decide::{self, Context, Decision};
+use crate::grpc::response;
+use crate::metrics::LateResult;
+
+/// Between two looks at whether it can go on: nobody waits, and a look costs next to nothing.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// How often one is tried where the model is well and did not answer it.
+const TRIES_MAX: u32 = 2;
+
+pub(super) struct Task {
+    parts: Parts,
+    waiting: mpsc::Receiver<Answered>,
+    /// Not before then, for the sake of pace.
+    next_at: Instant,
+}
+
+/// What came of one look.
+enum Look {
+    Decided(Box<Decision>),
+    /// Nothing can be decided now; so it is counted if that stays so.
+    NotNow(LateResult),
+    /// There is something wrong with this one.
+    Failed(LateResult),
+}
+
+impl Task {
+    pub(super) fn new(parts: Parts, waiting: mpsc::Receiver<Answered>) -> Self {
+        Self {
+            parts,
+            waiting,
+            next_at: clock::instant(),
+        }
+    }
+
+    /// Until it is told to stop.
+    pub(super) async fn run(mut self, mut stop: oneshot::Receiver<()>) {
+        loop {
+            let answered = tokio::select! {
+                biased;
+                _ = &mut stop => break,
+                answered = self.waiting.recv() => answered,
+            };
+            let Some(answered) = answered else {
+                return;
+            };
+            self.parts.metrics.backlog.dec();
+            let result = tokio::select! {
+                biased;
+                result = self.judge(&answered) => result,
+                _ = &mut stop => {
+                    self.parts.metrics.count(LateResult::Stopped);
+                    break;
+                }
+            };
+            match result {
+                Ok(decision) => self.write(answered, *decision),
+                Err(given_up) => self.parts.metrics.count(given_up),
+            }
+        }
+        self.give_up();
+    }
+
+    /// Counts what still waits.
+    fn give_up(&mut self) {
+        self.waiting.close();
+        let mut given_up: u64 = 0;
+        while self.waiting.try_recv().is_ok() {
+            self.parts.metrics.backlog.dec();
+            self.parts.metrics.count(LateResult::Stopped);
+            given_up += 1;
+        }
+        if given_up > 0 {
+            tracing::warn!(given_up, "stopped before all late verdicts were made");
+        }
+    }
+
+    /// The full decision, as soon as it can be made, or why it is given up.
+    async fn judge(&mut self, answered: &Answered) -> Result<Box<Decision>, LateResult> {
+        let mut tries = 0;
+        let mut held_up = LateResult::TooOldNoRoom;
+        loop {
+            let now = clock::instant();
+            if now.saturating_duration_since(answered.arrived) > self.parts.config.age_max() {
+                return Err(held_up);
+            }
+            let wait = self.next_at.saturating_duration_since(now);
+            if !wait.is_zero() {
+                tokio::time::sleep(wait.min(LOOK_EVERY)).await;
+                continue;
+            }
+            match self.look(answered).await {
+                Look::Decided(decision) => {
+                    self.next_at = now + self.parts.config.pause();
+                    return Ok(decision);
+                }
+                Look::NotNow(because) => held_up = because,
+                Look::Failed(because) => {
+                    tries += 1;
+                    if tries == TRIES_MAX {
+                        return Err(because);
+                    }
+                }
+            }
+            self.next_at = clock::instant() + LOOK_EVERY;
+        }
+    }
+
+    async fn look(&self, answered: &Answered) -> Look {
+        let behind = self.parts.ingest.behind(clock::wall_time());
+        if behind > self.parts.stale_after {
+            return Look::NotNow(LateResult::TooOldFeaturesLagging);
+        }
+        let champion = answered.policy.champion();
+        // It leaves the model to answers while many wait for it.
+        if champion.is_some_and(|champion| champion.rows_for_reasons().is_none()) {
+            return Look::NotNow(LateResult::TooOldModel);
+        }
+        let decided = AssertUnwindSafe(self.decide(answered));
+        match decided.catch_unwind().await {
+            Ok(Ok(decision)) => Look::Decided(Box::new(decision)),
+            Ok(Err(Cause::ModelCircuitOpen | Cause::ModelQueueFull)) => {
+                Look::NotNow(LateResult::TooOldModel)
+            }
+            // Its circuit has opened meanwhile, so it is the model, and not this row.
+            Ok(Err(_)) if champion.is_some_and(|one| one.circuit() != Circuit::Closed) => {
+                Look::NotNow(LateResult::TooOldModel)
+            }
+            Ok(Err(_)) => Look::Failed(LateResult::ModelFailed),
+            Err(_) => Look::Failed(LateResult::Internal),
+        }
+    }
+
+    async fn decide(&self, answered: &Answered) -> Result<Decision, Cause> {
+        let policy = &*answered.policy;
+        // It fitted when it was answered, by the same policy.
+        let record = convert::record(&answered.transaction, policy.logic());
+        let record = record.map_err(|_| Cause::Internal)?;
+        let context = Context {
+            policy,
+            store: &self.parts.store,
+            now: clock::steady_time(),
+            deadline: clock::instant() + self.parts.config.model_wait(),
+            behind: tollgate_types::Span::ZERO,
+            stale_after: self.parts.stale_after,
+            in_flight_expires: tollgate_types::Span::ZERO,
+            model_reasons_max: self.parts.model_reasons_max,
+        };
+        decide::decide_late(&context, &record, clock::instant).await
+    }
+
+    fn write(&self, answered: Answered, decision: Decision) {
+        let verdict: Outcome = decision.outcome;
+        let mut response = response(&answered.policy, &answered.transaction, &decision, false);
+        response.decision_id = answered.decision_id;
+        response.elapsed_us = clock::elapsed_us(answered.arrived);
+        let entry = Entry {
+            response,
+            card_id: answered.transaction.card_id,
+            event_time: answered.transaction.event_time,
+            decided_at: clock::wall_time(),
+            answered: None,
+            model_inputs: decision.model_inputs,
+            features: Vec::new(),
+            texts: decision.texts,
+            policy: answered.policy,
+        };
+        let (audit, metrics) = (&self.parts.audit, &self.parts.metrics);
+        write(audit, metrics, entry, answered.outcome, verdict);
+    }
+}
