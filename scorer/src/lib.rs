@@ -14,15 +14,18 @@ mod convert;
 mod decide;
 mod grpc;
 mod housekeeping;
+mod idempotency;
 mod ingest;
 mod kafka;
 mod memory;
 mod metrics;
 mod model_report;
+mod panics;
 mod policy;
 mod reload;
 mod service;
 mod watch;
+mod watchdog;
 
 pub use config::Config;
 pub use policy::{Loader, ModelLimits, Policy};

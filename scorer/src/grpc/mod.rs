@@ -1,10 +1,13 @@
 //! The scoring service as tonic wants it: unary calls and streams, each message through [`Scoring`].
 
+mod asked;
 mod deadline;
 mod observe;
 mod response;
 mod scoring;
 mod server;
+#[cfg(test)]
+mod tests;
 
 use std::pin::Pin;
 use std::sync::Arc;
