@@ -95,7 +95,7 @@ impl Service {
             .map_err(StartError::Audit)?;
         let ingest = core.start_ingest(&config, bootstrap)?;
         let scoring = core.scoring(&config, audit_log);
-        let grpc = GrpcServer::start(config.grpc.listen, Arc::new(scoring));
+        let grpc = GrpcServer::start(&config.grpc, Arc::new(scoring));
         let grpc = grpc.await.map_err(StartError::Grpc)?;
         let address = config.admin.listen;
         let admin = AdminServer::start(address, core.admin_state(wake)).await;

@@ -2,7 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use futures::FutureExt;
@@ -85,9 +85,8 @@ impl Scoring {
             })
     }
 
-    pub(super) fn timing(&self, metadata: &tonic::metadata::MetadataMap) -> Timing {
-        let arrived = clock::instant();
-        let client = deadline::grpc_timeout(metadata);
+    /// When a message that came at `arrived` is due; `client` is the time its caller gave it.
+    pub(super) fn timing(&self, arrived: Instant, client: Option<Duration>) -> Timing {
         let budget = deadline::budget(client, &self.deadline);
         Timing {
             arrived,
