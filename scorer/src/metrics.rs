@@ -4,6 +4,7 @@
 //! with their inputs.
 //! Never a card, a merchant or a transaction.
 
+mod connections;
 mod idempotency;
 mod stalls;
 mod watch;
@@ -16,6 +17,7 @@ use tollgate_features::Limits;
 use tollgate_models::Circuit;
 use tollgate_rules::RuleSet;
 
+pub(crate) use connections::{ConnectionEvent, ConnectionMetrics};
 pub(crate) use idempotency::{Duplicate, IdempotencyMetrics};
 pub(crate) use stalls::StallMetrics;
 pub(crate) use watch::{ChallengerResult, WatchMetrics};
@@ -47,6 +49,7 @@ pub(crate) struct Metrics {
     pub(crate) watch: WatchMetrics,
     pub(crate) circuit: CircuitMetrics,
     pub(crate) policy: PolicyMetrics,
+    pub(crate) connections: ConnectionMetrics,
     pub(crate) ready: IntGauge,
 }
 
@@ -138,6 +141,7 @@ impl Metrics {
             watch: WatchMetrics::new(&make)?,
             circuit: CircuitMetrics::new(&make)?,
             policy: PolicyMetrics::new(&make)?,
+            connections: ConnectionMetrics::new(&make)?,
             ready: make.gauge(
                 "ready",
                 "1 once the log was read to where it ended at start.",

@@ -108,7 +108,7 @@ impl Service {
         let idempotency = Idempotency::new(&config.idempotency, metrics.idempotency.clone());
         let idempotency = Arc::new(idempotency);
         let scoring = core.scoring(&config, audit_log, Arc::clone(&idempotency), late_answers);
-        let grpc = GrpcServer::start(config.grpc.listen, Arc::new(scoring));
+        let grpc = GrpcServer::start(&config.grpc, Arc::new(scoring));
         let grpc = grpc.await.map_err(StartError::Grpc)?;
         let address = config.admin.listen;
         let admin = AdminServer::start(address, core.admin_state(wake)).await;

@@ -181,9 +181,8 @@ impl Scoring {
         now + decide::patience(timing.deadline.saturating_duration_since(now))
     }
 
-    pub(super) fn timing(&self, metadata: &tonic::metadata::MetadataMap) -> Timing {
-        let arrived = clock::instant();
-        let client = deadline::grpc_timeout(metadata);
+    /// When a message that came at `arrived` is due; `client` is the time its caller gave it.
+    pub(super) fn timing(&self, arrived: Instant, client: Option<Duration>) -> Timing {
         let budget = deadline::budget(client, &self.deadline);
         Timing {
             arrived,
