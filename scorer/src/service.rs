@@ -12,9 +12,10 @@ use tollgate_types::Span;
 use crate::admin::{AdminServer, AdminState};
 use crate::audit::{AuditLog, DecisionIds, PublisherError, Publishing};
 use crate::clock;
-use crate::config::Config;
+use crate::config::{Config, GrpcConfig};
 use crate::grpc::{GrpcServer, Scoring, ServerError};
 use crate::housekeeping;
+use crate::idempotency::Idempotency;
 use crate::ingest::{Ingest, IngestError, IngestState, Parts};
 use crate::kafka::{EmbeddedBroker, EmbeddedBrokerError};
 use crate::late::{self, Judging, LateVerdicts};
@@ -23,18 +24,23 @@ use crate::metrics::Metrics;
 use crate::policy::{Loader, Policy};
 use crate::reload::{self, Reload, Versions, Wake};
 use crate::watch::{DriftReports, Watch};
+use crate::watchdog::{LateAnswers, Watchdog};
 
 /// Between two looks at whether the log has been read.
 const READINESS_POLL: Duration = Duration::from_millis(20);
 
-/// How long the decision log may take to empty its queue when the service stops.
+/// How long the decision log may take to empty its queues when the service stops.
 const AUDIT_DRAIN_MAX: Duration = Duration::from_secs(10);
+
+/// How long the service's threads may take to end: each looks several times a second whether it should, and one that hangs in
+/// a library must not keep the process.
+const THREADS_END_MAX: Duration = Duration::from_secs(5);
 
 /// A running service.
 pub struct Service {
     addresses: Addresses,
     grpc: GrpcServer,
-    grpc_drain: Duration,
+    grpc_config: GrpcConfig,
     admin: AdminServer,
     ingest: Ingest,
     ingest_state: Arc<IngestState>,
@@ -43,6 +49,7 @@ pub struct Service {
     audit: Publishing,
     housekeeping: JoinHandle<()>,
     reload: Reload,
+    watchdog: Watchdog,
     /// Dropped last: everything above talks to it.
     broker: Option<EmbeddedBroker>,
 }
@@ -74,6 +81,8 @@ pub enum StartError {
     },
     #[error("the thread that loads changes of the policy did not start: {0}")]
     Reload(std::io::Error),
+    #[error("the thread that notices stalls of the machine did not start: {0}")]
+    Watchdog(std::io::Error),
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
 }
@@ -97,14 +106,19 @@ impl Service {
         let (audit_log, audit) = AuditLog::start(&config.kafka, bootstrap, watch, metrics.clone())
             .map_err(StartError::Audit)?;
         let ingest = core.start_ingest(&config, bootstrap)?;
+        let (watchdog, late_answers) =
+            Watchdog::start(metrics.stalls.clone()).map_err(StartError::Watchdog)?;
+        let idempotency = Idempotency::new(&config.idempotency, metrics.idempotency.clone());
+        let idempotency = Arc::new(idempotency);
         let (late_verdicts, late) = core.late_verdicts(&config, audit_log.clone());
-        let scoring = core.scoring(&config, audit_log, late_verdicts);
-        let grpc = GrpcServer::start(config.grpc.listen, Arc::new(scoring));
+        let kept = Arc::clone(&idempotency);
+        let scoring = core.scoring(&config, (audit_log, late_verdicts), kept, late_answers);
+        let grpc = GrpcServer::start(&config.grpc, Arc::new(scoring));
         let grpc = grpc.await.map_err(StartError::Grpc)?;
         let address = config.admin.listen;
         let admin = AdminServer::start(address, core.admin_state(wake)).await;
         let admin = admin.map_err(|error| StartError::Admin { address, error })?;
-        let keeping = housekeeping::keep(core.store, metrics.clone(), config.features);
+        let keeping = housekeeping::keep(core.store, idempotency, metrics.clone(), config.features);
         let addresses = Addresses {
             grpc: grpc.address(),
             admin: admin.address(),
@@ -113,7 +127,7 @@ impl Service {
         Ok(Self {
             addresses,
             grpc,
-            grpc_drain: Duration::from_millis(config.grpc.drain_ms),
+            grpc_config: config.grpc,
             admin,
             ingest,
             ingest_state: core.ingest_state,
@@ -122,6 +136,7 @@ impl Service {
             audit,
             housekeeping: tokio::spawn(keeping),
             reload,
+            watchdog,
             broker,
         })
     }
@@ -139,24 +154,44 @@ impl Service {
         self.grpc.set_ready(true).await;
     }
 
-    /// Stops in order: probes are told, requests in progress answered, their decisions published.
+    /// Stops without waiting for load balancers to notice: for services that have none.
     pub async fn stop(self) {
+        self.drain(std::future::ready(())).await;
+    }
+
+    /// Stops in order and in bounded time: probes are told, and everything goes on until load balancers have noticed, or `hurry`
+    /// ends; then requests in progress are answered and their decisions published. docs/shutdown.md has the timeline.
+    pub async fn drain(self, hurry: impl Future<Output = ()>) {
         self.metrics.ready.set(0);
         self.ingest_state.withdraw();
-        self.grpc.drain(self.grpc_drain).await;
+        self.grpc.set_ready(false).await;
+        let lame_duck = self.grpc_config.lame_duck();
+        tracing::info!(?lame_duck, "not ready any more, still answering");
+        // Either way it is over.
+        let _ = tokio::time::timeout(lame_duck, hurry).await;
+        let drain = self.grpc_config.drain();
+        tracing::info!(
+            ?drain,
+            "taking no new connections, ending requests in progress"
+        );
+        self.grpc.drain(drain).await;
         self.late.finish().await;
         self.audit.finish(AUDIT_DRAIN_MAX).await;
         self.housekeeping.abort();
         drop(self.admin);
         // Ending threads and the broker waits for them, so not on a thread that serves requests.
-        let (reload, ingest, broker) = (self.reload, self.ingest, self.broker);
+        let (reload, ingest, watchdog, broker) =
+            (self.reload, self.ingest, self.watchdog, self.broker);
         let ended = tokio::task::spawn_blocking(move || {
             drop(reload);
             drop(ingest);
+            drop(watchdog);
             drop(broker);
         });
-        if let Err(error) = ended.await {
-            tracing::error!(%error, "a thread did not end as it should");
+        match tokio::time::timeout(THREADS_END_MAX, ended).await {
+            Ok(Ok(())) => tracing::info!("stopped"),
+            Ok(Err(error)) => tracing::error!(%error, "a thread did not end as it should"),
+            Err(_) => tracing::error!("a thread did not end in time and is left behind"),
         }
     }
 }
@@ -235,7 +270,13 @@ impl Core {
         })
     }
 
-    fn scoring(&self, config: &Config, audit: AuditLog, late: LateVerdicts) -> Scoring {
+    fn scoring(
+        &self,
+        config: &Config,
+        (audit, late): (AuditLog, LateVerdicts),
+        idempotency: Arc<Idempotency>,
+        late_answers: LateAnswers,
+    ) -> Scoring {
         Scoring {
             policy: Arc::clone(&self.policy),
             store: Arc::clone(&self.store),
@@ -243,10 +284,14 @@ impl Core {
             audit,
             late,
             decision_ids: DecisionIds::new(clock::wall_time()),
+            idempotency,
+            late_answers,
             metrics: self.metrics.clone(),
             deadline: config.deadline.clone(),
             features: config.features.clone(),
             model_reasons_max: config.watch.reasons_max,
+            #[cfg(test)]
+            sabotage: Default::default(),
         }
     }
 

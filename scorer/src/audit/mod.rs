@@ -60,6 +60,8 @@ pub(crate) struct Entry {
 #[derive(Clone)]
 pub(crate) struct AuditLog {
     queue: mpsc::Sender<Entry>,
+    /// Decisions handed over, whatever became of them.
+    handed_over: Arc<AtomicU64>,
     metrics: Metrics,
 }
 
@@ -77,11 +79,24 @@ impl AuditLog {
         let publisher = Publisher::new(config, bootstrap, metrics.clone())?;
         tokio::spawn(look(waiting, closed, watch, records, metrics.clone()));
         let task = tokio::spawn(publish(encoded, publisher));
-        Ok((Self { queue, metrics }, Publishing { close, task }))
+        let handed_over = Arc::new(AtomicU64::new(0));
+        let publishing = Publishing {
+            close,
+            task,
+            handed_over: Arc::clone(&handed_over),
+            metrics: metrics.clone(),
+        };
+        let log = Self {
+            queue,
+            handed_over,
+            metrics,
+        };
+        Ok((log, publishing))
     }
 
     /// Hands a decision over; `false` if there was no room. Never blocks.
     pub(crate) fn record(&self, entry: Entry) -> bool {
+        self.handed_over.fetch_add(1, Ordering::Relaxed);
         let sent = self.queue.try_send(entry);
         if let Err(error) = &sent {
             count_dropped(&self.metrics, error);
@@ -103,6 +118,8 @@ fn count_dropped(metrics: &Metrics, error: &dyn std::fmt::Display) {
 pub(crate) struct Publishing {
     close: oneshot::Sender<()>,
     task: JoinHandle<()>,
+    handed_over: Arc<AtomicU64>,
+    metrics: Metrics,
 }
 
 impl Publishing {
@@ -111,10 +128,23 @@ impl Publishing {
     pub(crate) async fn finish(self, limit: Duration) {
         // An error means that the task has ended by itself.
         let _ = self.close.send(());
-        if tokio::time::timeout(limit, self.task).await.is_err() {
-            tracing::error!(?limit, "the decision log did not empty its queue in time");
+        let in_time = tokio::time::timeout(limit, self.task).await.is_ok();
+        let lost = unacknowledged(self.handed_over.load(Ordering::Relaxed), &self.metrics);
+        if !in_time || lost > 0 {
+            tracing::error!(
+                lost,
+                ?limit,
+                "the decision log was not flushed: records that Kafka had not acknowledged are lost"
+            );
         }
     }
+}
+
+/// How many records of those handed over are neither acknowledged nor told of as failed or dropped.
+fn unacknowledged(handed_over: u64, metrics: &Metrics) -> u64 {
+    let ended = ["published", "failed", "dropped"];
+    let ended = ended.map(|result| metrics.audit_records.with_label_values(&[result]).get());
+    handed_over.saturating_sub(ended.iter().sum())
 }
 
 /// A record as Kafka takes it.

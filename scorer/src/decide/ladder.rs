@@ -32,7 +32,7 @@ pub(super) const MODEL_NEEDS: Duration = Duration::from_micros(500);
 const ANSWER_NEEDS: Duration = Duration::from_millis(5);
 
 /// How long to wait for the model when `left` is left: with a tight deadline, half of it.
-pub(super) fn model_patience(left: Duration) -> Duration {
+pub(crate) fn model_patience(left: Duration) -> Duration {
     left.saturating_sub(ANSWER_NEEDS.min(left / 2))
 }
 
@@ -79,7 +79,10 @@ impl Progress {
     pub(super) fn after_failure(mut self, policy: &Policy) -> Decision {
         self.causes.push(Cause::Internal);
         let standing = self.fall(policy);
-        Decision::bare(standing, self.causes)
+        Decision {
+            panicked: true,
+            ..Decision::bare(standing, self.causes)
+        }
     }
 }
 
@@ -138,7 +141,15 @@ pub(super) fn request_only(policy: &Policy, frame: &Frame<'_>) -> Verdict {
     verdict(fallback.answer(frame, Degradation::RequestOnly))
 }
 
-/// The answer of `STATIC`.
+/// The answer of `STATIC`, where nothing else stands.
+pub(crate) fn static_answer(policy: &Policy, cause: Cause) -> Decision {
+    let standing = Standing {
+        verdict: constant(policy),
+        level: Degradation::Static,
+    };
+    Decision::bare(standing, vec![cause])
+}
+
 fn constant(policy: &Policy) -> Verdict {
     verdict(policy.logic().fallback.static_answer())
 }
@@ -170,6 +181,7 @@ impl Decision {
             model_timings: None,
             reasons_timings: None,
             circuit: None,
+            panicked: false,
         }
     }
 }

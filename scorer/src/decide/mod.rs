@@ -53,6 +53,8 @@ pub(crate) struct Decision {
     pub(crate) reasons_timings: Option<ModelTimings>,
     /// How the champion's circuit stands, if this decision has changed it.
     pub(crate) circuit: Option<Circuit>,
+    /// A step has panicked, and this is what stood before it.
+    pub(crate) panicked: bool,
 }
 
 /// What a decision is made with besides the transaction.
@@ -300,6 +302,20 @@ fn read_features(
     let features = features.map(|feature| frame.cell(feature.slot)).collect();
     (features, reading)
 }
+
+/// Decides from the request alone, of a transaction that is counted elsewhere. Waits for nothing.
+pub(crate) fn from_request_alone(policy: &Policy, record: &Record<'_>, cause: Cause) -> Decision {
+    let mut causes = Vec::new();
+    let frame = frame_of(policy, record, &mut causes);
+    causes.push(cause);
+    let standing = Standing {
+        verdict: ladder::request_only(policy, &frame),
+        level: Degradation::RequestOnly,
+    };
+    Decision::bare(standing, causes)
+}
+
+pub(crate) use ladder::{model_patience as patience, static_answer};
 
 #[cfg(test)]
 mod tests;

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use hyper::HeaderMap;
 use tollgate_types::EventTime;
-use tonic::metadata::MetadataMap;
 
 use crate::config::DeadlineConfig;
 
@@ -27,8 +27,8 @@ pub(super) fn budget(client: Option<Duration>, config: &DeadlineConfig) -> Durat
 }
 
 /// The client's `grpc-timeout` header: up to eight digits and a unit. `None` if absent or malformed.
-pub(super) fn grpc_timeout(metadata: &MetadataMap) -> Option<Duration> {
-    let text = metadata.get("grpc-timeout")?.to_str().ok()?;
+pub(super) fn grpc_timeout(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get("grpc-timeout")?.to_str().ok()?;
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
@@ -50,9 +50,9 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Option<Duration> {
-        let mut metadata = MetadataMap::new();
-        metadata.insert("grpc-timeout", text.parse().unwrap());
-        grpc_timeout(&metadata)
+        let mut headers = HeaderMap::new();
+        headers.insert("grpc-timeout", text.parse().unwrap());
+        grpc_timeout(&headers)
     }
 
     #[test]

@@ -1,10 +1,18 @@
 //! The scoring service as tonic wants it: unary calls and streams, each message through [`Scoring`].
 
+mod accept;
+mod arrival;
+mod asked;
+mod body;
+mod connections;
 mod deadline;
+mod entrance;
 mod observe;
 mod response;
 mod scoring;
 mod server;
+#[cfg(test)]
+mod tests;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,6 +22,8 @@ use tollgate_proto::v1;
 use tollgate_proto::v1::scoring_service_server::ScoringService;
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::clock;
+use arrival::Arrival;
 pub(crate) use response::response;
 pub(crate) use scoring::Scoring;
 pub(crate) use server::{GrpcServer, ServerError};
@@ -36,7 +46,8 @@ impl ScoringService for ScoringHandler {
         &self,
         request: Request<v1::ScoreRequest>,
     ) -> Result<Response<v1::ScoreResponse>, Status> {
-        let timing = self.scoring.timing(request.metadata());
+        let arrival = Arrival::of(request.extensions());
+        let timing = self.scoring.timing(arrival.at, arrival.timeout);
         let answer = self.scoring.score(request.into_inner(), timing).await;
         answer
             .map(Response::new)
@@ -54,7 +65,7 @@ impl ScoringService for ScoringHandler {
         let answers = request.into_inner().then(move |message| {
             let scoring = Arc::clone(&scoring);
             async move {
-                let timing = scoring.timing(&tonic::metadata::MetadataMap::new());
+                let timing = scoring.timing(clock::instant(), None);
                 let answer = scoring.score(message?, timing).await;
                 answer.map_err(|error| scoring.refuse(&error))
             }

@@ -2,23 +2,32 @@
 
 use tollgate_models::Circuit;
 use tollgate_rules::{Demoted, Mode};
-use tollgate_types::Cause;
 
 use super::Scoring;
 use super::deadline::Timing;
 use crate::clock;
 use crate::decide::Decision;
+use crate::watchdog::Late;
 
 impl Scoring {
-    pub(super) fn observe(&self, decision: &Decision, timing: Timing) {
-        let metrics = &self.metrics;
+    /// An answer goes out, whoever decided it.
+    pub(super) fn observe_answer(&self, timing: Timing) {
         let now = clock::instant();
-        metrics
-            .score_latency
-            .observe((now - timing.arrived).as_secs_f64());
+        let took = now.saturating_duration_since(timing.arrived);
+        self.metrics.score_latency.observe(took.as_secs_f64());
         if now > timing.late_at {
-            metrics.late.inc();
+            self.metrics.late.inc();
+            self.late_answers.tell(Late {
+                arrived: timing.arrived,
+                due: timing.late_at,
+                answered: now,
+            });
         }
+    }
+
+    /// A decision has become the answer to a transaction.
+    pub(super) fn observe_decision(&self, decision: &Decision) {
+        let metrics = &self.metrics;
         metrics
             .decisions
             .with_label_values(&[decision.outcome.name()])
@@ -27,9 +36,6 @@ impl Scoring {
             .degradations
             .with_label_values(&[decision.level.name()])
             .inc();
-        if decision.causes.contains(&Cause::Internal) {
-            metrics.panics.inc();
-        }
         for cause in &decision.causes {
             metrics
                 .degradation_causes
@@ -43,6 +49,14 @@ impl Scoring {
             };
             let labels = [&**rule, mode.name()];
             metrics.rule_matches.with_label_values(&labels).inc();
+        }
+    }
+
+    /// What happened while a decision was made, whether or not it became the answer.
+    pub(super) fn observe_course(&self, decision: &Decision) {
+        let metrics = &self.metrics;
+        if decision.panicked {
+            metrics.panics.inc();
         }
         self.tell_of_demotions(&decision.demoted);
         if decision.circuit == Some(Circuit::Open) {

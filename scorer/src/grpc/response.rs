@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use tollgate_proto::v1;
-use tollgate_types::Transaction;
 
 use crate::convert;
 use crate::decide::Decision;
@@ -11,14 +10,14 @@ use crate::policy::{Policy, feature_number};
 
 pub(crate) fn response(
     policy: &Policy,
-    transaction: &Transaction,
+    transaction_id: &str,
     decision: &Decision,
     include_features: bool,
 ) -> v1::ScoreResponse {
     let model_version = policy.champion().filter(|_| decision.score.is_some());
     let ids = |rules: &[Arc<str>]| rules.iter().map(ToString::to_string).collect();
     v1::ScoreResponse {
-        transaction_id: transaction.id.as_str().to_owned(),
+        transaction_id: transaction_id.to_owned(),
         outcome: convert::outcome(decision.outcome).into(),
         score: decision.score.unwrap_or_default(),
         has_score: decision.score.is_some(),
@@ -43,7 +42,7 @@ pub(crate) fn response(
     }
 }
 
-fn named_features(policy: &Policy, decision: &Decision) -> std::collections::HashMap<String, f64> {
+fn named_features(policy: &Policy, decision: &Decision) -> std::collections::BTreeMap<String, f64> {
     let definitions = &policy.logic().layout.features;
     definitions
         .iter()

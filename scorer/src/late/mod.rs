@@ -38,7 +38,6 @@ pub(crate) struct Parts {
 pub(crate) struct LateVerdicts {
     /// Absent where they are turned off.
     queue: Option<mpsc::Sender<Answered>>,
-    audit: AuditLog,
     metrics: LateMetrics,
 }
 
@@ -62,7 +61,7 @@ pub(crate) struct Judging {
 impl LateVerdicts {
     /// Starts the task that makes them.
     pub(crate) fn start(parts: Parts) -> (Self, Judging) {
-        let (audit, metrics) = (parts.audit.clone(), parts.metrics.clone());
+        let metrics = parts.metrics.clone();
         let (stop, stopped) = oneshot::channel();
         let (queue, task) = if parts.config.enabled {
             let (queue, waiting) = mpsc::channel(parts.config.backlog_max);
@@ -71,11 +70,7 @@ impl LateVerdicts {
         } else {
             (None, None)
         };
-        let verdicts = Self {
-            queue,
-            audit,
-            metrics,
-        };
+        let verdicts = Self { queue, metrics };
         (verdicts, Judging { stop, task })
     }
 
@@ -97,12 +92,6 @@ impl LateVerdicts {
                 mpsc::error::TrySendError::Closed(_) => LateResult::Stopped,
             });
         }
-    }
-
-    /// Writes a full decision that came to be known after `answered` had gone out. The entry has the id of the decision that was
-    /// answered.
-    pub(crate) fn write(&self, entry: Entry, answered: Outcome, verdict: Outcome) {
-        write(&self.audit, &self.metrics, entry, answered, verdict);
     }
 }
 

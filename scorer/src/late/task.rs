@@ -168,7 +168,12 @@ impl Task {
 
     fn write(&self, answered: Answered, decision: Decision) {
         let verdict: Outcome = decision.outcome;
-        let mut response = response(&answered.policy, &answered.transaction, &decision, false);
+        let mut response = response(
+            &answered.policy,
+            answered.transaction.id.as_str(),
+            &decision,
+            false,
+        );
         response.decision_id = answered.decision_id;
         response.elapsed_us = clock::elapsed_us(answered.arrived);
         let entry = Entry {
