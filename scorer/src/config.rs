@@ -5,6 +5,7 @@
 
 mod grpc;
 mod model;
+mod overload;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ use tollgate_types::Span;
 
 pub(crate) use grpc::GrpcConfig;
 pub(crate) use model::ModelConfig;
+pub(crate) use overload::{ChannelPriorities, OverloadConfig};
 pub(crate) use watch::WatchConfig;
 
 /// Longest budget that can be configured: the contract is an answer within 100 ms.
@@ -39,6 +41,7 @@ pub struct Config {
     pub admin: AdminConfig,
     pub kafka: KafkaConfig,
     pub deadline: DeadlineConfig,
+    pub overload: OverloadConfig,
     pub features: FeaturesConfig,
     pub model: ModelConfig,
     pub watch: WatchConfig,
@@ -280,6 +283,7 @@ impl Config {
         self.policy.ranges(&mut range);
         self.features.ranges(&mut range);
         self.grpc.ranges(&mut range);
+        self.overload.ranges(&mut range);
         let partitions = u64::try_from(self.kafka.embedded_partitions).unwrap_or(0);
         range("kafka.embedded_partitions", partitions, 1..=1000);
         let kafka = &self.kafka;
