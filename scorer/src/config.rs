@@ -7,6 +7,7 @@ mod grpc;
 mod idempotency;
 mod late_verdict;
 mod model;
+mod overload;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -24,6 +25,7 @@ pub(crate) use grpc::GrpcConfig;
 pub(crate) use idempotency::{IdempotencyConfig, OnConflict};
 pub(crate) use late_verdict::LateVerdictConfig;
 pub(crate) use model::ModelConfig;
+pub(crate) use overload::{ChannelPriorities, OverloadConfig};
 pub(crate) use watch::WatchConfig;
 
 /// Longest budget that can be configured: the contract is an answer within 100 ms.
@@ -43,6 +45,7 @@ pub struct Config {
     pub admin: AdminConfig,
     pub kafka: KafkaConfig,
     pub deadline: DeadlineConfig,
+    pub overload: OverloadConfig,
     pub features: FeaturesConfig,
     pub idempotency: IdempotencyConfig,
     pub model: ModelConfig,
@@ -289,6 +292,7 @@ impl Config {
         self.late_verdict.ranges(expires_s, &mut range);
         self.grpc.ranges(&mut range);
         self.idempotency.ranges(&mut range);
+        self.overload.ranges(&mut range);
         let partitions = u64::try_from(self.kafka.embedded_partitions).unwrap_or(0);
         range("kafka.embedded_partitions", partitions, 1..=1000);
         let kafka = &self.kafka;

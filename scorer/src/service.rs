@@ -10,6 +10,7 @@ use tollgate_features::Store;
 use tollgate_types::Span;
 
 use crate::admin::{AdminServer, AdminState};
+use crate::admit::Admission;
 use crate::audit::{AuditLog, DecisionIds, PublisherError, Publishing};
 use crate::clock;
 use crate::config::{Config, GrpcConfig};
@@ -204,6 +205,7 @@ struct Core {
     versions: Arc<Versions>,
     ingest_state: Arc<IngestState>,
     drift: DriftReports,
+    admission: Arc<Admission>,
 }
 
 impl Core {
@@ -224,6 +226,7 @@ impl Core {
             versions: Arc::new(versions),
             ingest_state: Arc::new(IngestState::default()),
             drift: DriftReports::default(),
+            admission: Arc::new(Admission::new(&config.overload, metrics.admission.clone())),
             metrics,
             policy,
         })
@@ -261,6 +264,7 @@ impl Core {
         let stale_after_s = i64::try_from(config.features.stale_after_s).unwrap_or(i64::MAX);
         LateVerdicts::start(late::Parts {
             config: config.late_verdict.clone(),
+            admission: Arc::clone(&self.admission),
             store: Arc::clone(&self.store),
             ingest: Arc::clone(&self.ingest_state),
             audit,
@@ -290,6 +294,8 @@ impl Core {
             deadline: config.deadline.clone(),
             features: config.features.clone(),
             model_reasons_max: config.watch.reasons_max,
+            admission: Arc::clone(&self.admission),
+            overload: config.overload.clone(),
             #[cfg(test)]
             sabotage: Default::default(),
         }
@@ -303,6 +309,7 @@ impl Core {
             versions: Arc::clone(&self.versions),
             wake,
             drift: self.drift.clone(),
+            admission: Arc::clone(&self.admission),
         }
     }
 }

@@ -80,10 +80,10 @@ pub enum Cause {
     ModelReasonsLeftOut,
     /// Ingest is further behind than the configured age.
     FeaturesLagging,
+    /// There was more to decide than can be decided in time.
+    Overload,
     /// The caller left too little time to begin.
     DeadlineTooShort,
-    /// More requests came than can be decided in time.
-    Overload,
     /// No exchange rate is known for the currency, so amounts are missing.
     CurrencyWithoutRate,
     /// A window reaches back to events that were let go because their entity had too many.
@@ -100,8 +100,8 @@ impl Cause {
         Self::ModelCircuitOpen,
         Self::ModelReasonsLeftOut,
         Self::FeaturesLagging,
-        Self::DeadlineTooShort,
         Self::Overload,
+        Self::DeadlineTooShort,
         Self::CurrencyWithoutRate,
         Self::HistoryCutOff,
         Self::Internal,
@@ -115,8 +115,8 @@ impl Cause {
             Self::ModelCircuitOpen => "model_circuit_open",
             Self::ModelReasonsLeftOut => "model_reasons_left_out",
             Self::FeaturesLagging => "features_lagging",
-            Self::DeadlineTooShort => "deadline_too_short",
             Self::Overload => "overload",
+            Self::DeadlineTooShort => "deadline_too_short",
             Self::CurrencyWithoutRate => "currency_without_rate",
             Self::HistoryCutOff => "history_cut_off",
             Self::Internal => "internal",

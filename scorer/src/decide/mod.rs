@@ -89,9 +89,8 @@ pub(crate) async fn decide(
     decision
 }
 
-/// The answer from the request alone, without looking at anything else. The transaction counts for the next ones of its
-/// card like any other.
-pub(crate) fn request_only(context: &Context<'_>, record: &Record<'_>, cause: Cause) -> Decision {
+/// Answers from the request alone, for want of capacity. The transaction counts for the next ones of its card like any other.
+pub(crate) fn overloaded(context: &Context<'_>, record: &Record<'_>) -> Decision {
     let mut progress = Progress::default();
     let look = AssertUnwindSafe(|| {
         let _frame = begin(context, record, &mut progress);
@@ -99,7 +98,7 @@ pub(crate) fn request_only(context: &Context<'_>, record: &Record<'_>, cause: Ca
     if std::panic::catch_unwind(look).is_err() {
         return progress.after_failure(context.policy);
     }
-    progress.causes.push(cause);
+    progress.causes.push(Cause::Overload);
     Decision::bare(progress.fall(context.policy), progress.causes)
 }
 

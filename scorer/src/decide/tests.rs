@@ -187,9 +187,7 @@ async fn what_there_is_no_room_for_is_answered_from_the_request_and_counts() {
     let world = World::new("");
     let context = world.context(0, PLENTY);
     let transaction = payment("t1", "m-risky", 901);
-    let decision = world.with_record(&transaction, |record| {
-        request_only(&context, record, Cause::Overload)
-    });
+    let decision = world.with_record(&transaction, |record| overloaded(&context, record));
     assert_eq!(decision.level, Degradation::RequestOnly);
     assert_eq!(decision.causes, [Cause::Overload]);
     assert_eq!(

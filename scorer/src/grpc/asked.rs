@@ -8,8 +8,10 @@ use tollgate_proto::v1;
 use tollgate_types::{Cause, Record, Span, Transaction};
 
 use super::Scoring;
+use super::caller::Caller;
 use super::deadline::Timing;
 use super::response::response;
+use crate::admit::{Ask, Measured};
 use crate::clock;
 use crate::decide::{self, Context, Decision};
 use crate::panics;
@@ -69,20 +71,45 @@ impl<'a> Asked<'a> {
 }
 
 impl Scoring {
-    /// The full decision, or the next lower one that does not panic.
-    pub(super) async fn decided(&self, asked: &Asked<'_>) -> Decided {
+    /// The full decision, or the next lower one that there is room for and that does not panic.
+    pub(super) async fn decided(&self, asked: &Asked<'_>, caller: Caller) -> Decided {
         let Some(record) = &asked.record else {
             return asked.constant();
+        };
+        let channel = asked
+            .transaction
+            .and_then(|transaction| transaction.channel);
+        let ask = Ask {
+            arrived: asked.timing.arrived,
+            until: asked.timing.patience(),
+            connection: caller.connection,
+            priority: caller.priority(channel, &self.overload.priority),
+        };
+        let Ok(permit) = self.admission.admit(ask).await else {
+            return self.overloaded(asked, record);
         };
         let decide = async {
             self.step(Stage::Decide);
             let context = self.context(asked);
-            asked.said(decide::decide(&context, record, clock::instant).await)
+            decide::decide(&context, record, clock::instant).await
         };
-        match panics::caught(&self.metrics.panics, decide).await {
-            Some(decided) => decided,
-            None => self.without_history(asked, Cause::Internal),
-        }
+        let decide = std::pin::pin!(panics::caught(&self.metrics.panics, decide));
+        let (decision, served) = Measured::new(decide).await;
+        let Some(decision) = decision else {
+            return self.without_history(asked, Cause::Internal);
+        };
+        // Where the model did not answer, the time it took tells of the model, or of a deadline.
+        let tells_of_load = decision.score.is_some() || asked.policy.champion().is_none();
+        permit.decided(tells_of_load.then_some(served));
+        asked.said(decision)
+    }
+
+    /// Answers what there is no room for.
+    fn overloaded(&self, asked: &Asked<'_>, record: &Record<'_>) -> Decided {
+        let decided = self.caught(Stage::WithoutHistory, || {
+            asked.said(decide::overloaded(&self.context(asked), record))
+        });
+        decided.unwrap_or_else(|| asked.constant())
     }
 
     /// The answer from the request alone, or else the constant.

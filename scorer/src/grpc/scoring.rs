@@ -13,10 +13,12 @@ use tollgate_types::{Cause, Transaction, TransactionId};
 use tonic::Status;
 
 use super::asked::{Asked, Decided, Stage};
+use super::caller::Caller;
 use super::deadline::{self, Timing};
+use crate::admit::Admission;
 use crate::audit::{self, AuditLog, DecisionIds};
 use crate::clock;
-use crate::config::{DeadlineConfig, FeaturesConfig};
+use crate::config::{DeadlineConfig, FeaturesConfig, OverloadConfig};
 use crate::convert::{self, FieldError};
 use crate::decide::{self, Decision};
 use crate::idempotency::{Answer, Entry, Idempotency, Turn, Waited};
@@ -45,6 +47,8 @@ pub(crate) struct Scoring {
     pub(crate) deadline: DeadlineConfig,
     pub(crate) features: FeaturesConfig,
     pub(crate) model_reasons_max: usize,
+    pub(crate) admission: Arc<Admission>,
+    pub(crate) overload: OverloadConfig,
     #[cfg(test)]
     pub(crate) sabotage: super::tests::Sabotage,
 }
@@ -55,9 +59,10 @@ impl Scoring {
         &self,
         request: v1::ScoreRequest,
         timing: Timing,
+        caller: Caller,
     ) -> Result<v1::ScoreResponse, FieldError> {
         let policy = self.policy.load_full();
-        let answer = self.answer(request, timing, &policy);
+        let answer = self.answer(request, (timing, caller), &policy);
         let answer = panics::caught(&self.metrics.panics, answer).await;
         answer.unwrap_or_else(|| {
             // What can fail is caught where it can be answered better. Should anything else do so: an answer, at least.
@@ -70,7 +75,7 @@ impl Scoring {
     async fn answer(
         &self,
         request: v1::ScoreRequest,
-        timing: Timing,
+        (timing, caller): (Timing, Caller),
         policy: &Arc<Policy>,
     ) -> Result<v1::ScoreResponse, FieldError> {
         let of = self.idempotency.identify(&request);
@@ -93,7 +98,7 @@ impl Scoring {
             timing,
         };
         match self.idempotency.enter(of, clock::instant()) {
-            Entry::Turn(turn) => Ok(self.take_turn(turn, asked).await),
+            Entry::Turn(turn) => Ok(self.take_turn(turn, asked, caller).await),
             Entry::Answered(response) => {
                 self.observe_answer(timing);
                 Ok(response)
@@ -103,14 +108,19 @@ impl Scoring {
     }
 
     /// Decides, or waits for the request of the same transaction that does.
-    async fn take_turn(&self, mut turn: Turn<'_>, asked: Asked<'_>) -> v1::ScoreResponse {
+    async fn take_turn(
+        &self,
+        mut turn: Turn<'_>,
+        asked: Asked<'_>,
+        caller: Caller,
+    ) -> v1::ScoreResponse {
         let waited = if turn.leads() {
             Waited::Leads
         } else {
             turn.wait(self.wait_until(asked.timing)).await
         };
         let decided = match waited {
-            Waited::Leads => self.decided(&asked).await,
+            Waited::Leads => self.decided(&asked, caller).await,
             Waited::OutOfTime => self.without_history(&asked, Cause::DeadlineTooShort),
             Waited::Answered(response) => {
                 self.observe_answer(asked.timing);

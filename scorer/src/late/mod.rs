@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use tollgate_features::Store;
 use tollgate_types::{Cause, Degradation, Outcome, Span, Transaction};
 
+use crate::admit::Admission;
 use crate::audit::{AuditLog, Entry};
 use crate::config::LateVerdictConfig;
 use crate::decide::Decision;
@@ -25,6 +26,7 @@ use task::Task;
 /// What late verdicts are made with.
 pub(crate) struct Parts {
     pub(crate) config: LateVerdictConfig,
+    pub(crate) admission: Arc<Admission>,
     pub(crate) store: Arc<Store>,
     pub(crate) ingest: Arc<IngestState>,
     pub(crate) audit: AuditLog,

@@ -128,6 +128,9 @@ impl Task {
         if behind > self.parts.stale_after {
             return Look::NotNow(LateResult::TooOldFeaturesLagging);
         }
+        let Some(_place) = self.parts.admission.spare() else {
+            return Look::NotNow(LateResult::TooOldNoRoom);
+        };
         let champion = answered.policy.champion();
         // It leaves the model to answers while many wait for it.
         if champion.is_some_and(|champion| champion.rows_for_reasons().is_none()) {
