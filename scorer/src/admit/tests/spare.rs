@@ -13,7 +13,7 @@ fn ask(arrived: Instant) -> Ask {
     Ask {
         arrived,
         until: arrived + Duration::from_secs(60),
-        connection: ConnectionId(1),
+        connection: ConnectionId::new(1),
         priority: Priority::Normal,
     }
 }
