@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 use tollgate_features::Store;
 
 use crate::admin::{AdminServer, AdminState};
+use crate::admit::Admission;
 use crate::audit::{AuditLog, DecisionIds, PublisherError, Publishing};
 use crate::clock;
 use crate::config::{Config, GrpcConfig};
@@ -197,6 +198,7 @@ struct Core {
     versions: Arc<Versions>,
     ingest_state: Arc<IngestState>,
     drift: DriftReports,
+    admission: Arc<Admission>,
 }
 
 impl Core {
@@ -217,6 +219,7 @@ impl Core {
             versions: Arc::new(versions),
             ingest_state: Arc::new(IngestState::default()),
             drift: DriftReports::default(),
+            admission: Arc::new(Admission::new(&config.overload, metrics.admission.clone())),
             metrics,
             policy,
         })
@@ -269,6 +272,8 @@ impl Core {
             deadline: config.deadline.clone(),
             features: config.features.clone(),
             model_reasons_max: config.watch.reasons_max,
+            admission: Arc::clone(&self.admission),
+            overload: config.overload.clone(),
             #[cfg(test)]
             sabotage: Default::default(),
         }
@@ -282,6 +287,7 @@ impl Core {
             versions: Arc::clone(&self.versions),
             wake,
             drift: self.drift.clone(),
+            admission: Arc::clone(&self.admission),
         }
     }
 }
