@@ -40,7 +40,7 @@ pub struct Args {
     /// How many cards pay.
     #[arg(long, default_value_t = 10_000)]
     cards: u32,
-    /// The same seed gives the same transactions.
+    /// The same seed gives the same transactions, under other ids in every run.
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Where to write the numbers, as JSON.
@@ -138,6 +138,11 @@ fn transactions(args: &Args) -> Vec<v1::Transaction> {
     Generator::new(config)
         .filter_map(only)
         .take(args.requests)
+        .map(|mut transaction| {
+            // Another run is no retry of this one, which would be answered without being decided.
+            transaction.transaction_id += &format!("-{}", std::process::id());
+            transaction
+        })
         .collect()
 }
 
