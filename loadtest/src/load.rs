@@ -115,7 +115,9 @@ async fn play(args: &Args, deadline: Duration) -> Result<(Tally, f64)> {
     let mut pace = Pace::new(started, args.rate, args.arrivals, args.seed);
     lanes
         .feed(move |queues| {
-            for transaction in transactions {
+            for mut transaction in transactions {
+                // Another run is no retry of this one, which would be answered without being decided.
+                transaction.transaction_id += &format!("-{}", std::process::id());
                 let due = pace.sleep_until_next();
                 let card = transaction.card_id.clone();
                 if !queues.send(&card, (due, transaction)) {
@@ -138,11 +140,6 @@ fn transactions(args: &Args) -> Vec<v1::Transaction> {
     Generator::new(config)
         .filter_map(only)
         .take(args.requests)
-        .map(|mut transaction| {
-            // Another run is no retry of this one, which would be answered without being decided.
-            transaction.transaction_id += &format!("-{}", std::process::id());
-            transaction
-        })
         .collect()
 }
 
