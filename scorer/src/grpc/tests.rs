@@ -10,11 +10,10 @@ use tollgate_proto::v1;
 use tollgate_types::EventTime;
 
 use super::Scoring;
-use super::arrival::ConnectionId;
 use super::asked::Stage;
 use super::caller::Caller;
 use super::deadline::Timing;
-use crate::admit::Admission;
+use crate::admit::{Admission, ConnectionId};
 use crate::audit::{AuditLog, DecisionIds, Publishing};
 use crate::clock;
 use crate::config::{
@@ -122,7 +121,12 @@ impl Service {
 
     async fn score(&self, id: &str) -> Result<v1::ScoreResponse, FieldError> {
         let timing = self.scoring.timing(clock::instant(), None);
-        self.scoring.score(request(id), timing, self.caller()).await
+        self.score_by(id, timing).await
+    }
+
+    async fn score_by(&self, id: &str, timing: Timing) -> Result<v1::ScoreResponse, FieldError> {
+        let scored = self.scoring.score(request(id), timing, self.caller());
+        scored.await
     }
 
     fn caller(&self) -> Caller {
@@ -254,17 +258,11 @@ async fn a_late_answer_is_counted_whoever_decided_it() {
         deadline: arrived + Duration::from_millis(80),
         arrived_at: clock::wall_time(),
     };
-    let score = || {
-        let scored = service
-            .scoring
-            .score(request("t1"), timing, service.caller());
-        async { scored.await.unwrap() }
-    };
-    let answer = score().await;
+    let answer = service.score_by("t1", timing).await.unwrap();
     assert_eq!(answer.degradation_causes, ["deadline_too_short"]);
     assert!(answer.elapsed_us >= 200_000);
     assert_eq!(service.scoring.metrics.late.get(), 1);
-    assert_eq!(score().await, answer);
+    assert_eq!(service.score_by("t1", timing).await.unwrap(), answer);
     assert_eq!(service.scoring.metrics.late.get(), 2);
     assert_eq!(service.recorded(), 1);
 }
