@@ -6,9 +6,8 @@ use std::time::{Duration, Instant};
 use super::age::Standing;
 use super::limit::{Limit, Sample};
 use super::priority::{PRIORITIES, Priority};
-use super::queue::{Queue, Ticket, Waiter};
+use super::queue::{ConnectionId, Queue, Ticket, Waiter};
 use crate::config::OverloadConfig;
-use crate::grpc::ConnectionId;
 
 /// A request that asks to be decided.
 #[derive(Debug, Clone, Copy)]

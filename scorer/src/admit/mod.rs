@@ -32,6 +32,7 @@ pub(crate) use gate::{Ask, Load, Shed};
 use limit::Sample;
 pub(crate) use priority::HEADER as PRIORITY_HEADER;
 pub(crate) use priority::Priority;
+pub(crate) use queue::ConnectionId;
 use queue::Ticket;
 pub(crate) use waits::Measured;
 
@@ -103,13 +104,13 @@ impl Admission {
         Permit {
             admission: Arc::clone(self),
             admitted: now,
+            ended: None,
             sample: None,
         }
     }
 
     /// A place is free: those that get it, and those for whom it comes too late, are told.
-    fn leave(self: &Arc<Self>, sample: Option<Sample>) {
-        let now = clock::instant();
+    fn leave(self: &Arc<Self>, sample: Option<Sample>, now: Instant) {
         let mut verdicts = Vec::new();
         self.gate.lock().leave(sample, now, &mut verdicts);
         self.tell(verdicts);
@@ -133,6 +134,8 @@ const fn told_at_once(answer: Answer) -> bool {
 pub(crate) struct Permit {
     admission: Arc<Admission>,
     admitted: Instant,
+    /// When it was decided, if it was.
+    ended: Option<Instant>,
     sample: Option<Sample>,
 }
 
@@ -140,16 +143,19 @@ impl Permit {
     /// The decision is made. `served` is how long it took without waiting for a thread, `None` if that says nothing of
     /// the load: a model that did not answer is not slow for want of a smaller limit.
     pub(crate) fn decided(mut self, served: Option<Duration>) {
+        let now = clock::instant();
+        self.ended = Some(now);
         self.sample = served.map(|served| Sample {
             served,
-            held: clock::instant().saturating_duration_since(self.admitted),
+            held: now.saturating_duration_since(self.admitted),
         });
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.admission.leave(self.sample);
+        let now = self.ended.unwrap_or_else(clock::instant);
+        self.admission.leave(self.sample, now);
     }
 }
 

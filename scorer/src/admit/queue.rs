@@ -8,7 +8,16 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
 use super::priority::{PRIORITIES, Priority};
-use crate::grpc::ConnectionId;
+
+/// Tells connections apart, for as long as the process lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct ConnectionId(u64);
+
+impl ConnectionId {
+    pub(crate) const fn new(number: u64) -> Self {
+        Self(number)
+    }
+}
 
 /// One that waits; `handle` is how it is told.
 #[derive(Debug)]

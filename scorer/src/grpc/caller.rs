@@ -3,8 +3,8 @@
 use tollgate_types::Channel;
 use tonic::Request;
 
-use super::{ConnectionId, Scoring};
-use crate::admit::{PRIORITY_HEADER, Priority};
+use super::Scoring;
+use crate::admit::{ConnectionId, PRIORITY_HEADER, Priority};
 use crate::config::ChannelPriorities;
 
 /// How often gRPC has sent the request before; absent in the first attempt (gRPC retry design, A6).

@@ -25,7 +25,6 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::clock;
 use arrival::Arrival;
-pub(crate) use arrival::ConnectionId;
 pub(crate) use response::response;
 pub(crate) use scoring::Scoring;
 pub(crate) use server::{GrpcServer, ServerError};

@@ -62,12 +62,12 @@ impl Scoring {
         caller: Caller,
     ) -> Result<v1::ScoreResponse, FieldError> {
         let policy = self.policy.load_full();
-        let answer = self.answer(request, (timing, caller), &policy);
+        let answer = self.answer(request, timing, caller, &policy);
         let answer = panics::caught(&self.metrics.panics, answer).await;
         answer.unwrap_or_else(|| {
             // What can fail is caught where it can be answered better. Should anything else do so: an answer, at least.
             self.observe_answer(timing);
-            let asked = Asked::nothing_known(&policy, timing);
+            let asked = Asked::nothing_known(&policy, timing, caller);
             Ok(self.signed(asked.constant().response, timing))
         })
     }
@@ -75,7 +75,8 @@ impl Scoring {
     async fn answer(
         &self,
         request: v1::ScoreRequest,
-        (timing, caller): (Timing, Caller),
+        timing: Timing,
+        caller: Caller,
         policy: &Arc<Policy>,
     ) -> Result<v1::ScoreResponse, FieldError> {
         let of = self.idempotency.identify(&request);
@@ -96,9 +97,10 @@ impl Scoring {
             record: record.transpose()?,
             include_features,
             timing,
+            caller,
         };
         match self.idempotency.enter(of, clock::instant()) {
-            Entry::Turn(turn) => Ok(self.take_turn(turn, asked, caller).await),
+            Entry::Turn(turn) => Ok(self.take_turn(turn, asked).await),
             Entry::Answered(response) => {
                 self.observe_answer(timing);
                 Ok(response)
@@ -108,19 +110,14 @@ impl Scoring {
     }
 
     /// Decides, or waits for the request of the same transaction that does.
-    async fn take_turn(
-        &self,
-        mut turn: Turn<'_>,
-        asked: Asked<'_>,
-        caller: Caller,
-    ) -> v1::ScoreResponse {
+    async fn take_turn(&self, mut turn: Turn<'_>, asked: Asked<'_>) -> v1::ScoreResponse {
         let waited = if turn.leads() {
             Waited::Leads
         } else {
             turn.wait(self.wait_until(asked.timing)).await
         };
         let decided = match waited {
-            Waited::Leads => self.decided(&asked, caller).await,
+            Waited::Leads => self.decided(&asked).await,
             Waited::OutOfTime => self.without_history(&asked, Cause::DeadlineTooShort),
             Waited::Answered(response) => {
                 self.observe_answer(asked.timing);

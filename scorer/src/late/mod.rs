@@ -76,6 +76,15 @@ impl LateVerdicts {
         (verdicts, Judging { stop, task })
     }
 
+    /// For services that make none.
+    #[cfg(test)]
+    pub(crate) const fn none(metrics: LateMetrics) -> Self {
+        Self {
+            queue: None,
+            metrics,
+        }
+    }
+
     /// Whether a decision is below what could have been, and there are to be late verdicts.
     pub(crate) fn are_owed_for(&self, decision: &Decision) -> bool {
         self.queue.is_some() && is_owed(decision.level, &decision.causes)

@@ -7,9 +7,8 @@ use proptest::prelude::*;
 use super::fixed;
 use crate::admit::gate::{Answer, Ask, Gate, Shed};
 use crate::admit::priority::Priority;
-use crate::admit::queue::Ticket;
+use crate::admit::queue::{ConnectionId, Ticket};
 use crate::clock;
-use crate::grpc::ConnectionId;
 
 const CONNECTIONS: u64 = 4;
 

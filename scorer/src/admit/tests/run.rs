@@ -6,9 +6,8 @@ use std::time::Duration;
 use futures::FutureExt;
 
 use super::fixed;
-use crate::admit::{Admission, Ask, Permit, Priority, Shed};
+use crate::admit::{Admission, Ask, ConnectionId, Permit, Priority, Shed};
 use crate::clock;
-use crate::grpc::ConnectionId;
 use crate::metrics::Metrics;
 
 fn admission(limit: u32, waiting_max: usize) -> Arc<Admission> {

@@ -13,10 +13,9 @@ use rand_chacha::ChaCha8Rng;
 use crate::admit::gate::{Answer, Ask, Gate, Verdict};
 use crate::admit::limit::Sample;
 use crate::admit::priority::Priority;
-use crate::admit::queue::Ticket;
+use crate::admit::queue::{ConnectionId, Ticket};
 use crate::clock;
 use crate::config::OverloadConfig;
-use crate::grpc::ConnectionId;
 
 /// What things cost, in nanoseconds.
 #[derive(Debug, Clone, Copy)]

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use super::fixed;
 use crate::admit::gate::{Answer, Ask, Gate};
 use crate::admit::priority::Priority;
+use crate::admit::queue::ConnectionId;
 use crate::clock;
 use crate::config::OverloadConfig;
-use crate::grpc::ConnectionId;
 
 fn ask(arrived: Instant) -> Ask {
     Ask {
