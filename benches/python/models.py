@@ -9,6 +9,9 @@ load of such a bundle compares the two.
         as many versions of the model `swap`, on the features of the policy's own model, and what they are made of
     models.py stuck --policy FOLDER
         the model `stuck`, which takes some ten seconds for any transaction that has an amount
+    models.py chaos --policy FOLDER
+        `stuck`; `throws`, which fails for any transaction that has an amount; and `heavy`, which takes about a millisecond
+        for each
 """
 
 import argparse
@@ -35,13 +38,19 @@ def main():
     swaps.add_argument("--versions", type=int, default=100)
     stuck = what.add_parser("stuck")
     stuck.add_argument("--policy", type=Path, required=True)
+    chaos = what.add_parser("chaos")
+    chaos.add_argument("--policy", type=Path, required=True)
     arguments = parser.parse_args()
     if arguments.what == "bench":
         write_bench(arguments.out)
     elif arguments.what == "swaps":
         write_swaps(arguments.policy, arguments.versions)
+    elif arguments.what == "stuck":
+        write_stuck(arguments.policy)
     else:
         write_stuck(arguments.policy)
+        write_throws(arguments.policy)
+        write_heavy(arguments.policy)
 
 
 # Models for the bench.
@@ -185,35 +194,75 @@ def write_swaps(policy, versions):
 
 
 def write_stuck(policy):
-    """A loop over two cheap nodes that goes round ten million times for a row with an amount, and not at all without."""
+    """Goes round ten million times for rows of which one has an amount, and not at all without."""
+    write_loop(policy, "stuck", 10_000_000, "ReduceMax")
+
+
+def write_heavy(policy):
+    """Goes round a thousand times for every row that has an amount, so batches save nothing."""
+    write_loop(policy, "heavy", 1_000, "ReduceSum")
+
+
+def write_loop(policy, name, rounds, together):
+    """A loop over two cheap nodes; `together` makes one number of the rows that have an amount."""
     names, digest = own_features(policy)
     constants = {
-        "first": np.array([0]),
-        "none": np.array(0.0, dtype=np.float32),
-        "all": np.array(1.0, dtype=np.float32),
-        "rounds_max": np.array(10_000_000, dtype=np.int64),
+        **AMOUNTS,
+        "rounds_max": np.array(rounds, dtype=np.int64),
         "half": np.array(0.5, dtype=np.float32),
         "quarter": np.array(0.25, dtype=np.float32),
         "go_on": np.array(True),
     }
     nodes = [
-        helper.make_node("Gather", ["input", "first"], ["amounts"], axis=1),
-        helper.make_node("Clip", ["amounts", "none", "all"], ["clipped"]),
-        helper.make_node("Ceil", ["clipped"], ["has_amount"]),
-        helper.make_node("ReduceMax", ["has_amount"], ["any"], keepdims=0),
+        *has_amount(),
+        helper.make_node(together, ["has_amount"], ["any"], keepdims=0),
         helper.make_node("Cast", ["any"], ["whole"], to=TensorProto.INT64),
         helper.make_node("Mul", ["whole", "rounds_max"], ["rounds"]),
         helper.make_node("Loop", ["rounds", "go_on", "quarter"], ["x"], body=loop_body()),
         helper.make_node("Mul", ["amounts", "none"], ["zeros"]),
         helper.make_node("Add", ["zeros", "x"], ["probability"]),
     ]
-    tensors = [numpy_helper.from_array(array, name) for name, array in constants.items()]
-    onnx_model = model(nodes, "stuck", len(names), [probability()], tensors)
+    write_quarter(policy, name, nodes, constants, names, digest)
+
+
+def write_throws(policy):
+    """Looks a number up in a table of one, beyond its end for rows that have an amount."""
+    names, digest = own_features(policy)
+    constants = {**AMOUNTS, "table": np.array([0.25], dtype=np.float32)}
+    nodes = [
+        *has_amount(),
+        helper.make_node("Cast", ["has_amount"], ["at"], to=TensorProto.INT64),
+        helper.make_node("Gather", ["table", "at"], ["probability"]),
+    ]
+    write_quarter(policy, "throws", nodes, constants, names, digest)
+
+
+# What `has_amount` needs.
+AMOUNTS = {
+    "first": np.array([0]),
+    "none": np.array(0.0, dtype=np.float32),
+    "all": np.array(1.0, dtype=np.float32),
+}
+
+
+def has_amount():
+    """1 for a row that has an amount, 0 for one without."""
+    return [
+        helper.make_node("Gather", ["input", "first"], ["amounts"], axis=1),
+        helper.make_node("Clip", ["amounts", "none", "all"], ["clipped"]),
+        helper.make_node("Ceil", ["clipped"], ["has_amount"]),
+    ]
+
+
+def write_quarter(policy, name, nodes, constants, names, digest):
+    """A model that says 0.25 if it says anything; its golden row has no amount, so it passes its own test."""
+    tensors = [numpy_helper.from_array(array, constant) for constant, array in constants.items()]
+    onnx_model = model(nodes, name, len(names), [probability()], tensors)
     assert names[0] == "amount", "the first input of the policy's model is no longer the amount"
     rows = np.full((1, len(names)), -1.0, dtype=np.float32)
     output = "{ name: probability, kind: probability }"
-    bundle = Bundle("stuck", "1", onnx_model, names, digest, output, missing=-1.0)
-    bundle.write(policy / "models/stuck/1", rows, [0.25])
+    bundle = Bundle(name, "1", onnx_model, names, digest, output, missing=-1.0)
+    bundle.write(policy / "models" / name / "1", rows, [0.25])
 
 
 def loop_body():

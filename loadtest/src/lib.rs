@@ -2,10 +2,11 @@
 //!
 //! [`generate`] makes up card transactions, honest and fraudulent; `kafka` feeds them to the service no faster
 //! than it applies them; `score` asks for decisions at a given pace and measures from the moment a request was
-//! due. [`demo`], [`load`] and [`handbook`] put these together into runs with a report.
+//! due. [`demo`], [`load`], [`chaos`] and [`handbook`] put these together into runs with a report.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+pub mod chaos;
 pub mod demo;
 mod figures;
 pub mod generate;
@@ -14,6 +15,7 @@ mod kafka;
 pub mod load;
 pub mod models;
 mod output;
+mod process;
 mod progress;
 mod score;
 mod steady;

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tollgate_proto::v1;
 
-use crate::generate::{Config, Event, Generator};
+use crate::generate;
 use crate::lock;
 use crate::output::{show_counts, show_latency, write_report};
 use crate::score::{Arrivals, Client, DEADLINE, Lanes, Pace, Tally};
@@ -106,7 +106,8 @@ type Due = (Instant, v1::Transaction);
 /// Plays the load and returns what came back and how many seconds it took.
 async fn play(args: &Args, deadline: Duration) -> Result<(Tally, f64)> {
     let client = Client::connect(&args.grpc, args.connections, deadline).await?;
-    let transactions = transactions(args);
+    // Made before the clock starts, so that generating never holds a request back.
+    let transactions = generate::transactions(args.cards, args.seed, args.requests);
     let tally = Arc::new(Mutex::new(Tally::default()));
     let lanes = Lanes::start(args.in_flight, |lane, queue| {
         run_lane(lane, queue, client.clone(), Arc::clone(&tally))
@@ -128,19 +129,6 @@ async fn play(args: &Args, deadline: Duration) -> Result<(Tally, f64)> {
         .await?;
     let tally = std::mem::take(&mut *lock(&tally));
     Ok((tally, started.elapsed().as_secs_f64()))
-}
-
-/// Made before the clock starts, so that generating never holds a request back.
-fn transactions(args: &Args) -> Vec<v1::Transaction> {
-    let config = Config::new(args.cards, u32::MAX, args.seed);
-    let only = |event| match event {
-        Event::Transaction(generated) => generated.event.transaction,
-        Event::Label(_) => None,
-    };
-    Generator::new(config)
-        .filter_map(only)
-        .take(args.requests)
-        .collect()
 }
 
 async fn run_lane(

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tollgate_proto::v1;
 
-use crate::generate::{Config, Event, Generator};
+use crate::generate;
 use crate::score::{Answer, Arrivals, Client, Lanes, Pace};
 
 /// Made before the clock starts and sent round after round, each with ids and times of its own.
@@ -45,7 +45,7 @@ impl Load {
         note: impl Fn(M, Answer) + Send + Sync + 'static,
         meanwhile: impl Future<Output = T>,
     ) -> Result<T> {
-        let transactions = self.transactions();
+        let transactions = generate::transactions(self.cards, self.seed, TRANSACTIONS);
         let ended = Arc::new(AtomicBool::new(false));
         let note = Arc::new(note);
         let lanes = Lanes::start(self.in_flight, |lane, queue| {
@@ -82,18 +82,6 @@ impl Load {
 
     pub(crate) async fn connect(&self, address: &str, deadline: Duration) -> Result<Client> {
         Client::connect(address, self.connections, deadline).await
-    }
-
-    fn transactions(&self) -> Vec<v1::Transaction> {
-        let config = Config::new(self.cards, u32::MAX, self.seed);
-        let only = |event| match event {
-            Event::Transaction(generated) => generated.event.transaction,
-            Event::Label(_) => None,
-        };
-        Generator::new(config)
-            .filter_map(only)
-            .take(TRANSACTIONS)
-            .collect()
     }
 }
 

@@ -1,6 +1,7 @@
 //! `cargo xtask`: the verbs of this repository. `demo` and `test` are all a newcomer needs.
 
 mod bench;
+mod chaos;
 mod fuzz;
 mod handbook;
 mod model_runs;
@@ -65,6 +66,12 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Make the service's life hard in thirteen ways; writes target/reports/chaos.json
+    Chaos {
+        /// Further arguments for the load generator, such as --only 7,12 or --quick
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Have the champion stick for 30 seconds under load; writes target/reports/stuck-model.json
     StuckModel {
         /// Further arguments for the load generator, such as --seconds 5
@@ -107,6 +114,7 @@ fn run() -> anyhow::Result<()> {
         Verb::Bench { what, arguments } => bench::run(what, &arguments),
         Verb::Fuzz { minutes, minimise } => fuzz::run(minutes, minimise),
         Verb::Swaps { arguments } => swaps::run(&arguments),
+        Verb::Chaos { arguments } => chaos::run(&arguments),
         Verb::StuckModel { arguments } => model_runs::stuck(&arguments),
         Verb::ModelSwaps {
             versions,

@@ -25,6 +25,10 @@ pub(crate) struct Tollgate {
 }
 
 impl Tollgate {
+    pub(crate) fn program(&self) -> &Path {
+        &self.program
+    }
+
     pub(crate) fn command(&self) -> Command {
         Command::new(&self.program)
     }

@@ -244,6 +244,18 @@ impl Iterator for Generator {
     }
 }
 
+/// The first `count` transactions of an endless calendar, as they are scored.
+pub(crate) fn transactions(cards: u32, seed: u64, count: usize) -> Vec<v1::Transaction> {
+    let only = |event| match event {
+        Event::Transaction(generated) => generated.event.transaction,
+        Event::Label(_) => None,
+    };
+    Generator::new(Config::new(cards, u32::MAX, seed))
+        .filter_map(only)
+        .take(count)
+        .collect()
+}
+
 fn transaction_id(seed: u64, number: u64) -> String {
     format!("tx-{:08x}-{number:09}", mix(seed) >> 32)
 }

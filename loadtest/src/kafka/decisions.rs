@@ -147,6 +147,10 @@ fn consume(
 }
 
 fn add(records: &mut Records, record: v1::DecisionRecord) {
+    // What the decision would have been is no second decision.
+    if record.late_verdict {
+        return;
+    }
     // A second record of the same decision, which was sent to nobody.
     if record.late_verdict {
         return;

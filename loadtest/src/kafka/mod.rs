@@ -29,6 +29,20 @@ pub(crate) struct Targets {
     pub(crate) decisions_topic: String,
 }
 
+impl Targets {
+    /// With the names that topics have if nobody says otherwise.
+    pub(crate) fn of(grpc: &str, kafka: &str, admin: &str) -> Self {
+        Self {
+            grpc: grpc.to_owned(),
+            kafka: kafka.to_owned(),
+            admin: admin.to_owned(),
+            transactions_topic: "tollgate.transactions".to_owned(),
+            labels_topic: "tollgate.labels".to_owned(),
+            decisions_topic: "tollgate.decisions".to_owned(),
+        }
+    }
+}
+
 #[cfg(test)]
 pub(crate) mod fake;
 #[cfg(test)]

@@ -99,8 +99,11 @@ impl Publisher {
             .transaction
             .as_ref()
             .map_or("", |transaction| &transaction.card_id);
-        self.publish(&self.transactions_topic, card, &event.encode_to_vec())
-            .await
+        self.encoded_transaction(card, &event.encode_to_vec()).await
+    }
+
+    pub(crate) async fn encoded_transaction(&self, card_id: &str, event: &[u8]) -> Result<()> {
+        self.publish(&self.transactions_topic, card_id, event).await
     }
 
     pub(crate) async fn label(&self, card_id: &str, label: &v1::Label) -> Result<()> {

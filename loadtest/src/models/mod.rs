@@ -12,7 +12,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 /// Names another champion, in one step, as editors save.
-fn choose(policy: &Path, champion: &str) -> Result<()> {
+pub(crate) fn choose(policy: &Path, champion: &str) -> Result<()> {
     let beside = policy.join(".models.yaml.new");
     let save = || {
         fs::write(&beside, format!("champion: {champion}\n"))?;

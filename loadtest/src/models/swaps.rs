@@ -4,7 +4,6 @@
 //! with the weights of that model: a session that another version had filled, or a score that came from the model before,
 //! shows as a difference. Memory and threads are the system's figures of the service's process.
 
-mod process;
 mod weights;
 
 use std::collections::BTreeMap;
@@ -20,9 +19,9 @@ use super::choose;
 use crate::figures::{self, count, figure};
 use crate::kafka::Admin;
 use crate::lock;
+use crate::process::Process;
 use crate::score::{Answer, DEADLINE, Tally};
 use crate::steady::Load;
-use process::Process;
 use weights::{Found, Weights};
 
 /// Makes another model the champion again and again under load, and reports what requests noticed of it.
@@ -240,6 +239,7 @@ mod tests {
         let swap = |n| Swap {
             live_ms,
             process: Process {
+                open_files: 0,
                 resident_bytes: (mib(n) + 100) << 20,
                 model_threads: 22,
             },

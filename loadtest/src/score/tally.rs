@@ -72,6 +72,34 @@ impl Tally {
         }
     }
 
+    /// Adds what another one has counted, by the deadline that one had.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        // Both have the bounds of every tally.
+        let _same_bounds = self.latency_us.add(&other.latency_us);
+        self.answered += other.answered;
+        self.late += other.late;
+        let merge = |to: &mut BTreeMap<&'static str, u64>, from: &BTreeMap<&'static str, u64>| {
+            for (name, count) in from {
+                *to.entry(name).or_default() += count;
+            }
+        };
+        merge(&mut self.outcomes, &other.outcomes);
+        merge(&mut self.degraded, &other.degraded);
+        merge(&mut self.errors, &other.errors);
+        for (cause, count) in &other.causes {
+            *self.causes.entry(cause.clone()).or_default() += count;
+        }
+    }
+
+    /// Answers by level, full ones included where there are some.
+    pub(crate) fn levels(&self) -> BTreeMap<&'static str, u64> {
+        let full = self.answered - self.degraded.values().sum::<u64>();
+        let full = (full > 0).then(|| (degradation_name(v1::Degradation::Full), full));
+        full.into_iter()
+            .chain(self.degraded.iter().map(|(level, count)| (*level, *count)))
+            .collect()
+    }
+
     fn count_response(&mut self, response: &v1::ScoreResponse) {
         self.answered += 1;
         *self
@@ -129,6 +157,7 @@ const fn degradation_name(degradation: v1::Degradation) -> &'static str {
 /// The codes a client meets here; whatever else there is counts as other.
 const fn code_name(code: Code) -> &'static str {
     match code {
+        Code::Aborted => "aborted",
         Code::Cancelled => "cancelled",
         Code::InvalidArgument => "invalid_argument",
         Code::DeadlineExceeded => "deadline_exceeded",

@@ -12,15 +12,15 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 /// What the ids of the rules begin with; behind it is the number of the change.
-pub(super) const DECIDING: &str = "swap-deciding-";
-pub(super) const REPORTED: &str = "swap-reported-";
+pub(crate) const DECIDING: &str = "swap-deciding-";
+pub(crate) const REPORTED: &str = "swap-reported-";
 
 /// How long half of a file lies there before the rest comes.
 const PAUSE: Duration = Duration::from_millis(120);
 
 /// Ways to change a policy.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Change {
+pub(crate) enum Change {
     /// Both files written beside and renamed over, as editors do it.
     Good,
     /// A mistake in one file.
@@ -33,7 +33,7 @@ pub(super) enum Change {
 
 impl Change {
     /// The kinds in turn.
-    pub(super) const fn of(number: usize) -> Self {
+    pub(crate) const fn of(number: usize) -> Self {
         match number % 4 {
             0 => Self::Good,
             1 => Self::Bad,
@@ -44,13 +44,13 @@ impl Change {
 }
 
 #[derive(Clone)]
-pub(super) struct Folder {
+pub(crate) struct Folder {
     root: PathBuf,
 }
 
 impl Folder {
     /// Takes over a policy folder whose `rules` is a plain folder and makes that a link, before it is served.
-    pub(super) fn prepare(root: &Path) -> Result<Self> {
+    pub(crate) fn prepare(root: &Path) -> Result<Self> {
         let folder = Self {
             root: root.to_owned(),
         };
@@ -66,14 +66,14 @@ impl Folder {
     }
 
     /// A folder that was prepared.
-    pub(super) fn open(root: &Path) -> Self {
+    pub(crate) fn open(root: &Path) -> Self {
         Self {
             root: root.to_owned(),
         }
     }
 
     /// Makes a change. When this returns, its last file has been saved.
-    pub(super) fn change(&self, change: Change, number: usize) -> Result<()> {
+    pub(crate) fn change(&self, change: Change, number: usize) -> Result<()> {
         let rules = self.root.join("rules");
         let made = match change {
             Change::Good => save(&rules, number),

@@ -3,7 +3,7 @@
 //! Phases with changes and phases without take turns within one run, so that both meet the same machine in the same
 //! hour. What decides whether a change is live, and whether a decision mixes versions, is only what answers say.
 
-mod folder;
+pub(crate) mod folder;
 mod rows;
 mod seen;
 

@@ -8,13 +8,15 @@ use anyhow::{Context, Result};
 /// Threads that run models, or watch them, begin with this.
 const MODEL_THREADS: &str = "model-";
 
-pub(super) struct Process {
-    pub(super) resident_bytes: u64,
-    pub(super) model_threads: u64,
+pub(crate) struct Process {
+    pub(crate) resident_bytes: u64,
+    pub(crate) model_threads: u64,
+    /// Sockets and pipes included.
+    pub(crate) open_files: u64,
 }
 
 impl Process {
-    pub(super) fn look(pid: u32) -> Result<Self> {
+    pub(crate) fn look(pid: u32) -> Result<Self> {
         let folder = Path::new("/proc").join(pid.to_string());
         let status = fs::read_to_string(folder.join("status"))
             .with_context(|| format!("cannot look at process {pid}"))?;
@@ -27,6 +29,7 @@ impl Process {
         Ok(Self {
             resident_bytes: resident_bytes(&status).context("the system says nothing of memory")?,
             model_threads,
+            open_files: u64::try_from(fs::read_dir(folder.join("fd"))?.count())?,
         })
     }
 }

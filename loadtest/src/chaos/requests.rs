@@ -1,0 +1,188 @@
+//! Requests and events that are encoded before the clock starts.
+//!
+//! Each is a template in which the transaction's id and the second of its event are of fixed width, so that one of its own
+//! is made by writing over them: a generator that encodes anew would use as much of the machine as the service.
+
+use anyhow::{Context, Result};
+use bytes::Bytes;
+use prost::Message as _;
+
+use crate::generate;
+
+/// Sent round after round, each round later than the one before.
+const TEMPLATES: usize = 100_000;
+
+/// Enough that an entity is not the same one again and again.
+const CARDS: u32 = 20_000;
+
+/// `c-` and twelve digits.
+const ID_BYTES: usize = 14;
+
+/// Seconds between 1978 and 3058 take as many bytes as a varint.
+const SECONDS_BYTES: usize = 5;
+
+/// Field 1 with a length: the transaction, in requests and in events alike.
+const FIELD_TRANSACTION: u8 = 0x0A;
+
+/// Field 2 of an event: the payment was authorized.
+const AUTHORIZED: [u8; 2] = [0x10, 0x01];
+
+/// Transactions without end, each with an id of its own.
+pub(super) struct Requests {
+    templates: Vec<Template>,
+    /// Seconds from one round to the next.
+    round: i64,
+}
+
+struct Template {
+    /// An encoded `Transaction`.
+    transaction: Vec<u8>,
+    id_at: usize,
+    seconds_at: usize,
+    seconds: i64,
+    card_id: String,
+}
+
+impl Requests {
+    pub(super) fn make(seed: u64) -> Result<Self> {
+        Self::with(CARDS, seed, TEMPLATES)
+    }
+
+    pub(super) fn with(cards: u32, seed: u64, count: usize) -> Result<Self> {
+        let transactions = generate::transactions(cards, seed, count);
+        let templates: Vec<Template> = transactions
+            .into_iter()
+            .map(Template::new)
+            .collect::<Result<_>>()?;
+        let seconds = |template: Option<&Template>| template.map_or(0, |template| template.seconds);
+        let round = seconds(templates.last()) - seconds(templates.first()) + 1;
+        Ok(Self { templates, round })
+    }
+
+    /// The id of the transaction with this number.
+    pub(super) fn id(number: u64) -> String {
+        format!("c-{number:012}")
+    }
+
+    /// A `ScoreRequest` as gRPC frames it.
+    pub(super) fn request(&self, number: u64) -> Bytes {
+        let (template, seconds) = self.of(number);
+        let length = template.transaction.len();
+        let mut framed = Vec::with_capacity(length + 16);
+        framed.extend_from_slice(&[0; 5]);
+        template.put(&mut framed, number, seconds);
+        let message = u32::try_from(framed.len() - 5).unwrap_or(u32::MAX);
+        framed[1..5].copy_from_slice(&message.to_be_bytes());
+        Bytes::from(framed)
+    }
+
+    /// A `TransactionEvent` and its card.
+    pub(super) fn event(&self, number: u64) -> (&str, Vec<u8>) {
+        let (template, seconds) = self.of(number);
+        let mut event = Vec::with_capacity(template.transaction.len() + 8);
+        template.put(&mut event, number, seconds);
+        event.extend_from_slice(&AUTHORIZED);
+        (&template.card_id, event)
+    }
+
+    fn of(&self, number: u64) -> (&Template, i64) {
+        let count = self.templates.len() as u64;
+        let at = usize::try_from(number % count).unwrap_or(0);
+        let round = i64::try_from(number / count).unwrap_or(0);
+        let template = &self.templates[at];
+        (template, template.seconds + round * self.round)
+    }
+}
+
+impl Template {
+    fn new(mut transaction: tollgate_proto::v1::Transaction) -> Result<Self> {
+        let seconds = transaction.event_time.map_or(0, |at| at.seconds);
+        transaction.transaction_id = "c".repeat(ID_BYTES);
+        let id = transaction.transaction_id.clone();
+        let encoded = transaction.encode_to_vec();
+        let find = |wanted: &[u8]| {
+            let mut windows = encoded.windows(wanted.len());
+            windows.position(|window| window == wanted)
+        };
+        let id_at = find(id.as_bytes()).context("an encoded transaction without its id")?;
+        let seconds_at = find(&varint5(seconds)).context("an encoded transaction without time")?;
+        Ok(Self {
+            card_id: transaction.card_id,
+            transaction: encoded,
+            id_at,
+            seconds_at,
+            seconds,
+        })
+    }
+
+    /// Appends the field `transaction` with this id and this time.
+    fn put(&self, to: &mut Vec<u8>, number: u64, seconds: i64) {
+        to.push(FIELD_TRANSACTION);
+        let mut length = self.transaction.len();
+        while length >= 0x80 {
+            to.push(low_bits(length as u64) | 0x80);
+            length >>= 7;
+        }
+        to.push(low_bits(length as u64));
+        let begin = to.len();
+        to.extend_from_slice(&self.transaction);
+        let id = &mut to[begin + self.id_at..][..ID_BYTES];
+        id[1] = b'-';
+        let mut rest = number;
+        for digit in id[2..].iter_mut().rev() {
+            *digit = b'0' + low_bits(rest % 10);
+            rest /= 10;
+        }
+        to[begin + self.seconds_at..][..SECONDS_BYTES].copy_from_slice(&varint5(seconds));
+    }
+}
+
+/// A varint of five bytes.
+fn varint5(value: i64) -> [u8; SECONDS_BYTES] {
+    let value = value.unsigned_abs();
+    let mut bytes = [0; SECONDS_BYTES];
+    for (at, byte) in bytes.iter_mut().enumerate() {
+        *byte = low_bits(value >> (7 * at)) | 0x80;
+    }
+    bytes[SECONDS_BYTES - 1] &= 0x7F;
+    bytes
+}
+
+/// The lowest seven.
+const fn low_bits(value: u64) -> u8 {
+    (value & 0x7F) as u8
+}
+
+#[cfg(test)]
+mod tests {
+    use tollgate_proto::v1;
+
+    use super::*;
+
+    #[test]
+    fn requests_and_events_are_what_encoding_them_anew_would_give() {
+        let requests = Requests::with(50, 1, 300).unwrap();
+        let made = generate::transactions(50, 1, 300);
+        for number in [0, 1, 299, 300, 12_345] {
+            let mut expected = made[usize::try_from(number % 300).unwrap()].clone();
+            expected.transaction_id = Requests::id(number);
+            let round = i64::try_from(number / 300).unwrap();
+            expected.event_time.as_mut().unwrap().seconds += round * requests.round;
+
+            let framed = requests.request(number);
+            let length = u32::from_be_bytes(framed[1..5].try_into().unwrap());
+            assert_eq!((framed[0], length as usize), (0, framed.len() - 5));
+            let request = v1::ScoreRequest::decode(&framed[5..]).unwrap();
+            assert_eq!(request.transaction.as_ref(), Some(&expected));
+            assert!(!request.include_features);
+
+            let (card, event) = requests.event(number);
+            let event = v1::TransactionEvent::decode(event.as_slice()).unwrap();
+            assert_eq!(card, expected.card_id);
+            assert_eq!(
+                (event.transaction, event.authorized),
+                (Some(expected), true)
+            );
+        }
+    }
+}
