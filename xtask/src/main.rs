@@ -1,6 +1,7 @@
 //! `cargo xtask`: the verbs of this repository. `demo` and `test` are all a newcomer needs.
 
 mod bench;
+mod clients;
 mod fuzz;
 mod handbook;
 mod model_runs;

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
 
-use crate::{handbook, onnxruntime, tidy, tools, train};
+use crate::{clients, handbook, onnxruntime, tidy, tools, train};
 
 /// How many of each there were.
 #[derive(Default, Clone, Copy, PartialEq, Eq, Debug)]
@@ -23,7 +23,10 @@ pub(crate) fn run() -> anyhow::Result<()> {
     count.step("formatting, lints and tidiness", tidy::check);
     count.cargo_tests(&library)?;
     count.step("models as exporters write them", || exported(&library));
-    count.step("python client by reflection", || python_client(&library));
+    count.step("python client by reflection", || {
+        clients::by_reflection(&library)
+    });
+    count.step("clients of docs/clients.md", || clients::worked(&library));
     count.step("tests of the training code", python_tests);
     count.step("training, from a small history to a policy", train::trial);
     if Path::new(handbook::DATA).exists() {
@@ -130,19 +133,6 @@ fn exported(library: &Path) -> anyhow::Result<()> {
         .env("TOLLGATE_ONNXRUNTIME", library)
         .env("TOLLGATE_EXPORTED", &folder);
     tools::run(&mut cargo)
-}
-
-/// A client that knows only the address lists the services and scores, built from reflection alone.
-fn python_client(library: &Path) -> anyhow::Result<()> {
-    let tollgate = tools::build()?;
-    let folder = tools::root()?.join("target/reflection");
-    let serving = tools::serve(&tollgate, Path::new("policy"), library, &folder)?;
-    let python = tools::python_environment("client", "scorer/tests/python/requirements.txt")?;
-    let mut client = Command::new(python);
-    client
-        .arg("scorer/tests/python/reflection_client.py")
-        .arg(&serving.addresses.grpc);
-    tools::run(&mut client)
 }
 
 /// The tests of what trains models, in the environment it is pinned to.
