@@ -4,6 +4,7 @@ mod bench;
 mod clients;
 mod fuzz;
 mod handbook;
+mod kafka;
 mod model_runs;
 mod onnxruntime;
 mod suite;
@@ -83,6 +84,11 @@ enum Verb {
     },
     /// Generate history (or take one), compute features, train a model, and publish it to the policy as a challenger
     Train(Box<train::Train>),
+    /// Start and end real Apache Kafka brokers on this machine
+    Kafka {
+        #[command(subcommand)]
+        verb: kafka::Verb,
+    },
     /// Fetch ONNX Runtime's library to target/onnxruntime
     Onnxruntime,
 }
@@ -114,6 +120,7 @@ fn run() -> anyhow::Result<()> {
             arguments,
         } => model_runs::swaps(versions, &arguments),
         Verb::Train(options) => train::run(&options),
+        Verb::Kafka { verb } => kafka::run(&verb),
         Verb::Onnxruntime => {
             println!("{}", onnxruntime::ensure(&root)?.display());
             Ok(())

@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
 
+use crate::kafka::ForTests;
 use crate::{clients, handbook, onnxruntime, tidy, tools, train};
 
 /// How many of each there were.
@@ -21,7 +22,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     let library = onnxruntime::ensure(&root)?;
     let mut count = Count::default();
     count.step("formatting, lints and tidiness", tidy::check);
-    count.cargo_tests(&library)?;
+    count.rust_tests(&library)?;
     count.step("models as exporters write them", || exported(&library));
     count.step("python client by reflection", || {
         clients::by_reflection(&library)
@@ -66,14 +67,35 @@ impl Count {
         }
     }
 
-    /// Every Rust test of the workspace, counted from what the test runners print.
-    fn cargo_tests(&mut self, library: &Path) -> anyhow::Result<()> {
+    /// Every Rust test of the workspace, with a real Kafka for those that want one.
+    fn rust_tests(&mut self, library: &Path) -> anyhow::Result<()> {
+        println!("── real Kafka");
+        let kafka = match ForTests::start() {
+            Ok(Some(kafka)) => Some(kafka),
+            Ok(None) => {
+                self.skipped += 1;
+                None
+            }
+            Err(error) => {
+                println!("FAILED: real Kafka: {error:#}");
+                self.failed += 1;
+                None
+            }
+        };
+        self.cargo_tests(library, kafka.as_ref())
+    }
+
+    /// Counted from what the test runners print.
+    fn cargo_tests(&mut self, library: &Path, kafka: Option<&ForTests>) -> anyhow::Result<()> {
         println!("── cargo test");
         let mut cargo = Command::new(env!("CARGO"));
         cargo
             .args(["test", "--workspace", "--locked", "--no-fail-fast"])
             .env("TOLLGATE_ONNXRUNTIME", library)
             .stdout(Stdio::piped());
+        if let Some(kafka) = kafka {
+            kafka.tell(&mut cargo)?;
+        }
         let mut child = cargo.spawn().context("cannot run cargo test")?;
         let output = child.stdout.take().context("no output of cargo test")?;
         let before = self.failed;

@@ -91,6 +91,25 @@ fn shown(command: &Command) -> String {
         .join(" ")
 }
 
+/// Asks again and again until it is so: `None` if it was not within `limit`.
+pub(crate) fn wait_until(
+    limit: Duration,
+    mut is_so: impl FnMut() -> anyhow::Result<bool>,
+) -> anyhow::Result<Option<()>> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the ban is for the service's own code"
+    )]
+    let started = Instant::now();
+    while !is_so()? {
+        if started.elapsed() > limit {
+            return Ok(None);
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Ok(Some(()))
+}
+
 /// A Python environment of its own under `target/`, with what `requirements` pins. Returns its interpreter.
 pub(crate) fn python_environment(name: &str, requirements: &str) -> anyhow::Result<PathBuf> {
     let folder = root()?.join("target/python").join(name);
