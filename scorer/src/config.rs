@@ -3,10 +3,10 @@
 //! Every key can be overridden from the environment: `TOLLGATE_GRPC__LISTEN=0.0.0.0:7070` sets `grpc.listen`.
 //! The whole is validated before a port opens.
 
+mod kafka;
 mod model;
 mod watch;
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -17,6 +17,8 @@ use serde_json::Value;
 use tollgate_rules::Guard;
 use tollgate_types::Span;
 
+pub use kafka::Format;
+pub(crate) use kafka::KafkaConfig;
 pub(crate) use model::ModelConfig;
 pub(crate) use watch::WatchConfig;
 
@@ -86,21 +88,6 @@ pub struct AdminConfig {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct KafkaConfig {
-    /// `host:port,host:port`. Empty starts the embedded broker, which keeps nothing.
-    pub bootstrap: String,
-    pub transactions_topic: String,
-    pub labels_topic: String,
-    pub decisions_topic: String,
-    pub dead_letters_topic: String,
-    /// Partitions of each topic of the embedded broker.
-    pub embedded_partitions: i32,
-    /// Further settings, handed to librdkafka as they are.
-    pub properties: BTreeMap<String, String>,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
 pub struct DeadlineConfig {
     /// Longest time from arrival to answer, 1 to 100 ms.
     pub budget_ms: u64,
@@ -159,20 +146,6 @@ impl Default for AdminConfig {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 7071)),
-        }
-    }
-}
-
-impl Default for KafkaConfig {
-    fn default() -> Self {
-        Self {
-            bootstrap: String::new(),
-            transactions_topic: "tollgate.transactions".to_owned(),
-            labels_topic: "tollgate.labels".to_owned(),
-            decisions_topic: "tollgate.decisions".to_owned(),
-            dead_letters_topic: "tollgate.dead-letters".to_owned(),
-            embedded_partitions: 6,
-            properties: BTreeMap::new(),
         }
     }
 }
@@ -298,22 +271,7 @@ impl Config {
         range("grpc.drain_ms", self.grpc.drain_ms, 0..=600_000);
         let partitions = u64::try_from(self.kafka.embedded_partitions).unwrap_or(0);
         range("kafka.embedded_partitions", partitions, 1..=1000);
-        let kafka = &self.kafka;
-        let topics = [
-            ("kafka.transactions_topic", &kafka.transactions_topic),
-            ("kafka.labels_topic", &kafka.labels_topic),
-            ("kafka.decisions_topic", &kafka.decisions_topic),
-            ("kafka.dead_letters_topic", &kafka.dead_letters_topic),
-        ];
-        for (at, (key, topic)) in topics.into_iter().enumerate() {
-            if topic.is_empty() {
-                wrong.push(format!("{key}: is empty; write the topic's name"));
-            } else if let Some((other, _)) = topics[..at].iter().find(|(_, name)| *name == topic) {
-                wrong.push(format!(
-                    "{key}: `{topic}` is already {other}; each needs its own"
-                ));
-            }
-        }
+        self.kafka.check(&mut wrong);
         if self.grpc.listen == self.admin.listen && self.grpc.listen.port() != 0 {
             let address = self.grpc.listen;
             wrong.push(format!("admin.listen: {address} is already grpc.listen"));
@@ -432,6 +390,12 @@ mod tests {
                 "TOLLGATE_KAFKA__LABELS_TOPIC",
                 "tollgate.decisions",
                 "kafka.decisions_topic",
+            ),
+            ("TOLLGATE_KAFKA__FORMATS__LABELS", "avro", "json"),
+            (
+                "TOLLGATE_KAFKA__FORMATS__DECISIONS",
+                "confluent_protobuf",
+                "schema registry",
             ),
             (
                 "TOLLGATE_ADMIN__LISTEN",

@@ -24,6 +24,6 @@ mod reload;
 mod service;
 mod watch;
 
-pub use config::Config;
+pub use config::{Config, Format};
 pub use policy::{Loader, ModelLimits, Policy};
 pub use service::{Addresses, Service};

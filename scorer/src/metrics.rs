@@ -4,6 +4,7 @@
 //! with their inputs.
 //! Never a card, a merchant or a transaction.
 
+mod topics;
 mod watch;
 
 use prometheus::{
@@ -14,6 +15,7 @@ use tollgate_features::Limits;
 use tollgate_models::Circuit;
 use tollgate_rules::RuleSet;
 
+use topics::TopicMetrics;
 pub(crate) use watch::{ChallengerResult, WatchMetrics};
 
 /// Upper bounds of latency buckets in seconds: 50 µs to 100 ms, the contract's limit among them.
@@ -36,6 +38,7 @@ pub(crate) struct Metrics {
     pub(crate) ingest_records: IntCounterVec,
     pub(crate) ingest_results: IntCounterVec,
     pub(crate) ingest_behind_seconds: IntGauge,
+    pub(crate) topics: TopicMetrics,
     pub(crate) store: StoreMetrics,
     pub(crate) audit_records: IntCounterVec,
     pub(crate) watch: WatchMetrics,
@@ -118,6 +121,7 @@ impl Metrics {
                 "ingest_behind_seconds",
                 "Age of the last record applied, 0 if caught up.",
             )?,
+            topics: TopicMetrics::new(&make)?,
             store: StoreMetrics::new(&make)?,
             audit_records: make.counters(
                 "audit_records",

@@ -6,9 +6,11 @@
 
 mod dead_letters;
 mod decode;
+mod partitions;
 mod progress;
 mod reader;
 mod topic;
+mod waiting;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -23,8 +25,8 @@ use crate::config::KafkaConfig;
 use crate::metrics::Metrics;
 use crate::policy::Policy;
 pub(crate) use progress::IngestState;
-use reader::Reader;
 use topic::Topic;
+use waiting::Waiting;
 
 /// What ingest needs of the rest of the service.
 #[derive(Clone)]
@@ -50,26 +52,32 @@ pub enum IngestError {
     Kafka(#[from] KafkaError),
     #[error("topic {topic} does not exist; create it, or set kafka.{key} to the topic to read")]
     NoTopic { topic: String, key: &'static str },
+    #[error("partition {partition} of topic {topic} has no leader; its brokers are not there")]
+    NoLeader { topic: String, partition: i32 },
     #[error("the ingest thread did not start: {0}")]
     Thread(#[from] std::io::Error),
 }
 
 impl Ingest {
-    /// Connects, finds the partitions, and begins to read.
+    /// Begins to read as soon as Kafka answers and the topics are there.
     pub(crate) fn start(parts: &Parts) -> Result<Self, IngestError> {
         let mut ingest = Self {
             stop: Arc::new(AtomicBool::new(false)),
             threads: Vec::new(),
         };
         for topic in Topic::ALL {
-            let reader = Reader::new(topic, parts.clone())?;
+            let waiting = Waiting::new(topic, parts.clone())?;
             let stop = Arc::clone(&ingest.stop);
             let state = Arc::clone(&parts.state);
             let thread = std::thread::Builder::new()
                 .name(format!("ingest-{}", topic.name()))
                 .spawn(move || {
                     // Without this thread histories age unseen, so nobody should send traffic here.
-                    let run = AssertUnwindSafe(|| reader.run(&stop));
+                    let run = AssertUnwindSafe(|| {
+                        if let Some(reader) = waiting.reader(&stop) {
+                            reader.run(&stop);
+                        }
+                    });
                     if std::panic::catch_unwind(run).is_err() {
                         tracing::error!(topic = topic.name(), "ingest failed; this is a bug");
                         state.withdraw();
@@ -85,6 +93,8 @@ impl Drop for Ingest {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         for thread in self.threads.drain(..) {
+            // It may be waiting for its topic.
+            thread.thread().unpark();
             // A panic in the thread was reported when it happened.
             let _ = thread.join();
         }

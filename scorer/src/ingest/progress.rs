@@ -102,6 +102,26 @@ impl Progress {
         progress
     }
 
+    pub(super) fn knows(&self, partition: i32) -> bool {
+        self.partitions.contains_key(&partition)
+    }
+
+    pub(super) fn partitions(&self) -> usize {
+        self.partitions.len()
+    }
+
+    /// The topic got a partition, of which nothing has been read. Readiness, once there, does not wait for it.
+    pub(super) fn add(&mut self, partition: i32, state: &TopicState) {
+        let added = PartitionProgress {
+            event_time_max: EventTime::MIN,
+            at_end: false,
+            end_at_start: 0,
+            replayed: true,
+        };
+        self.partitions.insert(partition, added);
+        state.at_end.store(false, Ordering::Relaxed);
+    }
+
     /// The record at `offset` of `partition` was applied; `event_time` if it had one.
     pub(super) fn applied(
         &mut self,

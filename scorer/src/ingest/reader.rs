@@ -12,6 +12,7 @@ use tollgate_types::{EventTime, Record};
 
 use super::dead_letters::{DeadLetters, Place};
 use super::decode::{self, DecodeError};
+use super::partitions;
 use super::progress::Progress;
 use super::topic::Topic;
 use super::{IngestError, Parts};
@@ -22,6 +23,9 @@ const POLL: Duration = Duration::from_millis(50);
 
 /// How long to wait for a broker's answer at start.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often a look is taken for partitions that the topic got since.
+const PARTITIONS_LOOK: Duration = Duration::from_secs(5);
 
 /// How often the watermark and the gauge of lateness are brought up to date.
 const HOUSEKEEPING: Duration = Duration::from_millis(100);
@@ -36,21 +40,9 @@ pub(super) struct Reader {
 
 impl Reader {
     pub(super) fn new(topic: Topic, parts: Parts) -> Result<Self, IngestError> {
-        let mut settings = kafka::client_config(&parts.config, &parts.bootstrap);
-        settings
-            // Positions are the store's own; the group exists because the protocol asks for a name.
-            .set("group.id", "tollgate")
-            .set("enable.auto.commit", "false")
-            .set("enable.partition.eof", "true")
-            // If the log lost what was to be read next, all that is left is read: applying is idempotent.
-            .set("auto.offset.reset", "earliest");
-        if parts.config.bootstrap.is_empty() {
-            // The embedded broker answers a fetch only after this time, whatever has arrived since.
-            settings.set("fetch.wait.max.ms", "5");
-        }
-        let consumer: BaseConsumer<Context> = settings.create_with_context(Context)?;
+        let consumer = consumer(&parts)?;
         let name = topic.topic(&parts.config);
-        let partitions = partitions(&consumer, &name)?;
+        let partitions = all_partitions(&consumer, &name)?;
         if partitions.is_empty() {
             return Err(IngestError::NoTopic {
                 topic: name,
@@ -77,13 +69,19 @@ impl Reader {
     }
 
     pub(super) fn run(mut self, stop: &AtomicBool) {
+        self.note_partitions();
         let mut housekeeping_due = clock::instant();
+        let mut partitions_due = housekeeping_due + PARTITIONS_LOOK;
         while !stop.load(Ordering::Relaxed) {
             self.poll();
             let now = clock::instant();
             if now >= housekeeping_due {
                 housekeeping_due = now + HOUSEKEEPING;
                 self.keep_house();
+            }
+            if now >= partitions_due {
+                partitions_due = now + PARTITIONS_LOOK;
+                self.read_added_partitions();
             }
         }
         self.dead_letters.flush();
@@ -141,13 +139,37 @@ impl Reader {
         }
     }
 
+    fn read_added_partitions(&mut self) {
+        let topic = self.topic.topic(&self.parts.config);
+        let known = |partition| self.progress.knows(partition);
+        match partitions::read_added(&self.consumer, &topic, known) {
+            Ok(added) if added.is_empty() => {}
+            Ok(added) => {
+                tracing::info!(topic, partitions = ?added, "the topic has got partitions; reading them");
+                let state = self.parts.state.topic(self.topic);
+                for partition in added {
+                    self.progress.add(partition, state);
+                }
+                self.note_partitions();
+            }
+            // Whoever reads is told of brokers that are away.
+            Err(error) => tracing::debug!(%error, topic, "cannot look for partitions"),
+        }
+    }
+
+    fn note_partitions(&self) {
+        let partitions = self.parts.metrics.topics.partitions(self.topic.name());
+        partitions.set(i64::try_from(self.progress.partitions()).unwrap_or(i64::MAX));
+    }
+
     /// Applies transactions, in order. Returns the event time of each that had one.
     fn apply_transactions(&self, messages: &[BorrowedMessage<'_>]) -> Vec<Option<EventTime>> {
         let policy = self.parts.policy.load();
         let logic = policy.logic();
+        let format = self.parts.config.formats.transactions;
         let decode = |message: &BorrowedMessage<'_>| {
             let (mut transaction, authorized) =
-                decode::transaction(message.payload(), clock::wall_time())?;
+                decode::transaction(message.payload(), format, clock::wall_time())?;
             convert::keep_declared(&mut transaction, &logic.schema);
             Ok((transaction, authorized))
         };
@@ -188,7 +210,8 @@ impl Reader {
     /// Applies labels, in order; they move no event time.
     fn apply_labels(&self, messages: &[BorrowedMessage<'_>]) -> Vec<Option<EventTime>> {
         let apply = |message: &BorrowedMessage<'_>| {
-            let label = match decode::label(message.payload(), clock::wall_time()) {
+            let format = self.parts.config.formats.labels;
+            let label = match decode::label(message.payload(), format, clock::wall_time()) {
                 Ok(label) => label,
                 Err(error) => return self.refuse(message, &error.to_string()),
             };
@@ -225,8 +248,25 @@ impl Reader {
     }
 }
 
+/// A consumer that has nothing assigned yet. Does not wait for Kafka.
+pub(super) fn consumer(parts: &Parts) -> Result<BaseConsumer<Context>, KafkaError> {
+    let mut settings = kafka::client_config(&parts.config, &parts.bootstrap);
+    settings
+        // Positions are the store's own; the group exists because the protocol asks for a name.
+        .set("group.id", "tollgate")
+        .set("enable.auto.commit", "false")
+        .set("enable.partition.eof", "true")
+        // If the log lost what was to be read next, all that is left is read: applying is idempotent.
+        .set("auto.offset.reset", "earliest");
+    if parts.config.bootstrap.is_empty() {
+        // The embedded broker answers a fetch only after this time, whatever has arrived since.
+        settings.set("fetch.wait.max.ms", "5");
+    }
+    settings.create_with_context(Context)
+}
+
 /// What librdkafka reports besides records. The end of a partition is no error here: it is asked for.
-struct Context;
+pub(super) struct Context;
 
 impl ClientContext for Context {
     fn error(&self, error: KafkaError, reason: &str) {
@@ -241,7 +281,7 @@ impl ClientContext for Context {
 
 impl ConsumerContext for Context {}
 
-fn partitions(consumer: &BaseConsumer<Context>, topic: &str) -> Result<Vec<i32>, KafkaError> {
+fn all_partitions(consumer: &BaseConsumer<Context>, topic: &str) -> Result<Vec<i32>, KafkaError> {
     let metadata = consumer.fetch_metadata(Some(topic), METADATA_TIMEOUT)?;
     let found = metadata
         .topics()

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use prost::Message;
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
@@ -94,6 +94,17 @@ impl Brokers {
             Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
             Err((topic, error)) => panic!("{topic}: {error}"),
         }
+    }
+
+    /// Gives a topic more partitions, so many in all.
+    pub(crate) async fn grow_topic(&self, name: &str, partitions: i32) {
+        let admin: AdminClient<DefaultClientContext> = self.client().create().unwrap();
+        let topic = self.topic(name);
+        let count = usize::try_from(partitions).unwrap();
+        let wanted = NewPartitions::new(&topic, count);
+        let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
+        let made = admin.create_partitions([&wanted], &options).await.unwrap();
+        assert!(made[0].is_ok(), "{made:?}");
     }
 
     pub(crate) fn count(&self) -> usize {
