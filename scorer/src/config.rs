@@ -224,7 +224,8 @@ impl Config {
         let mut root = serde_json::to_value(self).map_err(|error| error.to_string())?;
         let mut place = &mut root;
         for (depth, name) in key.split("__").enumerate() {
-            let is_property = depth == 2 && key.starts_with("kafka__properties__");
+            let open = ["kafka__properties__", "kafka__secret_files__"];
+            let is_property = depth == 2 && open.iter().any(|section| key.starts_with(section));
             let map = place
                 .as_object_mut()
                 .ok_or_else(|| format!("`{name}` is in no section"))?;
@@ -364,6 +365,7 @@ mod tests {
             ("TOLLGATE_KAFKA__BOOTSTRAP", "a:9092"),
             ("TOLLGATE_POLICY__GUARD__ENABLED", "false"),
             ("TOLLGATE_KAFKA__PROPERTIES__SECURITY_PROTOCOL", "ssl"),
+            ("TOLLGATE_KAFKA__SECRET_FILES__SASL_PASSWORD", "/run/it"),
             ("HOME", "/root"),
         ])
         .unwrap();
@@ -372,6 +374,8 @@ mod tests {
         assert_eq!(config.kafka.bootstrap, "a:9092");
         assert_eq!(config.policy.guard.guard(), None);
         assert_eq!(config.kafka.properties["security.protocol"], "ssl");
+        let file = &config.kafka.secret_files["sasl.password"];
+        assert_eq!(file, Path::new("/run/it"));
     }
 
     #[test]

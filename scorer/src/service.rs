@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::grpc::{GrpcServer, Scoring, ServerError};
 use crate::housekeeping;
 use crate::ingest::{Ingest, IngestError, IngestState, Parts};
-use crate::kafka::{EmbeddedBroker, EmbeddedBrokerError};
+use crate::kafka::{self, EmbeddedBroker, EmbeddedBrokerError, SettingsError};
 use crate::memory;
 use crate::metrics::Metrics;
 use crate::policy::{Loader, Policy};
@@ -57,6 +57,8 @@ pub struct Addresses {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error(transparent)]
+    Settings(SettingsError),
+    #[error(transparent)]
     Broker(EmbeddedBrokerError),
     #[error("the decision log: {0}")]
     Audit(PublisherError),
@@ -78,7 +80,12 @@ pub enum StartError {
 impl Service {
     /// Starts everything with a policy that `loader` has loaded, and loads it again as it changes. Returns as soon as
     /// requests are answered; [`Service::ready`] waits until the log has been read.
-    pub async fn start(config: Config, loader: Loader, policy: Policy) -> Result<Self, StartError> {
+    pub async fn start(
+        mut config: Config,
+        loader: Loader,
+        policy: Policy,
+    ) -> Result<Self, StartError> {
+        config.kafka = kafka::settle(&config.kafka).map_err(StartError::Settings)?;
         let broker = if config.kafka.bootstrap.is_empty() {
             Some(EmbeddedBroker::start(&config.kafka).map_err(StartError::Broker)?)
         } else {

@@ -10,39 +10,19 @@
 mod brokers;
 mod common;
 
-use brokers::{Brokers, PARTITIONS, PATIENCE, event, until, until_read};
-use common::{EVENT_TIME_S, POLICY, Running, transaction};
+use brokers::{Brokers, PARTITIONS, PATIENCE, event, start_unready, until, until_read};
+use common::{EVENT_TIME_S, POLICY, transaction};
 use prost::Message;
 use rdkafka::producer::{BaseRecord, Producer};
 use tollgate_proto::v1;
-use tollgate_proto::v1::scoring_service_client::ScoringServiceClient;
-use tollgate_scorer::{Config, Format, Service};
-
-/// A service that nobody waits for.
-async fn start_unready(brokers: &Brokers) -> Running {
-    let policy = common::write_policy(&POLICY);
-    let loader = common::loader(policy.path());
-    let loaded = common::load_policy(&loader);
-    let mut config = Config::default();
-    config.grpc.listen.set_port(0);
-    config.admin.listen.set_port(0);
-    brokers.configure(&mut config);
-    let service = Service::start(config, loader, loaded).await.unwrap();
-    let address = format!("http://{}", service.addresses().grpc);
-    let client = ScoringServiceClient::connect(address).await.unwrap();
-    Running {
-        service,
-        client,
-        policy,
-    }
-}
+use tollgate_scorer::Format;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn topics_that_are_not_there_yet_are_waited_for() {
     let Some(brokers) = Brokers::named("late-topics") else {
         return;
     };
-    let mut running = start_unready(&brokers).await;
+    let mut running = start_unready(&brokers, |_| ()).await;
     for topic in ["transactions", "labels"] {
         let waiting = format!("tollgate_ingest_waiting{{topic=\"{topic}\"}}");
         until(&running, &waiting, 1.0).await;
@@ -71,7 +51,7 @@ async fn a_service_that_waits_for_its_topics_can_be_stopped() {
     let Some(brokers) = Brokers::named("no-topics") else {
         return;
     };
-    let running = start_unready(&brokers).await;
+    let running = start_unready(&brokers, |_| ()).await;
     let stopped = tokio::time::timeout(PATIENCE, running.service.stop()).await;
     assert!(stopped.is_ok(), "the service did not stop");
 }

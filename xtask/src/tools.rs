@@ -45,6 +45,16 @@ pub(crate) fn build() -> anyhow::Result<Tollgate> {
             bail!("{tool} is not installed: install {package}, which builds the Kafka client");
         }
     }
+    let openssl = Command::new("pkg-config")
+        .args(["--exists", "openssl"])
+        .status();
+    // Whoever names a folder of it knows better.
+    if std::env::var_os("OPENSSL_DIR").is_none() && !openssl.is_ok_and(|found| found.success()) {
+        bail!(
+            "OpenSSL's headers are not installed: install pkg-config and libssl-dev (openssl-devel), which Kafka's client \
+             needs for TLS"
+        );
+    }
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args([
         "build",

@@ -1,6 +1,9 @@
 //! `kafka`: where the log is, which topics, and in which form their records are.
 
 use std::collections::BTreeMap;
+use std::fmt::{self, Debug, Formatter};
+use std::ops::{Deref, DerefMut};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -17,7 +20,34 @@ pub struct KafkaConfig {
     /// Partitions of each topic of the embedded broker.
     pub embedded_partitions: i32,
     /// Further settings, handed to librdkafka as they are.
-    pub properties: BTreeMap<String, String>,
+    pub properties: Properties,
+    /// Settings like these whose values are in files, such as `sasl.password`.
+    pub secret_files: BTreeMap<String, PathBuf>,
+}
+
+/// Settings by name. Shown without their values, of which some are secret.
+#[derive(Clone, PartialEq, Serialize, Deserialize, Default)]
+#[serde(transparent)]
+pub struct Properties(BTreeMap<String, String>);
+
+impl Deref for Properties {
+    type Target = BTreeMap<String, String>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl DerefMut for Properties {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.0
+    }
+}
+
+impl Debug for Properties {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        formatter.debug_set().entries(self.0.keys()).finish()
+    }
 }
 
 /// In which form the records of each topic are. Dead letters are text.
@@ -64,7 +94,8 @@ impl Default for KafkaConfig {
             dead_letters_topic: "tollgate.dead-letters".to_owned(),
             formats: FormatsConfig::default(),
             embedded_partitions: 6,
-            properties: BTreeMap::new(),
+            properties: Properties::default(),
+            secret_files: BTreeMap::new(),
         }
     }
 }

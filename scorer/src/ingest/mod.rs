@@ -93,8 +93,6 @@ impl Drop for Ingest {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         for thread in self.threads.drain(..) {
-            // It may be waiting for its topic.
-            thread.thread().unpark();
             // A panic in the thread was reported when it happened.
             let _ = thread.join();
         }

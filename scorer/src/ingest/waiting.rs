@@ -55,7 +55,8 @@ impl Waiting {
                 Err(error) => self.tell(&error.to_string()),
             }
             waiting.set(1);
-            std::thread::park_timeout(LOOK_EVERY);
+            // Nothing is assigned, so no record comes; what librdkafka has to say, of a refused password for one, does.
+            let _ = self.consumer.poll(LOOK_EVERY);
         }
         None
     }

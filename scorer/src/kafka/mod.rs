@@ -1,8 +1,10 @@
 //! What every Kafka client of the service shares: settings, topics, and the embedded broker.
 
 mod embedded;
+mod settings;
 
 pub(crate) use embedded::{EmbeddedBroker, EmbeddedBrokerError};
+pub(crate) use settings::{SettingsError, settle};
 
 use rdkafka::ClientConfig;
 
@@ -14,7 +16,7 @@ pub(crate) fn client_config(config: &KafkaConfig, bootstrap: &str) -> ClientConf
     client
         .set("bootstrap.servers", bootstrap)
         .set("client.id", "tollgate");
-    for (name, value) in &config.properties {
+    for (name, value) in config.properties.iter() {
         client.set(name, value);
     }
     client

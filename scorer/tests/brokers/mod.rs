@@ -21,9 +21,10 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 use tollgate_proto::v1;
-use tollgate_scorer::Config;
+use tollgate_proto::v1::scoring_service_client::ScoringServiceClient;
+use tollgate_scorer::{Config, Service};
 
-use crate::common::{Running, start_configured, write_policy};
+use crate::common::{POLICY, Running, start_configured, write_policy};
 
 /// How long anything may take before a test gives up. Only ever waited out by a failure.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
@@ -167,6 +168,29 @@ impl Brokers {
             .status();
         assert!(done.unwrap().success(), "kafka {verb} {broker}");
         Some(())
+    }
+}
+
+/// A service that nobody waits for.
+pub(crate) async fn start_unready(
+    brokers: &Brokers,
+    configure: impl FnOnce(&mut Config),
+) -> Running {
+    let policy = write_policy(&POLICY);
+    let loader = crate::common::loader(policy.path());
+    let loaded = crate::common::load_policy(&loader);
+    let mut config = Config::default();
+    config.grpc.listen.set_port(0);
+    config.admin.listen.set_port(0);
+    brokers.configure(&mut config);
+    configure(&mut config);
+    let service = Service::start(config, loader, loaded).await.unwrap();
+    let address = format!("http://{}", service.addresses().grpc);
+    let client = ScoringServiceClient::connect(address).await.unwrap();
+    Running {
+        service,
+        client,
+        policy,
     }
 }
 

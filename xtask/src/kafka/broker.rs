@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 
-use super::maven;
+use super::{maven, security};
 use crate::tools;
 
 /// How long a broker may take until it answers: some seconds, more on a busy machine.
@@ -35,6 +35,12 @@ const API_VERSIONS: [u8; 18] = *b"\0\0\0\x0e\0\x12\0\0\0\0\0\x01\0\x04toll";
 pub(super) struct Ports {
     pub(super) clients: u16,
     pub(super) controllers: u16,
+    /// For clients that say who they are.
+    pub(super) sasl: u16,
+    /// For clients that say who they are, encrypted.
+    pub(super) sasl_tls: u16,
+    /// For any client, encrypted.
+    pub(super) tls: u16,
 }
 
 /// One broker and its folder, which holds `server.properties`, `address`, `pid`, `log` and `data/`.
@@ -77,11 +83,14 @@ impl Broker {
         }
         std::fs::create_dir_all(&self.folder)?;
         let own = ports[usize::from(self.number) - 1];
+        let root = self.folder.parent().context("the folder has a parent")?;
         let properties = self.file("server.properties");
-        std::fs::write(&properties, self.properties(ports))?;
+        let text = self.properties(ports) + &security::properties(root);
+        std::fs::write(&properties, text)?;
         let mut tool = maven::java(libraries, &[], "kafka.tools.StorageTool");
         tool.args(["format", "--cluster-id", cluster, "--config"])
             .arg(&properties)
+            .args(security::scram_users())
             .stdout(Stdio::null());
         tools::run(&mut tool).context("the broker's storage could not be formatted")?;
         std::fs::write(self.file("address"), format!("127.0.0.1:{}", own.clients))?;
@@ -103,10 +112,15 @@ impl Broker {
         set("process.roles", &"broker,controller");
         set("node.id", &self.number);
         set("controller.quorum.voters", &voters.join(","));
-        let (clients, controllers) = (own.clients, own.controllers);
-        let listeners =
-            format!("PLAINTEXT://127.0.0.1:{clients},CONTROLLER://127.0.0.1:{controllers}");
-        set("listeners", &listeners);
+        let listeners = [
+            ("PLAINTEXT", own.clients),
+            ("SASL", own.sasl),
+            ("SASL_TLS", own.sasl_tls),
+            ("TLS", own.tls),
+            ("CONTROLLER", own.controllers),
+        ];
+        let listeners = listeners.map(|(name, port)| format!("{name}://127.0.0.1:{port}"));
+        set("listeners", &listeners.join(","));
         set("controller.listener.names", &"CONTROLLER");
         set("inter.broker.listener.name", &"PLAINTEXT");
         set("log.dirs", &self.file("data").display());

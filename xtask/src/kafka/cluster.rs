@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Context, bail};
 
 use super::broker::{Broker, Ports};
-use super::maven;
+use super::{maven, security};
 use crate::tools;
 
 /// Brokers whose folders are `target/kafka/broker-1` and so on.
@@ -26,6 +26,7 @@ impl Cluster {
         let libraries = maven::libraries(&root)?;
         let ports = free_ports(count)?;
         let id = cluster_id(&libraries)?;
+        security::make_certificate(&root)?;
         let mut brokers = Vec::new();
         for number in 1..=count {
             let broker = Broker::at(&root, number);
@@ -42,6 +43,17 @@ impl Cluster {
         }
         let cluster = Self { brokers };
         std::fs::write(root.join("bootstrap"), cluster.bootstrap())?;
+        let ways = [
+            ("bootstrap-sasl", listen_on(&ports, |broker| broker.sasl)),
+            (
+                "bootstrap-sasl-tls",
+                listen_on(&ports, |broker| broker.sasl_tls),
+            ),
+            ("bootstrap-tls", listen_on(&ports, |broker| broker.tls)),
+        ];
+        for (file, addresses) in ways {
+            std::fs::write(root.join(file), addresses)?;
+        }
         if let Err(error) = cluster.start() {
             // Half a cluster is of no use, and nobody else would end it.
             cluster.down()?;
@@ -94,22 +106,33 @@ impl Cluster {
     }
 }
 
-fn folder() -> anyhow::Result<PathBuf> {
+fn listen_on(ports: &[Ports], port: impl Fn(&Ports) -> u16) -> String {
+    let addresses = ports
+        .iter()
+        .map(|broker| format!("127.0.0.1:{}", port(broker)));
+    addresses.collect::<Vec<_>>().join(",")
+}
+
+pub(super) fn folder() -> anyhow::Result<PathBuf> {
     Ok(tools::root()?.join("target/kafka"))
 }
 
 /// Ports that nobody has now; all are held until all are found.
 fn free_ports(count: u8) -> anyhow::Result<Vec<Ports>> {
-    let listen = || TcpListener::bind(("127.0.0.1", 0)).context("no port is free");
     let mut held = Vec::new();
     let mut ports = Vec::new();
+    let mut port = || -> anyhow::Result<u16> {
+        held.push(TcpListener::bind(("127.0.0.1", 0)).context("no port is free")?);
+        Ok(held[held.len() - 1].local_addr()?.port())
+    };
     for _ in 0..count {
-        let (clients, controllers) = (listen()?, listen()?);
         ports.push(Ports {
-            clients: clients.local_addr()?.port(),
-            controllers: controllers.local_addr()?.port(),
+            clients: port()?,
+            controllers: port()?,
+            sasl: port()?,
+            sasl_tls: port()?,
+            tls: port()?,
         });
-        held.extend([clients, controllers]);
     }
     Ok(ports)
 }

@@ -4,13 +4,16 @@ use std::process::Command;
 
 use anyhow::bail;
 
-use super::{BOOTSTRAP, Cluster, maven};
+use super::{BOOTSTRAP, Cluster, cluster, maven};
 
 /// Has a missing Kafka fail the tests instead of leaving some out: set where everything must be tested.
 const REQUIRED: &str = "KAFKA_REQUIRED";
 
 /// Tells tests which program ends and starts single brokers.
 const CONTROL: &str = "KAFKA_CONTROL";
+
+/// Tells tests where the addresses of listeners with security are, and the brokers' certificate.
+const FOLDER: &str = "KAFKA_FOLDER";
 
 /// As many as let one be killed while the others go on.
 const BROKERS: u8 = 3;
@@ -55,6 +58,7 @@ impl ForTests {
         tests.env(BOOTSTRAP, &self.bootstrap);
         if self.cluster.is_some() {
             tests.env(CONTROL, std::env::current_exe()?);
+            tests.env(FOLDER, cluster::folder()?);
         }
         Ok(())
     }

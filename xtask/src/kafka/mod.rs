@@ -7,6 +7,7 @@ mod broker;
 mod cluster;
 mod for_tests;
 mod maven;
+mod security;
 
 use clap::Subcommand;
 
