@@ -3,7 +3,7 @@
     python check_client.py 127.0.0.1:7070 -- python client.py
 
 The first argument is a Tollgate that runs; what follows `--` runs the client, which is given `--deadline-ms` and a
-number, one or more addresses, and a file with a transaction. Between the two stand a relay, which says what it saw of each attempt and can fail the first
+number, `--priority` and a word, one or more addresses, and a file with a transaction. Between the two stand a relay, which says what it saw of each attempt and can fail the first
 ones, and a proxy that can break connections. Ends with an error if anything is not as it should be.
 """
 
@@ -139,7 +139,12 @@ class Check:
         self.folder = pathlib.Path(tempfile.mkdtemp())
 
     def client(
-        self, addresses: list[str], id: str, deadline_ms: int | None = PATIENT_MS, **fields
+        self,
+        addresses: list[str],
+        id: str,
+        deadline_ms: int | None = PATIENT_MS,
+        options: tuple[str, ...] = (),
+        **fields,
     ) -> tuple[int, str]:
         """Runs the client with the sample transaction under another id; its exit status and what it printed."""
         own = {"transactionId": id, "cardId": f"card-of-{id}"}
@@ -148,7 +153,7 @@ class Check:
         file.write_text(json.dumps(transaction))
         deadline = ["--deadline-ms", str(deadline_ms)] if deadline_ms else []
         ended = subprocess.run(
-            [*self.command, *deadline, *addresses, str(file)],
+            [*self.command, *deadline, *options, *addresses, str(file)],
             stdout=subprocess.PIPE,
             text=True,
             timeout=PATIENCE_S,
@@ -171,6 +176,7 @@ class Check:
 
     def run(self) -> None:
         self.sets_the_deadline()
+        self.says_what_comes_last()
         self.tries_again("retried", ["UNAVAILABLE"])
         self.comes_back_after_a_broken_connection()
         self.repairs_nothing_by_repeating()
@@ -190,8 +196,14 @@ class Check:
         # The header is rounded, and the clocks of two processes differ a little.
         expect(2 * DEADLINE_S < patient.seconds_left, f"a deadline of {patient.seconds_left} s")
         expect(0 < attempt.seconds_left < 2 * DEADLINE_S, f"a deadline of {attempt.seconds_left} s")
-        expect(attempt.priority == "normal", "the call has a priority")
+        expect(attempt.priority == "", "the channel says the priority")
         expect(attempt.previous == "", "a first attempt is not said to be a repetition")
+
+    def says_what_comes_last(self) -> None:
+        with Relay(self.tollgate, []) as relay:
+            low = self.client([relay.address], "behind-the-fact", options=("--priority", "low"))
+        self.answered(low, "behind-the-fact")
+        expect(relay.attempts[0].priority == "low", "the call has the priority that was asked for")
 
     def tries_again(self, id: str, first: list[str]) -> None:
         with Relay(self.tollgate, first) as relay:

@@ -68,15 +68,18 @@ class Tollgate:
     def decide(
         self,
         transaction: scoring_pb2.Transaction,
-        priority: str = "normal",
+        priority: str | None = None,
         deadline_s: float = DEADLINE_S,
     ) -> Decision:
-        """Decides in time. A payment that has less time left than usual says so in `deadline_s`."""
+        """Decides in time. A payment that has less time left than usual says so in `deadline_s`.
+
+        Without a `priority` (high, normal, low) the transaction's channel says it.
+        """
         try:
             answer = self._stub.Score(
                 scoring_pb2.ScoreRequest(transaction=transaction),
                 timeout=deadline_s,
-                metadata=[("tollgate-priority", priority)],
+                metadata=[("tollgate-priority", priority)] if priority else [],
             )
         except grpc.RpcError as error:
             if error.code() is grpc.StatusCode.INVALID_ARGUMENT:
@@ -106,7 +109,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Decides one transaction.")
     parser.add_argument("addresses", nargs="+", help="host:port, or dns:///name:port for all addresses of a name")
     parser.add_argument("transaction", type=pathlib.Path, help="a transaction in JSON; now, unless it says when")
-    parser.add_argument("--priority", choices=["high", "normal", "low"], default="normal")
+    parser.add_argument("--priority", choices=["high", "normal", "low"])
     parser.add_argument("--deadline-ms", type=float, default=DEADLINE_S * 1_000)
     parser.add_argument("--service-config", type=pathlib.Path, default=SERVICE_CONFIG)
     options = parser.parse_args()

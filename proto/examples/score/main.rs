@@ -73,11 +73,12 @@ impl Tollgate {
         })
     }
 
-    /// Decides in time: by Tollgate, or by [`own_decision`] if there is no answer.
+    /// Decides in time: by Tollgate, or by [`own_decision`] if there is no answer. Without a priority (high, normal, low)
+    /// the transaction's channel says it.
     async fn decide(
         &self,
         transaction: Transaction,
-        priority: &str,
+        priority: Option<&str>,
         within: Duration,
     ) -> Result<Decision, Refused> {
         match self.score(&transaction, priority, within).await {
@@ -96,7 +97,7 @@ impl Tollgate {
     async fn score(
         &self,
         transaction: &Transaction,
-        priority: &str,
+        priority: Option<&str>,
         within: Duration,
     ) -> Result<ScoreResponse, Status> {
         let deadline = Instant::now() + within;
@@ -134,7 +135,7 @@ impl Tollgate {
 
 fn request(
     transaction: &Transaction,
-    priority: &str,
+    priority: Option<&str>,
     attempts_before: i32,
     deadline: Instant,
 ) -> Result<Request<ScoreRequest>, Status> {
@@ -148,7 +149,9 @@ fn request(
             .map_err(|_| Status::invalid_argument("no text for a header"))
     };
     let metadata = request.metadata_mut();
-    metadata.insert("tollgate-priority", text(priority)?);
+    if let Some(priority) = priority {
+        metadata.insert("tollgate-priority", text(priority)?);
+    }
     if attempts_before > 0 {
         let attempts = text(&attempts_before.to_string())?;
         metadata.insert("grpc-previous-rpc-attempts", attempts);
@@ -227,17 +230,16 @@ fn own_decision(transaction: &Transaction, why: &str) -> Decision {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<ExitCode, Box<dyn Error>> {
     let mut arguments: Vec<String> = std::env::args().skip(1).collect();
-    let mut within = DEADLINE;
-    if arguments
-        .first()
-        .is_some_and(|word| word == "--deadline-ms")
-    {
-        let number = arguments.drain(..2).next_back().unwrap_or_default();
-        within = Duration::from_millis(number.parse()?);
-    }
+    let priority = option(&mut arguments, "--priority");
+    let within = match option(&mut arguments, "--deadline-ms") {
+        Some(number) => Duration::from_millis(number.parse()?),
+        None => DEADLINE,
+    };
     let file = arguments.pop().unwrap_or_default();
     if arguments.is_empty() {
-        return Err("score [--deadline-ms 100] HOST:PORT… TRANSACTION.json".into());
+        return Err(
+            "score [--deadline-ms 100] [--priority low] HOST:PORT… TRANSACTION.json".into(),
+        );
     }
     let mut transaction = read(&file)?;
     if transaction.event_time.is_none() {
@@ -246,7 +248,10 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
     let id = transaction.transaction_id.clone();
     let retry = RetryPolicy::read(SERVICE_CONFIG)?;
     let tollgate = Tollgate::connect(&arguments, retry).await?;
-    match tollgate.decide(transaction, "normal", within).await {
+    match tollgate
+        .decide(transaction, priority.as_deref(), within)
+        .await
+    {
         Ok(decision) => {
             println!("{id}: {}", decision.outcome.as_str_name());
             println!("  decided by {}", decision.decided_by);
@@ -260,6 +265,13 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
             Ok(ExitCode::from(2))
         }
     }
+}
+
+/// Takes an option and its value out of the arguments.
+fn option(arguments: &mut Vec<String>, name: &str) -> Option<String> {
+    let at = arguments.iter().position(|word| word == name)?;
+    arguments.remove(at);
+    (at < arguments.len()).then(|| arguments.remove(at))
 }
 
 fn read(file: &str) -> Result<Transaction, Box<dyn Error>> {
