@@ -4,6 +4,7 @@
 //! The whole is validated before a port opens.
 
 mod model;
+mod snapshot;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ use tollgate_rules::Guard;
 use tollgate_types::Span;
 
 pub(crate) use model::ModelConfig;
+pub(crate) use snapshot::SnapshotConfig;
 pub(crate) use watch::WatchConfig;
 
 /// Longest budget that can be configured: the contract is an answer within 100 ms.
@@ -40,6 +42,7 @@ pub struct Config {
     pub features: FeaturesConfig,
     pub model: ModelConfig,
     pub watch: WatchConfig,
+    pub snapshot: SnapshotConfig,
 }
 
 /// What decisions are made by.
@@ -293,6 +296,7 @@ impl Config {
         );
         self.model.ranges(&mut range);
         self.watch.ranges(&mut range);
+        self.snapshot.ranges(&mut range);
         self.policy.ranges(&mut range);
         self.features.ranges(&mut range);
         range("grpc.drain_ms", self.grpc.drain_ms, 0..=600_000);

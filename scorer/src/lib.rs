@@ -22,6 +22,7 @@ mod model_report;
 mod policy;
 mod reload;
 mod service;
+mod snapshot;
 mod watch;
 
 pub use config::Config;

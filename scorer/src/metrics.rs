@@ -4,6 +4,7 @@
 //! with their inputs.
 //! Never a card, a merchant or a transaction.
 
+mod snapshot;
 mod watch;
 
 use prometheus::{
@@ -14,6 +15,7 @@ use tollgate_features::Limits;
 use tollgate_models::Circuit;
 use tollgate_rules::RuleSet;
 
+pub(crate) use snapshot::SnapshotMetrics;
 pub(crate) use watch::{ChallengerResult, WatchMetrics};
 
 /// Upper bounds of latency buckets in seconds: 50 µs to 100 ms, the contract's limit among them.
@@ -39,6 +41,7 @@ pub(crate) struct Metrics {
     pub(crate) store: StoreMetrics,
     pub(crate) audit_records: IntCounterVec,
     pub(crate) watch: WatchMetrics,
+    pub(crate) snapshot: SnapshotMetrics,
     pub(crate) circuit: CircuitMetrics,
     pub(crate) policy: PolicyMetrics,
     pub(crate) ready: IntGauge,
@@ -125,6 +128,7 @@ impl Metrics {
                 "result",
             )?,
             watch: WatchMetrics::new(&make)?,
+            snapshot: SnapshotMetrics::new(&make)?,
             circuit: CircuitMetrics::new(&make)?,
             policy: PolicyMetrics::new(&make)?,
             ready: make.gauge(

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -14,12 +15,13 @@ use crate::clock;
 use crate::config::Config;
 use crate::grpc::{GrpcServer, Scoring, ServerError};
 use crate::housekeeping;
-use crate::ingest::{Ingest, IngestError, IngestState, Parts};
+use crate::ingest::{Ingest, IngestError, IngestState, Parts, Positions};
 use crate::kafka::{EmbeddedBroker, EmbeddedBrokerError};
 use crate::memory;
 use crate::metrics::Metrics;
 use crate::policy::{Loader, Policy};
 use crate::reload::{self, Reload, Versions, Wake};
+use crate::snapshot::{self, Before, SnapshotError, Snapshots};
 use crate::watch::{DriftReports, Watch};
 
 /// Between two looks at whether the log has been read.
@@ -40,6 +42,7 @@ pub struct Service {
     audit: Publishing,
     housekeeping: JoinHandle<()>,
     reload: Reload,
+    snapshots: Option<Snapshots>,
     /// Dropped last: everything above talks to it.
     broker: Option<EmbeddedBroker>,
 }
@@ -71,6 +74,8 @@ pub enum StartError {
     },
     #[error("the thread that loads changes of the policy did not start: {0}")]
     Reload(std::io::Error),
+    #[error("{0}; or leave snapshot.path empty to do without")]
+    Snapshot(#[from] SnapshotError),
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
 }
@@ -87,13 +92,16 @@ impl Service {
         let bootstrap = broker
             .as_ref()
             .map_or(config.kafka.bootstrap.as_str(), EmbeddedBroker::bootstrap);
-        let core = Core::new(&config, policy)?;
+        let metrics = Metrics::new()?;
+        let before = Before::look(&config, bootstrap, &policy, &metrics.snapshot).await?;
+        let core = Core::new(&config, policy, metrics, before);
         let (reload, wake) = core.start_reload(loader, &config)?;
         let metrics = core.metrics.clone();
         let watch = core.watch(&config);
         let (audit_log, audit) = AuditLog::start(&config.kafka, bootstrap, watch, metrics.clone())
             .map_err(StartError::Audit)?;
         let ingest = core.start_ingest(&config, bootstrap)?;
+        let snapshots = core.start_snapshots(&config)?;
         let scoring = core.scoring(&config, audit_log);
         let grpc = GrpcServer::start(config.grpc.listen, Arc::new(scoring));
         let grpc = grpc.await.map_err(StartError::Grpc)?;
@@ -117,6 +125,7 @@ impl Service {
             audit,
             housekeeping: tokio::spawn(keeping),
             reload,
+            snapshots,
             broker,
         })
     }
@@ -144,9 +153,13 @@ impl Service {
         drop(self.admin);
         // Ending threads and the broker waits for them, so not on a thread that serves requests.
         let (reload, ingest, broker) = (self.reload, self.ingest, self.broker);
+        let snapshots = self.snapshots;
         let ended = tokio::task::spawn_blocking(move || {
             drop(reload);
             drop(ingest);
+            if let Some(snapshots) = snapshots {
+                snapshots.finish();
+            }
             drop(broker);
         });
         if let Err(error) = ended.await {
@@ -162,15 +175,18 @@ struct Core {
     policy: Arc<ArcSwap<Policy>>,
     versions: Arc<Versions>,
     ingest_state: Arc<IngestState>,
+    positions: Arc<Positions>,
+    before: Before,
     drift: DriftReports,
 }
 
 impl Core {
-    fn new(config: &Config, policy: Policy) -> Result<Self, StartError> {
-        let metrics = Metrics::new()?;
+    fn new(config: &Config, policy: Policy, metrics: Metrics, mut before: Before) -> Self {
         let schema = Arc::clone(&policy.logic().schema);
         let limits = memory::limits(&config.features);
         metrics.store.note_limit(limits);
+        let store = before.store.take();
+        let store = store.unwrap_or_else(|| Store::with_limits(schema, limits));
         let policy = Arc::new(ArcSwap::from_pointee(policy));
         let versions = Versions::new(
             Arc::clone(&policy),
@@ -178,14 +194,16 @@ impl Core {
             metrics.policy.clone(),
             clock::steady_time(),
         );
-        Ok(Self {
-            store: Arc::new(Store::with_limits(schema, limits)),
+        Self {
+            store: Arc::new(store),
             versions: Arc::new(versions),
             ingest_state: Arc::new(IngestState::default()),
+            positions: Arc::default(),
+            before,
             drift: DriftReports::default(),
             metrics,
             policy,
-        })
+        }
     }
 
     fn start_reload(&self, loader: Loader, config: &Config) -> Result<(Reload, Wake), StartError> {
@@ -207,8 +225,24 @@ impl Core {
             policy: Arc::clone(&self.policy),
             metrics: self.metrics.clone(),
             state: Arc::clone(&self.ingest_state),
+            positions: Arc::clone(&self.positions),
+            from: self.before.positions.clone(),
         };
         Ingest::start(&parts).map_err(StartError::Ingest)
+    }
+
+    fn start_snapshots(&self, config: &Config) -> Result<Option<Snapshots>, StartError> {
+        let parts = self.before.under.clone().map(|under| snapshot::Parts {
+            config: config.snapshot.clone(),
+            store: Arc::clone(&self.store),
+            positions: Arc::clone(&self.positions),
+            ingest: Arc::clone(&self.ingest_state),
+            under,
+            metrics: self.metrics.snapshot.clone(),
+            newest: self.before.created,
+            give_up_at: Arc::new(AtomicI64::new(i64::MAX)),
+        });
+        Ok(parts.map(Snapshots::start).transpose()?)
     }
 
     fn watch(&self, config: &Config) -> Watch {

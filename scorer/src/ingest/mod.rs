@@ -1,13 +1,15 @@
 //! From Kafka into the store: transactions and labels, partition by partition, each record once.
 //!
-//! One thread per topic reads all its partitions by assignment, from their beginning, and applies records where
-//! it stands: an event is in the store microseconds after it was received. A record that cannot be read
+//! One thread per topic reads all its partitions by assignment, from where the snapshot ends that the store was read from or
+//! else as far back as anything is retained, and applies records where it stands: an event is in the store microseconds after it was received. A record that cannot be read
 //! goes to dead letters and never stops its partition.
 
 mod dead_letters;
 mod decode;
+mod positions;
 mod progress;
 mod reader;
+mod start;
 mod topic;
 
 use std::panic::AssertUnwindSafe;
@@ -22,8 +24,10 @@ use tollgate_features::Store;
 use crate::config::KafkaConfig;
 use crate::metrics::Metrics;
 use crate::policy::Policy;
+pub(crate) use positions::{LogPositions, Positions};
 pub(crate) use progress::IngestState;
 use reader::Reader;
+pub(crate) use start::Lost;
 use topic::Topic;
 
 /// What ingest needs of the rest of the service.
@@ -35,6 +39,9 @@ pub(crate) struct Parts {
     pub(crate) policy: Arc<ArcSwap<Policy>>,
     pub(crate) metrics: Metrics,
     pub(crate) state: Arc<IngestState>,
+    pub(crate) positions: Arc<Positions>,
+    /// Where the snapshot ends that the store was read from.
+    pub(crate) from: Option<LogPositions>,
 }
 
 /// The running threads; they end when this is dropped.
@@ -64,7 +71,7 @@ impl Ingest {
         for topic in Topic::ALL {
             let reader = Reader::new(topic, parts.clone())?;
             let stop = Arc::clone(&ingest.stop);
-            let state = Arc::clone(&parts.state);
+            let (state, positions) = (Arc::clone(&parts.state), Arc::clone(&parts.positions));
             let thread = std::thread::Builder::new()
                 .name(format!("ingest-{}", topic.name()))
                 .spawn(move || {
@@ -72,6 +79,7 @@ impl Ingest {
                     let run = AssertUnwindSafe(|| reader.run(&stop));
                     if std::panic::catch_unwind(run).is_err() {
                         tracing::error!(topic = topic.name(), "ingest failed; this is a bug");
+                        positions.give_up();
                         state.withdraw();
                     }
                 })?;
