@@ -56,8 +56,14 @@ impl IngestState {
     /// Records up to where the log ended at start that are still to be read, and how many are read per second.
     pub(crate) fn replay(&self) -> (i64, i64) {
         let topics = Topic::ALL.map(|topic| self.topic(topic));
+        // What is left is noted now and then; that nothing is, at once.
+        let topics =
+            topics.map(|topic| Some(topic).filter(|topic| !topic.replayed.load(Ordering::Acquire)));
         let sum = |of: fn(&TopicState) -> &AtomicI64| {
-            let values = topics.iter().map(|topic| of(topic).load(Ordering::Relaxed));
+            let values = topics
+                .iter()
+                .flatten()
+                .map(|topic| of(topic).load(Ordering::Relaxed));
             values.sum()
         };
         (sum(|topic| &topic.left), sum(|topic| &topic.rate))
