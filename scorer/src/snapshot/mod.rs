@@ -156,6 +156,11 @@ impl Snapshots {
         Ok(snapshots)
     }
 
+    /// How long the last snapshot may take.
+    pub(crate) const fn drain(&self) -> Duration {
+        self.drain
+    }
+
     /// Writes a last snapshot, once ingest has ended, and waits for it no longer than may be. Blocks.
     pub(crate) fn finish(self) {
         let limit = Span::from_micros(i64::try_from(self.drain.as_micros()).unwrap_or(i64::MAX));

@@ -184,13 +184,14 @@ fn a_changed_byte_anywhere_is_noticed() {
 #[test]
 fn a_snapshot_of_another_log_or_schema_or_form_is_not_used_and_says_why() {
     let (folder, _, paths) = two_snapshots();
-    let refusal = |change: &dyn Fn(&mut Wanted)| {
+    type Change<'c> = &'c dyn Fn(&mut Wanted);
+    let refusal = |change: Change<'_>| {
         let mut wanted = wanted(&usual());
         change(&mut wanted);
         let refusal = load(&paths[0], &wanted).err().unwrap();
         format!("{}: {refusal}", refusal.name())
     };
-    let cases: [(&dyn Fn(&mut Wanted), &str); 5] = [
+    let cases: [(Change<'_>, &str); 5] = [
         (
             &|wanted| wanted.under.cluster = Some("cluster-2".to_owned()),
             "other_log: its positions are those of the cluster `cluster-1`, and this is `cluster-2`",
