@@ -14,7 +14,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         out.join("tollgate.v1.descriptors.bin"),
         descriptors.encode_to_vec(),
     )?;
-    tonic_prost_build::configure().compile_fds(descriptors)?;
+    // Maps in order, so that the same message is always the same bytes: retries are answered alike, and contents compared.
+    tonic_prost_build::configure()
+        .btree_map(".tollgate.v1")
+        .compile_fds(descriptors)?;
     for file in FILES {
         println!("cargo:rerun-if-changed={file}");
     }

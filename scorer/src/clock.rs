@@ -29,6 +29,13 @@ pub(crate) fn instant() -> Instant {
     Instant::now()
 }
 
+/// CPU time that all threads of the process have used.
+pub(crate) fn process_cpu() -> Duration {
+    let used = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    let seconds = u64::try_from(used.tv_sec).unwrap_or(0);
+    Duration::from_secs(seconds) + Duration::from_nanos(u64::try_from(used.tv_nsec).unwrap_or(0))
+}
+
 /// Microseconds since `start`, stopping at the largest `u32` (71 minutes).
 pub(crate) fn elapsed_us(start: Instant) -> u32 {
     u32::try_from(instant().saturating_duration_since(start).as_micros()).unwrap_or(u32::MAX)

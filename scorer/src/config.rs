@@ -3,8 +3,11 @@
 //! Every key can be overridden from the environment: `TOLLGATE_GRPC__LISTEN=0.0.0.0:7070` sets `grpc.listen`.
 //! The whole is validated before a port opens.
 
+mod grpc;
+mod idempotency;
 mod kafka;
 mod model;
+mod snapshot;
 mod watch;
 
 use std::net::SocketAddr;
@@ -17,9 +20,12 @@ use serde_json::Value;
 use tollgate_rules::Guard;
 use tollgate_types::Span;
 
+pub(crate) use grpc::GrpcConfig;
+pub(crate) use idempotency::{IdempotencyConfig, OnConflict};
 pub use kafka::Format;
 pub(crate) use kafka::KafkaConfig;
 pub(crate) use model::ModelConfig;
+pub(crate) use snapshot::SnapshotConfig;
 pub(crate) use watch::WatchConfig;
 
 /// Longest budget that can be configured: the contract is an answer within 100 ms.
@@ -40,8 +46,10 @@ pub struct Config {
     pub kafka: KafkaConfig,
     pub deadline: DeadlineConfig,
     pub features: FeaturesConfig,
+    pub idempotency: IdempotencyConfig,
     pub model: ModelConfig,
     pub watch: WatchConfig,
+    pub snapshot: SnapshotConfig,
 }
 
 /// What decisions are made by.
@@ -68,15 +76,6 @@ pub struct GuardConfig {
     pub period_s: u64,
     /// With fewer transactions in the period a share says nothing.
     pub transactions_min: u32,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct GrpcConfig {
-    /// Address of the scoring service; port 0 takes a free one.
-    pub listen: SocketAddr,
-    /// How long a stopping service waits for requests in progress.
-    pub drain_ms: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -129,15 +128,6 @@ impl Default for GuardConfig {
             share_max_percent: 10,
             period_s: 600,
             transactions_min: 1_000,
-        }
-    }
-}
-
-impl Default for GrpcConfig {
-    fn default() -> Self {
-        Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 7070)),
-            drain_ms: 10_000,
         }
     }
 }
@@ -267,9 +257,11 @@ impl Config {
         );
         self.model.ranges(&mut range);
         self.watch.ranges(&mut range);
+        self.snapshot.ranges(&mut range);
         self.policy.ranges(&mut range);
         self.features.ranges(&mut range);
-        range("grpc.drain_ms", self.grpc.drain_ms, 0..=600_000);
+        self.grpc.ranges(&mut range);
+        self.idempotency.ranges(&mut range);
         let partitions = u64::try_from(self.kafka.embedded_partitions).unwrap_or(0);
         range("kafka.embedded_partitions", partitions, 1..=1000);
         self.kafka.check(&mut wrong);

@@ -218,7 +218,7 @@ pub(crate) fn text(field: &str, text: String) -> Result<Option<String>, FieldErr
 }
 
 fn attributes(
-    messages: std::collections::HashMap<String, v1::AttributeValue>,
+    messages: std::collections::BTreeMap<String, v1::AttributeValue>,
 ) -> Result<Vec<(String, AttributeValue)>, FieldError> {
     if messages.len() > ATTRIBUTES_MAX {
         let problem = format!("has more than {ATTRIBUTES_MAX} entries");

@@ -1,4 +1,5 @@
-//! What the store needs done from time to time: scored transactions without echo expire, old events go, gauges are set.
+//! What needs to be done from time to time: scored transactions without echo and kept answers expire, old events go, gauges
+//! are set.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,6 +8,7 @@ use tollgate_features::{Store, StoreSize};
 
 use crate::clock;
 use crate::config::FeaturesConfig;
+use crate::idempotency::Idempotency;
 use crate::metrics::Metrics;
 
 /// Between two looks: how late an expiry may be, and how old a gauge.
@@ -17,16 +19,25 @@ const TICK: Duration = Duration::from_secs(1);
 const TICKS_PER_REPACKING: usize = 300;
 
 /// Keeps house until it is aborted.
-pub(crate) async fn keep(store: Arc<Store>, metrics: Metrics, config: FeaturesConfig) {
+pub(crate) async fn keep(
+    store: Arc<Store>,
+    idempotency: Arc<Idempotency>,
+    metrics: Metrics,
+    config: FeaturesConfig,
+) {
     let mut tick = tokio::time::interval(TICK);
     let ticks_per_eviction = config.evict_every_s.max(1);
     let mut known = StoreSize::default();
     for at in 0_u64.. {
         tick.tick().await;
         let (store, metrics) = (Arc::clone(&store), metrics.clone());
+        let idempotency = Arc::clone(&idempotency);
         let evict = at % ticks_per_eviction == 0;
         // May visit every entity: too long for a thread that serves requests.
-        let visit = tokio::task::spawn_blocking(move || visit(&store, &metrics, evict, known));
+        let visit = tokio::task::spawn_blocking(move || {
+            idempotency.expire(clock::instant());
+            visit(&store, &metrics, evict, known)
+        });
         match visit.await {
             Ok(size) => known = size,
             Err(error) => tracing::error!(%error, "housekeeping failed"),

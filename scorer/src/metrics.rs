@@ -4,17 +4,25 @@
 //! with their inputs.
 //! Never a card, a merchant or a transaction.
 
+mod connections;
+mod idempotency;
+mod snapshot;
+mod stalls;
 mod topics;
 mod watch;
 
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
-    TextEncoder,
+    Counter, Encoder, Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts,
+    Registry, TextEncoder,
 };
 use tollgate_features::Limits;
 use tollgate_models::Circuit;
 use tollgate_rules::RuleSet;
 
+pub(crate) use connections::{ConnectionEvent, ConnectionMetrics};
+pub(crate) use idempotency::{Duplicate, IdempotencyMetrics};
+pub(crate) use snapshot::SnapshotMetrics;
+pub(crate) use stalls::StallMetrics;
 use topics::TopicMetrics;
 pub(crate) use watch::{ChallengerResult, WatchMetrics};
 
@@ -31,6 +39,8 @@ pub(crate) struct Metrics {
     pub(crate) degradation_causes: IntCounterVec,
     pub(crate) refused: IntCounter,
     pub(crate) late: IntCounter,
+    pub(crate) stalls: StallMetrics,
+    pub(crate) idempotency: IdempotencyMetrics,
     pub(crate) panics: IntCounter,
     pub(crate) score_latency: Histogram,
     pub(crate) model_latency: Histogram,
@@ -42,8 +52,10 @@ pub(crate) struct Metrics {
     pub(crate) store: StoreMetrics,
     pub(crate) audit_records: IntCounterVec,
     pub(crate) watch: WatchMetrics,
+    pub(crate) snapshot: SnapshotMetrics,
     pub(crate) circuit: CircuitMetrics,
     pub(crate) policy: PolicyMetrics,
+    pub(crate) connections: ConnectionMetrics,
     pub(crate) ready: IntGauge,
 }
 
@@ -99,7 +111,12 @@ impl Metrics {
             )?,
             refused: make.counter("refused", "Requests answered INVALID_ARGUMENT.")?,
             late: make.counter("late", "Answers given after their deadline.")?,
-            panics: make.counter("panics", "Decisions whose code failed; each is a bug.")?,
+            stalls: StallMetrics::new(&make)?,
+            idempotency: IdempotencyMetrics::new(&make)?,
+            panics: make.counter(
+                "panics",
+                "Failures of the code of a request, answered by the fallback; each is a bug.",
+            )?,
             score_latency: make.latency("score", "From arrival to answer.")?,
             model_latency: make.latency("model", "Champion asked to score received.")?,
             rule_matches: make.counters_by(
@@ -129,8 +146,10 @@ impl Metrics {
                 "result",
             )?,
             watch: WatchMetrics::new(&make)?,
+            snapshot: SnapshotMetrics::new(&make)?,
             circuit: CircuitMetrics::new(&make)?,
             policy: PolicyMetrics::new(&make)?,
+            connections: ConnectionMetrics::new(&make)?,
             ready: make.gauge(
                 "ready",
                 "1 once the log was read to where it ended at start.",
@@ -278,6 +297,20 @@ impl Maker {
 
     fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
         let gauge = IntGauge::new(format!("tollgate_{name}"), help)?;
+        self.registry.register(Box::new(gauge.clone()))?;
+        Ok(gauge)
+    }
+
+    /// A time that adds up.
+    fn seconds(&self, name: &str, help: &str) -> Result<Counter, prometheus::Error> {
+        let counter = Counter::new(format!("tollgate_{name}_total"), help)?;
+        self.registry.register(Box::new(counter.clone()))?;
+        Ok(counter)
+    }
+
+    /// A time that goes up and down.
+    fn seconds_gauge(&self, name: &str, help: &str) -> Result<Gauge, prometheus::Error> {
+        let gauge = Gauge::new(format!("tollgate_{name}"), help)?;
         self.registry.register(Box::new(gauge.clone()))?;
         Ok(gauge)
     }

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -11,28 +12,35 @@ use tollgate_features::Store;
 use crate::admin::{AdminServer, AdminState};
 use crate::audit::{AuditLog, DecisionIds, PublisherError, Publishing};
 use crate::clock;
-use crate::config::Config;
+use crate::config::{Config, GrpcConfig};
 use crate::grpc::{GrpcServer, Scoring, ServerError};
 use crate::housekeeping;
-use crate::ingest::{Ingest, IngestError, IngestState, Parts};
+use crate::idempotency::Idempotency;
+use crate::ingest::{Ingest, IngestError, IngestState, Parts, Positions};
 use crate::kafka::{self, EmbeddedBroker, EmbeddedBrokerError, SettingsError};
 use crate::memory;
 use crate::metrics::Metrics;
 use crate::policy::{Loader, Policy};
 use crate::reload::{self, Reload, Versions, Wake};
+use crate::snapshot::{self, Before, SnapshotError, Snapshots};
 use crate::watch::{DriftReports, Watch};
+use crate::watchdog::{LateAnswers, Watchdog};
 
 /// Between two looks at whether the log has been read.
 const READINESS_POLL: Duration = Duration::from_millis(20);
 
-/// How long the decision log may take to empty its queue when the service stops.
+/// How long the decision log may take to empty its queues when the service stops.
 const AUDIT_DRAIN_MAX: Duration = Duration::from_secs(10);
+
+/// How long the service's threads may take to end: each looks several times a second whether it should, and one that hangs in
+/// a library must not keep the process.
+const THREADS_END_MAX: Duration = Duration::from_secs(5);
 
 /// A running service.
 pub struct Service {
     addresses: Addresses,
     grpc: GrpcServer,
-    grpc_drain: Duration,
+    grpc_config: GrpcConfig,
     admin: AdminServer,
     ingest: Ingest,
     ingest_state: Arc<IngestState>,
@@ -40,6 +48,8 @@ pub struct Service {
     audit: Publishing,
     housekeeping: JoinHandle<()>,
     reload: Reload,
+    snapshots: Option<Snapshots>,
+    watchdog: Watchdog,
     /// Dropped last: everything above talks to it.
     broker: Option<EmbeddedBroker>,
 }
@@ -73,6 +83,10 @@ pub enum StartError {
     },
     #[error("the thread that loads changes of the policy did not start: {0}")]
     Reload(std::io::Error),
+    #[error("{0}; or leave snapshot.path empty to do without")]
+    Snapshot(#[from] SnapshotError),
+    #[error("the thread that notices stalls of the machine did not start: {0}")]
+    Watchdog(std::io::Error),
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
 }
@@ -94,20 +108,27 @@ impl Service {
         let bootstrap = broker
             .as_ref()
             .map_or(config.kafka.bootstrap.as_str(), EmbeddedBroker::bootstrap);
-        let core = Core::new(&config, policy)?;
+        let metrics = Metrics::new()?;
+        let before = Before::look(&config, bootstrap, &policy, &metrics.snapshot).await?;
+        let core = Core::new(&config, policy, metrics, before);
         let (reload, wake) = core.start_reload(loader, &config)?;
         let metrics = core.metrics.clone();
         let watch = core.watch(&config);
         let (audit_log, audit) = AuditLog::start(&config.kafka, bootstrap, watch, metrics.clone())
             .map_err(StartError::Audit)?;
         let ingest = core.start_ingest(&config, bootstrap)?;
-        let scoring = core.scoring(&config, audit_log);
-        let grpc = GrpcServer::start(config.grpc.listen, Arc::new(scoring));
+        let snapshots = core.start_snapshots(&config)?;
+        let (watchdog, late_answers) =
+            Watchdog::start(metrics.stalls.clone()).map_err(StartError::Watchdog)?;
+        let idempotency = Idempotency::new(&config.idempotency, metrics.idempotency.clone());
+        let idempotency = Arc::new(idempotency);
+        let scoring = core.scoring(&config, audit_log, Arc::clone(&idempotency), late_answers);
+        let grpc = GrpcServer::start(&config.grpc, Arc::new(scoring));
         let grpc = grpc.await.map_err(StartError::Grpc)?;
         let address = config.admin.listen;
         let admin = AdminServer::start(address, core.admin_state(wake)).await;
         let admin = admin.map_err(|error| StartError::Admin { address, error })?;
-        let keeping = housekeeping::keep(core.store, metrics.clone(), config.features);
+        let keeping = housekeeping::keep(core.store, idempotency, metrics.clone(), config.features);
         let addresses = Addresses {
             grpc: grpc.address(),
             admin: admin.address(),
@@ -116,7 +137,7 @@ impl Service {
         Ok(Self {
             addresses,
             grpc,
-            grpc_drain: Duration::from_millis(config.grpc.drain_ms),
+            grpc_config: config.grpc,
             admin,
             ingest,
             ingest_state: core.ingest_state,
@@ -124,6 +145,8 @@ impl Service {
             audit,
             housekeeping: tokio::spawn(keeping),
             reload,
+            snapshots,
+            watchdog,
             broker,
         })
     }
@@ -141,23 +164,48 @@ impl Service {
         self.grpc.set_ready(true).await;
     }
 
-    /// Stops in order: probes are told, requests in progress answered, their decisions published.
+    /// Stops without waiting for load balancers to notice: for services that have none.
     pub async fn stop(self) {
+        self.drain(std::future::ready(())).await;
+    }
+
+    /// Stops in order and in bounded time: probes are told, and everything goes on until load balancers have noticed, or `hurry`
+    /// ends; then requests in progress are answered and their decisions published. docs/shutdown.md has the timeline.
+    pub async fn drain(self, hurry: impl Future<Output = ()>) {
         self.metrics.ready.set(0);
         self.ingest_state.withdraw();
-        self.grpc.drain(self.grpc_drain).await;
+        self.grpc.set_ready(false).await;
+        let lame_duck = self.grpc_config.lame_duck();
+        tracing::info!(?lame_duck, "not ready any more, still answering");
+        // Either way it is over.
+        let _ = tokio::time::timeout(lame_duck, hurry).await;
+        let drain = self.grpc_config.drain();
+        tracing::info!(
+            ?drain,
+            "taking no new connections, ending requests in progress"
+        );
+        self.grpc.drain(drain).await;
         self.audit.finish(AUDIT_DRAIN_MAX).await;
         self.housekeeping.abort();
         drop(self.admin);
         // Ending threads and the broker waits for them, so not on a thread that serves requests.
-        let (reload, ingest, broker) = (self.reload, self.ingest, self.broker);
+        let snapshots = self.snapshots;
+        let limit = THREADS_END_MAX + snapshots.as_ref().map_or(Duration::ZERO, Snapshots::drain);
+        let (reload, ingest, watchdog, broker) =
+            (self.reload, self.ingest, self.watchdog, self.broker);
         let ended = tokio::task::spawn_blocking(move || {
             drop(reload);
             drop(ingest);
+            if let Some(snapshots) = snapshots {
+                snapshots.finish();
+            }
+            drop(watchdog);
             drop(broker);
         });
-        if let Err(error) = ended.await {
-            tracing::error!(%error, "a thread did not end as it should");
+        match tokio::time::timeout(limit, ended).await {
+            Ok(Ok(())) => tracing::info!("stopped"),
+            Ok(Err(error)) => tracing::error!(%error, "a thread did not end as it should"),
+            Err(_) => tracing::error!("a thread did not end in time and is left behind"),
         }
     }
 }
@@ -169,15 +217,18 @@ struct Core {
     policy: Arc<ArcSwap<Policy>>,
     versions: Arc<Versions>,
     ingest_state: Arc<IngestState>,
+    positions: Arc<Positions>,
+    before: Before,
     drift: DriftReports,
 }
 
 impl Core {
-    fn new(config: &Config, policy: Policy) -> Result<Self, StartError> {
-        let metrics = Metrics::new()?;
+    fn new(config: &Config, policy: Policy, metrics: Metrics, mut before: Before) -> Self {
         let schema = Arc::clone(&policy.logic().schema);
         let limits = memory::limits(&config.features);
         metrics.store.note_limit(limits);
+        let store = before.store.take();
+        let store = store.unwrap_or_else(|| Store::with_limits(schema, limits));
         let policy = Arc::new(ArcSwap::from_pointee(policy));
         let versions = Versions::new(
             Arc::clone(&policy),
@@ -185,14 +236,16 @@ impl Core {
             metrics.policy.clone(),
             clock::steady_time(),
         );
-        Ok(Self {
-            store: Arc::new(Store::with_limits(schema, limits)),
+        Self {
+            store: Arc::new(store),
             versions: Arc::new(versions),
             ingest_state: Arc::new(IngestState::default()),
+            positions: Arc::default(),
+            before,
             drift: DriftReports::default(),
             metrics,
             policy,
-        })
+        }
     }
 
     fn start_reload(&self, loader: Loader, config: &Config) -> Result<(Reload, Wake), StartError> {
@@ -214,8 +267,24 @@ impl Core {
             policy: Arc::clone(&self.policy),
             metrics: self.metrics.clone(),
             state: Arc::clone(&self.ingest_state),
+            positions: Arc::clone(&self.positions),
+            from: self.before.positions.clone(),
         };
         Ingest::start(&parts).map_err(StartError::Ingest)
+    }
+
+    fn start_snapshots(&self, config: &Config) -> Result<Option<Snapshots>, StartError> {
+        let parts = self.before.under.clone().map(|under| snapshot::Parts {
+            config: config.snapshot.clone(),
+            store: Arc::clone(&self.store),
+            positions: Arc::clone(&self.positions),
+            ingest: Arc::clone(&self.ingest_state),
+            under,
+            metrics: self.metrics.snapshot.clone(),
+            newest: self.before.created,
+            give_up_at: Arc::new(AtomicI64::new(i64::MAX)),
+        });
+        Ok(parts.map(Snapshots::start).transpose()?)
     }
 
     fn watch(&self, config: &Config) -> Watch {
@@ -223,17 +292,27 @@ impl Core {
         Watch::new(&config.watch, policy, reports, &self.metrics)
     }
 
-    fn scoring(&self, config: &Config, audit: AuditLog) -> Scoring {
+    fn scoring(
+        &self,
+        config: &Config,
+        audit: AuditLog,
+        idempotency: Arc<Idempotency>,
+        late_answers: LateAnswers,
+    ) -> Scoring {
         Scoring {
             policy: Arc::clone(&self.policy),
             store: Arc::clone(&self.store),
             ingest: Arc::clone(&self.ingest_state),
             audit,
             decision_ids: DecisionIds::new(clock::wall_time()),
+            idempotency,
+            late_answers,
             metrics: self.metrics.clone(),
             deadline: config.deadline.clone(),
             features: config.features.clone(),
             model_reasons_max: config.watch.reasons_max,
+            #[cfg(test)]
+            sabotage: Default::default(),
         }
     }
 

@@ -8,7 +8,9 @@
 
 mod common;
 
-use common::{EVENT_TIME_S, POLICY, start, start_with, transaction, write_policy};
+use common::{
+    EVENT_TIME_S, POLICY, start, start_configured, start_with, transaction, write_policy,
+};
 use prost::Message;
 use tollgate_proto::v1;
 
@@ -160,8 +162,12 @@ async fn a_rule_for_a_share_of_the_cards_matches_and_counts_for_those_alone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_transaction_again_gets_the_same_decision() {
-    // DE-3, though other transactions of the card were scored in between, and its own result has arrived.
-    let mut running = start().await;
+    // DE-3, though other transactions of the card were scored in between, and its own result has arrived. Answers are not
+    // kept, so that it is decided twice.
+    let folder = write_policy(&POLICY);
+    let path = folder.path().to_owned();
+    let configure = |config: &mut tollgate_scorer::Config| config.idempotency.keep_s = 0;
+    let mut running = start_configured(&path, folder, configure).await;
     let first = running.score(transaction("s1", "card-1", 0, 1000)).await;
     for number in 2..9 {
         running
@@ -208,11 +214,11 @@ async fn every_decision_is_in_the_log_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deadline_too_short_is_answered_from_the_request_alone() {
     let mut running = start().await;
-    for (amount_minor, outcome, reason) in [
-        (1_000, v1::Outcome::Approve, None),
-        (100_000, v1::Outcome::Challenge, Some("LARGE_UNSEEN")),
+    for (id, amount_minor, outcome, reason) in [
+        ("s1", 1_000, v1::Outcome::Approve, None),
+        ("s2", 100_000, v1::Outcome::Challenge, Some("LARGE_UNSEEN")),
     ] {
-        let transaction = Some(transaction("s1", "card-1", 0, amount_minor));
+        let transaction = Some(transaction(id, "card-1", 0, amount_minor));
         let request = v1::ScoreRequest {
             transaction,
             include_features: true,

@@ -1,6 +1,6 @@
 //! One generated transaction before it becomes a message: small, sortable, with the truth beside it.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use prost_types::Timestamp;
 use tollgate_proto::v1;
@@ -105,7 +105,7 @@ impl Draft {
     }
 }
 
-fn attributes(booking: Booking) -> HashMap<String, v1::AttributeValue> {
+fn attributes(booking: Booking) -> BTreeMap<String, v1::AttributeValue> {
     let text = |value: &str| Kind::Text(value.to_owned());
     let destination = &AIRPORTS[booking.destination];
     let mut kinds = vec![

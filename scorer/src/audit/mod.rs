@@ -58,6 +58,8 @@ pub(crate) struct Entry {
 #[derive(Clone)]
 pub(crate) struct AuditLog {
     queue: mpsc::Sender<Entry>,
+    /// Decisions handed over, whatever became of them.
+    handed_over: Arc<AtomicU64>,
     metrics: Metrics,
 }
 
@@ -83,11 +85,30 @@ impl AuditLog {
             counts,
         ));
         let task = tokio::spawn(publish(encoded, publisher));
-        Ok((Self { queue, metrics }, Publishing { close, task }))
+        let handed_over = Arc::new(AtomicU64::new(0));
+        let publishing = Publishing {
+            close,
+            task,
+            handed_over: Arc::clone(&handed_over),
+            metrics: metrics.clone(),
+        };
+        let log = Self {
+            queue,
+            handed_over,
+            metrics,
+        };
+        Ok((log, publishing))
+    }
+
+    /// How many decisions were handed over.
+    #[cfg(test)]
+    pub(crate) fn handed_over(&self) -> u64 {
+        self.handed_over.load(Ordering::Relaxed)
     }
 
     /// Hands a decision over. Never blocks.
     pub(crate) fn record(&self, entry: Entry) {
+        self.handed_over.fetch_add(1, Ordering::Relaxed);
         if let Err(error) = self.queue.try_send(entry) {
             count_dropped(&self.metrics, &error);
         }
@@ -107,16 +128,30 @@ fn count_dropped(metrics: &Metrics, error: &dyn std::fmt::Display) {
 pub(crate) struct Publishing {
     close: oneshot::Sender<()>,
     task: JoinHandle<()>,
+    handed_over: Arc<AtomicU64>,
+    metrics: Metrics,
 }
 
 impl Publishing {
     /// Publishes what was handed over so far, takes nothing more, and waits for Kafka, `limit` at most. Clients
     /// that hold on to a stream do not hold this up.
     pub(crate) async fn finish(self, limit: Duration) {
+        let count = |result| {
+            let records = &self.metrics.audit_records;
+            records.with_label_values(&[result]).get()
+        };
+        // Those were told of when it happened.
+        let lost_before = count("failed") + count("dropped");
         // An error means that the task has ended by itself.
         let _ = self.close.send(());
-        if tokio::time::timeout(limit, self.task).await.is_err() {
-            tracing::error!(?limit, "the decision log did not empty its queue in time");
+        let in_time = tokio::time::timeout(limit, self.task).await.is_ok();
+        let handed_over = self.handed_over.load(Ordering::Relaxed);
+        let lost = handed_over.saturating_sub(count("published") + lost_before);
+        if !in_time || lost > 0 {
+            tracing::error!(
+                lost,
+                "the decision log was not flushed in time: records that Kafka has not acknowledged are lost"
+            );
         }
     }
 }

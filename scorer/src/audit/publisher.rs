@@ -17,6 +17,9 @@ const ROOM_WAIT: Duration = Duration::from_millis(5);
 /// How long a stopping service waits for the last records to be acknowledged.
 const FLUSH_MAX: Duration = Duration::from_secs(5);
 
+/// Records that were not delivered per line of the log.
+const FAILURES_PER_LINE: u64 = 1_000;
+
 #[derive(Debug, thiserror::Error)]
 #[error("the decision log's producer: {0}")]
 pub struct PublisherError(#[from] KafkaError);
@@ -45,11 +48,12 @@ impl ProducerContext for Deliveries {
                 .with_label_values(&["published"])
                 .inc(),
             Err((error, _)) => {
-                self.metrics
-                    .audit_records
-                    .with_label_values(&["failed"])
-                    .inc();
-                tracing::error!(%error, "decision record not delivered");
+                let failed = self.metrics.audit_records.with_label_values(&["failed"]);
+                failed.inc();
+                // One line for many: what one record meets, thousands behind it meet too.
+                if failed.get() % FAILURES_PER_LINE == 1 {
+                    tracing::error!(%error, failed = failed.get(), "decision records not delivered");
+                }
             }
         }
     }

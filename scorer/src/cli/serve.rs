@@ -5,10 +5,10 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{CommandError, Common, load};
-use crate::Service;
+use crate::{Service, panics};
 
 #[derive(Args)]
 pub(super) struct Serve {
@@ -19,6 +19,7 @@ pub(super) struct Serve {
 
 impl Serve {
     pub(super) fn run(self, common: &Common) -> Result<ExitCode, CommandError> {
+        panics::hide_messages();
         let config = common.load()?;
         // Before any port opens: a policy with an error must not look like a service that is starting.
         let (loader, policy) = load(&config.policy.path, &config)?;
@@ -27,6 +28,7 @@ impl Serve {
             .build();
         let runtime = runtime.context("cannot start the asynchronous runtime")?;
         runtime.block_on(async {
+            let mut signals = Signals::new()?;
             let version = policy.version().to_owned();
             let service = Service::start(config, loader, policy)
                 .await
@@ -44,32 +46,44 @@ impl Serve {
                 policy_version = version,
                 "serving"
             );
-            let ended = ended();
-            tokio::pin!(ended);
+            let ready = async {
+                service.ready().await;
+                tracing::info!("ready: the log has been read");
+                std::future::pending().await
+            };
             tokio::select! {
-                () = service.ready() => tracing::info!("ready: the log has been read"),
-                result = &mut ended => {
-                    result?;
-                    service.stop().await;
-                    return Ok(());
-                }
+                () = ready => {}
+                () = signals.next() => {}
             }
-            ended.await?;
             tracing::info!("stopping");
-            service.stop().await;
+            service.drain(signals.next()).await;
             Ok::<_, anyhow::Error>(())
         })?;
+        // Whatever could be waited for has been, with a limit; what hangs is not waited for again.
+        runtime.shutdown_background();
         Ok(ExitCode::SUCCESS)
     }
 }
 
-/// Waits for SIGTERM or SIGINT.
-async fn ended() -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// SIGTERM and SIGINT, from when this was made: none that comes later is missed or ends the process.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> anyhow::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate()).context("SIGTERM")?,
+            interrupt: signal(SignalKind::interrupt()).context("SIGINT")?,
+        })
     }
-    Ok(())
+
+    /// Waits for the next of either.
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }

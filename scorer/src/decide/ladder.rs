@@ -29,7 +29,7 @@ pub(super) const MODEL_NEEDS: Duration = Duration::from_micros(500);
 const ANSWER_NEEDS: Duration = Duration::from_millis(5);
 
 /// How long to wait for the model when `left` is left: with a tight deadline, half of it.
-pub(super) fn model_patience(left: Duration) -> Duration {
+pub(crate) fn model_patience(left: Duration) -> Duration {
     left.saturating_sub(ANSWER_NEEDS.min(left / 2))
 }
 

@@ -161,4 +161,12 @@ fn read_features(
     (features, reading)
 }
 
-pub(crate) use ladder::static_answer;
+/// Decides from the request alone, which reads nothing of the store and waits for nothing.
+pub(crate) fn from_request_alone(policy: &Policy, record: &Record<'_>, cause: Cause) -> Decision {
+    let logic = policy.logic();
+    let mut frame = Frame::new(&logic.layout, record);
+    logic.fill_lookups(record, &mut frame);
+    ladder::request_only(policy, &frame, vec![cause])
+}
+
+pub(crate) use ladder::{model_patience as patience, static_answer};

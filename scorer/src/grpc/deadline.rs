@@ -1,10 +1,22 @@
 //! How long an answer may take: the earlier of the client's deadline, less a margin, and the budget.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tonic::metadata::MetadataMap;
+use hyper::HeaderMap;
+use tollgate_types::EventTime;
 
 use crate::config::DeadlineConfig;
+
+/// When a request came and when its answer is due.
+#[derive(Clone, Copy)]
+pub(super) struct Timing {
+    pub(super) arrived: Instant,
+    pub(super) arrived_at: EventTime,
+    /// When the decision should be made.
+    pub(super) deadline: Instant,
+    /// When the answer is late: the client's own deadline or the budget, whichever is earlier.
+    pub(super) late_at: Instant,
+}
 
 /// Time from arrival within which the answer is due.
 pub(super) fn budget(client: Option<Duration>, config: &DeadlineConfig) -> Duration {
@@ -15,8 +27,8 @@ pub(super) fn budget(client: Option<Duration>, config: &DeadlineConfig) -> Durat
 }
 
 /// The client's `grpc-timeout` header: up to eight digits and a unit. `None` if absent or malformed.
-pub(super) fn grpc_timeout(metadata: &MetadataMap) -> Option<Duration> {
-    let text = metadata.get("grpc-timeout")?.to_str().ok()?;
+pub(super) fn grpc_timeout(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get("grpc-timeout")?.to_str().ok()?;
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
@@ -38,9 +50,9 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Option<Duration> {
-        let mut metadata = MetadataMap::new();
-        metadata.insert("grpc-timeout", text.parse().unwrap());
-        grpc_timeout(&metadata)
+        let mut headers = HeaderMap::new();
+        headers.insert("grpc-timeout", text.parse().unwrap());
+        grpc_timeout(&headers)
     }
 
     #[test]

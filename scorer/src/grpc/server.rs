@@ -1,4 +1,4 @@
-//! The gRPC server: scoring, health and reflection on one port.
+//! The gRPC server: scoring, health and reflection on one port, and the end of it in order.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -6,26 +6,31 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
-use tollgate_proto::v1::scoring_service_server::ScoringServiceServer;
-use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
+use tonic::service::Routes;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
+use super::accept::{Acceptor, Phase};
+use super::connections::Connections;
+use super::entrance::{self, Services};
 use super::{Scoring, ScoringHandler};
+use crate::config::GrpcConfig;
+use crate::metrics::{ConnectionEvent, ConnectionMetrics};
 
 /// Largest request read: real ones are below 2 KB.
 const REQUEST_BYTES_MAX: usize = 64 * 1024;
 
-type Handler = ScoringServiceServer<ScoringHandler>;
+/// Requests in progress on all connections, beyond which one is not even read: at some 20 µs for an answer without
+/// histories, two cores need half of the longest budget for so many.
+const REQUESTS_MAX: usize = 4096;
 
-/// The running server.
+/// The running server. Dropping it closes every connection.
 pub(crate) struct GrpcServer {
     address: SocketAddr,
     health: HealthReporter,
-    stop: watch::Sender<bool>,
-    task: JoinHandle<Result<(), tonic::transport::Error>>,
+    phase: watch::Sender<Phase>,
+    connections: Arc<Connections>,
+    metrics: ConnectionMetrics,
 }
 
 /// Why the server did not start.
@@ -44,45 +49,46 @@ impl GrpcServer {
     /// Opens the port. Scoring answers at once; health says NOT_SERVING, for the service and for the server as a
     /// whole, until [`GrpcServer::set_ready`].
     pub(crate) async fn start(
-        listen: SocketAddr,
+        config: &GrpcConfig,
         scoring: Arc<Scoring>,
     ) -> Result<Self, ServerError> {
         let listening = |error| ServerError::Listen {
-            address: listen,
+            address: config.listen,
             error,
         };
-        let listener = TcpListener::bind(listen).await.map_err(listening)?;
+        let listener = TcpListener::bind(config.listen).await.map_err(listening)?;
         let address = listener.local_addr().map_err(listening)?;
         let (health, health_service) = tonic_health::server::health_reporter();
         set_health(&health, ServingStatus::NotServing).await;
-        let reflection = || {
-            tonic_reflection::server::Builder::configure()
-                .register_encoded_file_descriptor_set(tollgate_proto::DESCRIPTORS)
-                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        let others = with_reflection(Routes::new(health_service))?.prepare();
+        let metrics = scoring.metrics.connections.clone();
+        let services = Services {
+            others,
+            deadline: scoring.deadline.clone(),
+            requests_max: REQUESTS_MAX,
+            metrics: metrics.clone(),
+            scoring: entrance::Scoring::new(ScoringHandler::new(scoring))
+                .max_decoding_message_size(REQUEST_BYTES_MAX),
         };
-        // Many clients still ask for the older version.
-        let (reflection_v1, reflection_v1alpha) =
-            (reflection().build_v1()?, reflection().build_v1alpha()?);
-        let handler = ScoringServiceServer::new(ScoringHandler::new(scoring))
-            .max_decoding_message_size(REQUEST_BYTES_MAX);
-        let (stop, mut stopped) = watch::channel(false);
-        // The listener's own setting: tonic's is ignored for a listener it did not open, and a delayed segment
-        // would cost milliseconds.
-        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-        let serving = Server::builder()
-            .add_service(health_service)
-            .add_service(reflection_v1)
-            .add_service(reflection_v1alpha)
-            .add_service(handler)
-            .serve_with_incoming_shutdown(incoming, async move {
-                // An error means that the sender is gone, and the service with it.
-                let _ = stopped.wait_for(|stop| *stop).await;
-            });
+        let connections = Arc::new(Connections::new(
+            config.connections_max,
+            metrics.open.clone(),
+        ));
+        let (phase, phases) = watch::channel(Phase::Open);
+        let acceptor = Acceptor {
+            listener,
+            services: Arc::new(services),
+            connections: Arc::clone(&connections),
+            config: config.clone(),
+            phase: phases,
+        };
+        tokio::spawn(acceptor.run());
         Ok(Self {
             address,
             health,
-            stop,
-            task: tokio::spawn(serving),
+            phase,
+            connections,
+            metrics,
         })
     }
 
@@ -100,20 +106,66 @@ impl GrpcServer {
         set_health(&self.health, status).await;
     }
 
-    /// Takes no new connections, lets requests in progress end, and stops waiting for clients after `limit`.
-    pub(crate) async fn drain(mut self, limit: Duration) {
-        self.set_ready(false).await;
-        self.stop.send_replace(true);
-        if tokio::time::timeout(limit, &mut self.task).await.is_err() {
-            tracing::warn!(?limit, "clients kept their connections open; closing them");
-            self.task.abort();
-        }
+    /// Takes no new connections and tells every client to open no further request on the ones there are (GOAWAY). What has
+    /// been sent until a client reads that is answered.
+    pub(crate) fn close(&self) {
+        self.phase.send_replace(Phase::Drain);
     }
+
+    /// After [`GrpcServer::close`]: waits for requests in progress, and for clients to let go, for `limit` at most; then
+    /// closes the connections that are left. How many those were.
+    pub(crate) async fn closed(self, limit: Duration) -> usize {
+        if tokio::time::timeout(limit, self.phase.closed())
+            .await
+            .is_ok()
+        {
+            return 0;
+        }
+        let cut = self.connections.count();
+        tracing::warn!(
+            ?limit,
+            cut,
+            "clients kept their connections open; closing them"
+        );
+        for _ in 0..cut {
+            self.metrics.note(ConnectionEvent::Cut);
+        }
+        self.phase.send_replace(Phase::Cut);
+        // Nothing that a task of a connection waits for is without this, so they end as soon as they are looked at.
+        self.phase.closed().await;
+        cut
+    }
+
+    /// Readiness, GOAWAY and the wait, one after the other.
+    pub(crate) async fn drain(self, limit: Duration) {
+        self.set_ready(false).await;
+        self.close();
+        self.closed(limit).await;
+    }
+}
+
+impl Drop for GrpcServer {
+    fn drop(&mut self) {
+        self.phase.send_replace(Phase::Cut);
+    }
+}
+
+/// Clients that know only the address can ask what there is.
+fn with_reflection(routes: Routes) -> Result<Routes, ServerError> {
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(tollgate_proto::DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    // Many clients still ask for the older version.
+    Ok(routes
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?))
 }
 
 /// Probes ask for the scoring service by name, or for the empty name, which stands for the server.
 async fn set_health(health: &HealthReporter, status: ServingStatus) {
-    for service in ["", <Handler as tonic::server::NamedService>::NAME] {
+    for service in ["", <entrance::Scoring as tonic::server::NamedService>::NAME] {
         health.set_service_status(service, status).await;
     }
 }

@@ -1,14 +1,16 @@
 //! From Kafka into the store: transactions and labels, partition by partition, each record once.
 //!
-//! One thread per topic reads all its partitions by assignment, from their beginning, and applies records where
-//! it stands: an event is in the store microseconds after it was received. A record that cannot be read
+//! One thread per topic reads all its partitions by assignment, from where the snapshot ends that the store was read from or
+//! else as far back as anything is retained, and applies records where it stands: an event is in the store microseconds after it was received. A record that cannot be read
 //! goes to dead letters and never stops its partition.
 
 mod dead_letters;
 mod decode;
 mod partitions;
+mod positions;
 mod progress;
 mod reader;
+mod start;
 mod topic;
 mod waiting;
 
@@ -24,7 +26,9 @@ use tollgate_features::Store;
 use crate::config::KafkaConfig;
 use crate::metrics::Metrics;
 use crate::policy::Policy;
+pub(crate) use positions::{LogPositions, Positions};
 pub(crate) use progress::IngestState;
+pub(crate) use start::Lost;
 use topic::Topic;
 use waiting::Waiting;
 
@@ -37,6 +41,9 @@ pub(crate) struct Parts {
     pub(crate) policy: Arc<ArcSwap<Policy>>,
     pub(crate) metrics: Metrics,
     pub(crate) state: Arc<IngestState>,
+    pub(crate) positions: Arc<Positions>,
+    /// Where the snapshot ends that the store was read from.
+    pub(crate) from: Option<LogPositions>,
 }
 
 /// The running threads; they end when this is dropped.
@@ -66,9 +73,13 @@ impl Ingest {
             threads: Vec::new(),
         };
         for topic in Topic::ALL {
+            // Until reading begins the store is what the snapshot was; another one may be written meanwhile.
+            let from = parts.from.iter().flat_map(|from| from.topic(topic));
+            let from = from.map(|position| (position.partition, *position));
+            parts.positions.lock(topic).extend(from);
             let waiting = Waiting::new(topic, parts.clone())?;
             let stop = Arc::clone(&ingest.stop);
-            let state = Arc::clone(&parts.state);
+            let (state, positions) = (Arc::clone(&parts.state), Arc::clone(&parts.positions));
             let thread = std::thread::Builder::new()
                 .name(format!("ingest-{}", topic.name()))
                 .spawn(move || {
@@ -80,6 +91,7 @@ impl Ingest {
                     });
                     if std::panic::catch_unwind(run).is_err() {
                         tracing::error!(topic = topic.name(), "ingest failed; this is a bug");
+                        positions.give_up();
                         state.withdraw();
                     }
                 })?;

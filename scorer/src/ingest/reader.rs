@@ -1,5 +1,6 @@
 //! The thread that reads one topic and applies what it says.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -13,7 +14,9 @@ use tollgate_types::{EventTime, Record};
 use super::dead_letters::{DeadLetters, Place};
 use super::decode::{self, DecodeError};
 use super::partitions;
+use super::positions;
 use super::progress::Progress;
+use super::start::{self, Known, Start};
 use super::topic::Topic;
 use super::{IngestError, Parts};
 use crate::{clock, convert, kafka};
@@ -49,16 +52,26 @@ impl Reader {
                 key: topic.config_key(),
             });
         }
-        let mut assignment = TopicPartitionList::new();
-        let mut ends = Vec::with_capacity(partitions.len());
+        let mut ends = BTreeMap::new();
         for partition in partitions {
             let ends_now = consumer.fetch_watermarks(&name, partition, METADATA_TIMEOUT)?;
-            ends.push((partition, ends_now));
-            assignment.add_partition_offset(&name, partition, Offset::Beginning)?;
+            ends.insert(partition, ends_now);
         }
+        let starts = starts(topic, &parts, &consumer, &ends)?;
+        let mut assignment = TopicPartitionList::new();
+        for start in &starts {
+            let offset = Offset::Offset(start.offset);
+            assignment.add_partition_offset(&name, start.partition, offset)?;
+        }
+        let begun = starts.iter().map(|start| {
+            let position = positions::at(start);
+            (position.partition, position)
+        });
+        // Partitions that a snapshot had and the topic has not any more go.
+        *parts.positions.lock(topic) = begun.collect();
         consumer.assign(&assignment)?;
         let dead_letters = DeadLetters::new(&parts.config, &parts.bootstrap)?;
-        let progress = Progress::new(ends.into_iter(), parts.state.topic(topic));
+        let progress = Progress::new(&starts, parts.state.topic(topic));
         Ok(Self {
             topic,
             parts,
@@ -103,6 +116,8 @@ impl Reader {
             }
             wait = Duration::ZERO;
         }
+        // Held until the positions are those of what was applied.
+        let mut applied = self.parts.positions.lock(self.topic);
         let event_times = match self.topic {
             Topic::Transactions => self.apply_transactions(&messages),
             Topic::Labels => self.apply_labels(&messages),
@@ -112,6 +127,7 @@ impl Reader {
             let written_ms = message.timestamp().to_millis().unwrap_or(0);
             let written_at = EventTime::from_micros(written_ms.saturating_mul(1_000));
             let place = (message.partition(), message.offset());
+            positions::applied(&mut applied, place, event_time);
             self.progress.applied(place, event_time, written_at, state);
             // Counted last: whoever sees the count may rely on the record being applied.
             self.parts
@@ -120,6 +136,7 @@ impl Reader {
                 .with_label_values(&[self.topic.name()])
                 .inc();
         }
+        drop(applied);
         match end {
             // Comes behind the last record of its partition.
             Some(KafkaError::PartitionEOF(partition)) => self.progress.at_end(partition, state),
@@ -128,8 +145,16 @@ impl Reader {
         }
     }
 
-    fn keep_house(&self) {
+    fn keep_house(&mut self) {
         let now = clock::wall_time();
+        self.progress.report(
+            self.topic,
+            clock::instant(),
+            self.parts.state.topic(self.topic),
+        );
+        let (left, rate) = self.parts.state.replay();
+        self.parts.metrics.snapshot.replay_left.set(left);
+        self.parts.metrics.snapshot.replay_rate.set(rate);
         if self.topic == Topic::Transactions {
             self.parts
                 .store
@@ -280,6 +305,34 @@ impl ClientContext for Context {
 }
 
 impl ConsumerContext for Context {}
+
+/// Where each partition is begun.
+fn starts(
+    topic: Topic,
+    parts: &Parts,
+    consumer: &BaseConsumer<Context>,
+    ends: &BTreeMap<i32, (i64, i64)>,
+) -> Result<Vec<Start>, KafkaError> {
+    let name = topic.topic(&parts.config);
+    let known = match &parts.from {
+        Some(from) => Known::Positions(from.topic(topic)),
+        // The embedded broker cannot look times up, and has nothing that is old.
+        None if parts.config.bootstrap.is_empty() => Known::Nothing,
+        None => {
+            let retention_max = parts.store.schema().retention_max();
+            Known::retention(clock::wall_time(), retention_max)
+        }
+    };
+    start::find(consumer, &name, ends, &known, |partition, lost| {
+        parts.metrics.snapshot.lost(lost);
+        tracing::error!(
+            topic = name,
+            partition,
+            lost = lost.name(),
+            "the log no longer has where the snapshot ends; all that it has of the partition is read"
+        );
+    })
+}
 
 fn all_partitions(consumer: &BaseConsumer<Context>, topic: &str) -> Result<Vec<i32>, KafkaError> {
     let metadata = consumer.fetch_metadata(Some(topic), METADATA_TIMEOUT)?;

@@ -6,7 +6,11 @@ mod settings;
 pub(crate) use embedded::{EmbeddedBroker, EmbeddedBrokerError};
 pub(crate) use settings::{SettingsError, settle};
 
+use std::time::Duration;
+
 use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
 
 use crate::config::KafkaConfig;
 
@@ -20,6 +24,18 @@ pub(crate) fn client_config(config: &KafkaConfig, bootstrap: &str) -> ClientConf
         client.set(name, value);
     }
     client
+}
+
+/// How long to wait for a broker to say which cluster it belongs to.
+const CLUSTER_ID_MAX: Duration = Duration::from_secs(10);
+
+/// The cluster's own name for itself; `None` if it has none, or no broker answers. Blocks.
+pub(crate) fn cluster_id(
+    config: &KafkaConfig,
+    bootstrap: &str,
+) -> Result<Option<String>, KafkaError> {
+    let consumer: BaseConsumer = client_config(config, bootstrap).create()?;
+    Ok(consumer.client().fetch_cluster_id(CLUSTER_ID_MAX))
 }
 
 /// Settings of a producer whose records must arrive once, on the partition a Java producer would choose.

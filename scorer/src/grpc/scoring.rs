@@ -1,0 +1,199 @@
+//! One request from its message to its answer: converts, decides, answers, hands over to the decision log.
+//!
+//! The same transaction is decided once: duplicates are given the answer of the first, or wait for it. Whatever panics is
+//! answered by the next lower level, and what leads a decision never leaves those who wait without one.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use tollgate_features::Store;
+use tollgate_proto::v1;
+use tollgate_types::{Cause, Transaction, TransactionId};
+use tonic::Status;
+
+use super::asked::{Asked, Decided, Stage};
+use super::deadline::{self, Timing};
+use crate::audit::{self, AuditLog, DecisionIds};
+use crate::clock;
+use crate::config::{DeadlineConfig, FeaturesConfig};
+use crate::convert::{self, FieldError};
+use crate::decide::{self, Decision};
+use crate::idempotency::{Answer, Entry, Idempotency, Turn, Waited};
+use crate::ingest::IngestState;
+use crate::metrics::Metrics;
+use crate::panics;
+use crate::policy::Policy;
+use crate::watchdog::LateAnswers;
+
+/// What is said where an id comes again with another content.
+const CONFLICT: &str = "was used for a transaction with other contents a short time ago; give every transaction an id of its \
+                        own, and send a retry exactly as the first request";
+
+/// Everything a request needs; shared by all connections.
+pub(crate) struct Scoring {
+    pub(crate) policy: Arc<ArcSwap<Policy>>,
+    pub(crate) store: Arc<Store>,
+    pub(crate) ingest: Arc<IngestState>,
+    pub(crate) audit: AuditLog,
+    pub(crate) decision_ids: DecisionIds,
+    pub(crate) idempotency: Arc<Idempotency>,
+    pub(crate) late_answers: LateAnswers,
+    pub(crate) metrics: Metrics,
+    pub(crate) deadline: DeadlineConfig,
+    pub(crate) features: FeaturesConfig,
+    pub(crate) model_reasons_max: usize,
+    #[cfg(test)]
+    pub(crate) sabotage: super::tests::Sabotage,
+}
+
+impl Scoring {
+    /// Answers one request. The only errors are about the request itself.
+    pub(super) async fn score(
+        &self,
+        request: v1::ScoreRequest,
+        timing: Timing,
+    ) -> Result<v1::ScoreResponse, FieldError> {
+        let policy = self.policy.load_full();
+        let answer = self.answer(request, timing, &policy);
+        let answer = panics::caught(&self.metrics.panics, answer).await;
+        answer.unwrap_or_else(|| {
+            // What can fail is caught where it can be answered better. Should anything else do so: an answer, at least.
+            self.observe_answer(timing);
+            let asked = Asked::nothing_known(&policy, timing);
+            Ok(self.signed(asked.constant().response, timing))
+        })
+    }
+
+    async fn answer(
+        &self,
+        request: v1::ScoreRequest,
+        timing: Timing,
+        policy: &Arc<Policy>,
+    ) -> Result<v1::ScoreResponse, FieldError> {
+        let of = self.idempotency.identify(&request);
+        let include_features = request.include_features;
+        let id = request.transaction.as_ref();
+        let id = id.map_or_else(String::new, |sent| sent.transaction_id.clone());
+        let transaction = self.caught(Stage::Convert, || {
+            convert::transaction(request.transaction, timing.arrived_at)
+        });
+        let transaction = transaction.transpose()?;
+        let record = transaction.as_ref().and_then(|transaction| {
+            self.caught(Stage::Lay, || convert::record(transaction, policy.logic()))
+        });
+        let asked = Asked {
+            policy,
+            id: self.id(transaction.as_ref(), &id),
+            transaction: transaction.as_ref(),
+            record: record.transpose()?,
+            include_features,
+            timing,
+        };
+        match self.idempotency.enter(of, clock::instant()) {
+            Entry::Turn(turn) => Ok(self.take_turn(turn, asked).await),
+            Entry::Answered(response) => {
+                self.observe_answer(timing);
+                Ok(response)
+            }
+            Entry::Refused => Err(FieldError::new("transaction.transaction_id", CONFLICT)),
+        }
+    }
+
+    /// Decides, or waits for the request of the same transaction that does.
+    async fn take_turn(&self, mut turn: Turn<'_>, asked: Asked<'_>) -> v1::ScoreResponse {
+        let waited = if turn.leads() {
+            Waited::Leads
+        } else {
+            turn.wait(self.wait_until(asked.timing)).await
+        };
+        let decided = match waited {
+            Waited::Leads => self.decided(&asked).await,
+            Waited::OutOfTime => self.without_history(&asked, Cause::DeadlineTooShort),
+            Waited::Answered(response) => {
+                self.observe_answer(asked.timing);
+                return response;
+            }
+        };
+        self.give(turn, &asked, decided)
+    }
+
+    /// The first answer to a transaction is the one that everybody is given, and that is recorded.
+    fn give(&self, turn: Turn<'_>, asked: &Asked<'_>, decided: Decided) -> v1::ScoreResponse {
+        let Decided { response, decision } = decided;
+        let response = self.signed(response, asked.timing);
+        match turn.answer(response, clock::instant()) {
+            Answer::First(response) => {
+                self.caught(Stage::Observe, || {
+                    self.observe_answer(asked.timing);
+                    self.observe_decision(&decision);
+                    self.observe_course(&decision);
+                });
+                self.caught(Stage::Record, || self.record(&response, asked, decision));
+                response
+            }
+            // A duplicate could not wait any longer and was answered without this decision, which changes nothing now.
+            Answer::Before(first) => {
+                self.caught(Stage::Observe, || {
+                    self.observe_answer(asked.timing);
+                    self.observe_course(&decision);
+                });
+                first
+            }
+        }
+    }
+
+    /// Hands a decision over to the log. One whose request could not be read has no card that it could be kept under: the
+    /// line about the panic has to do.
+    fn record(&self, response: &v1::ScoreResponse, asked: &Asked<'_>, decision: Decision) {
+        let Some(transaction) = asked.transaction else {
+            return;
+        };
+        self.audit.record(audit::Entry {
+            response: response.clone(),
+            card_id: transaction.card_id.clone(),
+            event_time: transaction.event_time,
+            decided_at: clock::wall_time(),
+            model_inputs: decision.model_inputs,
+            features: decision.features,
+            texts: decision.texts,
+            policy: Arc::clone(asked.policy),
+        });
+    }
+
+    /// The answer as it goes out, under an id of its own.
+    fn signed(&self, mut response: v1::ScoreResponse, timing: Timing) -> v1::ScoreResponse {
+        response.decision_id = self.decision_ids.next();
+        response.elapsed_us = clock::elapsed_us(timing.arrived);
+        response
+    }
+
+    /// The id as it may be repeated: one that has been read, or can be.
+    fn id<'i>(&self, transaction: Option<&Transaction>, sent: &'i str) -> &'i str {
+        let known = transaction.is_some()
+            || self.caught(Stage::Id, || TransactionId::parse(sent).is_ok()) == Some(true);
+        if known { sent } else { "" }
+    }
+
+    /// Time is kept back from waiting, as it is from the model.
+    fn wait_until(&self, timing: Timing) -> Instant {
+        let now = clock::instant();
+        now + decide::patience(timing.deadline.saturating_duration_since(now))
+    }
+
+    /// When a message that came at `arrived` is due; `client` is the time its caller gave it.
+    pub(super) fn timing(&self, arrived: Instant, client: Option<Duration>) -> Timing {
+        let budget = deadline::budget(client, &self.deadline);
+        Timing {
+            arrived,
+            arrived_at: clock::wall_time(),
+            deadline: arrived + budget,
+            late_at: arrived + client.unwrap_or(Duration::MAX).min(self.deadline.budget()),
+        }
+    }
+
+    pub(super) fn refuse(&self, error: &FieldError) -> Status {
+        self.metrics.refused.inc();
+        Status::invalid_argument(error.to_string())
+    }
+}
