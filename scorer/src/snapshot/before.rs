@@ -79,5 +79,7 @@ fn cluster(config: &Config, bootstrap: &str) -> Result<Option<String>, SnapshotE
         let began = clock::wall_time().micros();
         return Ok(Some(format!("embedded broker begun at {began}")));
     }
-    kafka::cluster_id(&config.kafka, bootstrap).map_err(SnapshotError::Kafka)
+    // A broker that cannot be reached must not have a good snapshot taken for that of another log.
+    let cluster = kafka::cluster_id(&config.kafka, bootstrap).map_err(SnapshotError::Kafka)?;
+    cluster.map(Some).ok_or(SnapshotError::NoCluster)
 }

@@ -57,6 +57,11 @@ pub enum SnapshotError {
     },
     #[error("Kafka: {0}")]
     Kafka(KafkaError),
+    #[error(
+        "no broker said which cluster it belongs to, so whether a snapshot is of its log is not known; \
+         see that kafka.bootstrap names brokers that can be reached"
+    )]
+    NoCluster,
     #[error("the thread that reads or writes snapshots failed: {0}")]
     Thread(std::io::Error),
 }
