@@ -10,6 +10,9 @@ const SCALE: f64 = 1e6;
 /// Doubles hold every whole number up to here.
 const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
 
+/// The same as a whole number: no count of millionths that a column has is beyond.
+pub(crate) const WHOLE_MAX: u64 = 1 << 53;
+
 /// The number as whole millionths; `None` if the double is not the one nearest to any such decimal, or is beyond
 /// nine thousand million, where doubles are coarser than that.
 pub(crate) fn millionths(number: f64) -> Option<i64> {

@@ -38,6 +38,15 @@ impl EntityKey {
         Self([u64::from_le_bytes(*low), u64::from_le_bytes(*high)])
     }
 
+    /// Both halves, as images of the store have them.
+    pub(crate) const fn halves(self) -> [u64; 2] {
+        self.0
+    }
+
+    pub(crate) const fn from_halves(halves: [u64; 2]) -> Self {
+        Self(halves)
+    }
+
     /// Half of the key: what maps look it up by, the rest being compared where it leads.
     pub(crate) const fn half(self) -> u64 {
         self.0[0]

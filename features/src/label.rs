@@ -63,6 +63,16 @@ impl EarlierLabels {
         known.is_some_and(|label| label.1)
     }
 
+    /// All of them, in no order.
+    pub(crate) fn all(&self) -> &[(TransactionKey, Verdict)] {
+        &self.labels
+    }
+
+    /// Takes back what [`EarlierLabels::all`] gave.
+    pub(crate) fn restore(&mut self, key: TransactionKey, label: Verdict) {
+        self.labels.push((key, label));
+    }
+
     pub(crate) fn forget(&mut self, key: TransactionKey) {
         self.labels.retain(|(of, _)| *of != key);
     }

@@ -20,7 +20,7 @@ use crate::table::Table;
 pub(crate) const SHARDS: usize = 4096;
 
 /// Labels kept for transactions that have not arrived yet; further ones are dropped and counted.
-const PENDING_LABELS_MAX: usize = 1_000_000;
+pub(crate) const PENDING_LABELS_MAX: usize = 1_000_000;
 
 /// Rough bytes that a waiting label takes.
 const PENDING_LABEL_BYTES: usize = 96;
@@ -60,9 +60,13 @@ impl Ledger {
 
     /// Locks the part that a transaction belongs to.
     pub(crate) fn lock(&self, key: TransactionKey) -> MutexGuard<'_, Shard> {
+        self.shards[Self::part(key)].lock()
+    }
+
+    /// The number of the part that a transaction belongs to.
+    pub(crate) fn part(key: TransactionKey) -> usize {
         // The high bits choose the shard, the low ones are what its table is searched by.
-        let at = usize::try_from(key.bits() >> 52).unwrap_or(0);
-        self.shards[at % SHARDS].lock()
+        usize::try_from(key.bits() >> 52).unwrap_or(0) % SHARDS
     }
 
     /// Brings into the cache what a look-up will read; what it returns means nothing.
@@ -122,6 +126,21 @@ impl Ledger {
 
     pub(crate) fn waiting(&self) -> usize {
         self.pending_labels.load(Ordering::Relaxed)
+    }
+
+    /// Every label that waits, with its transaction: those of one in the order of their arrival.
+    pub(crate) fn for_each_waiting(&self, mut with: impl FnMut(TransactionKey, Verdict)) {
+        for labels in &self.pending {
+            labels.iter().for_each(|label| with(*labels.key(), *label));
+        }
+    }
+
+    /// Makes room for transactions by their number in each part; returns by how many bytes the tables grew.
+    pub(crate) fn reserve(&self, transactions: &[usize]) -> usize {
+        let parts = self.shards.iter().zip(transactions);
+        parts
+            .map(|(shard, more)| shard.lock().table.reserve(*more))
+            .sum()
     }
 
     /// Transactions in it. Visits every shard.

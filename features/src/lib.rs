@@ -9,6 +9,7 @@
 //! of an entity, a `history` of `block`s or `steps`; `plan` says what to gather of them and `read` gathers it.
 
 mod block;
+mod bytes;
 mod decimal;
 mod history;
 mod kept;
@@ -27,4 +28,7 @@ mod totals;
 
 pub use key::EntityKey;
 pub use plan::ReadPlan;
-pub use store::{Applied, Labelled, Limits, Origin, Reading, Store, StoreSize};
+pub use store::{
+    Applied, ImageError, ImageSize, Imaging, Labelled, Limits, Origin, Reading, Restoring, Store,
+    StoreSize, differences,
+};

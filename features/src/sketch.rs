@@ -34,6 +34,17 @@ impl Sketch {
         }
     }
 
+    /// The hashes that are kept, least first.
+    pub(crate) fn hashes(&self) -> &[u64] {
+        &self.hashes
+    }
+
+    /// A sketch of such hashes; `None` if they are more than are kept, or out of order.
+    pub(crate) fn of_hashes(hashes: Vec<u64>) -> Option<Self> {
+        let is_one = hashes.len() <= KEPT_MAX && hashes.is_sorted_by(|one, next| one < next);
+        is_one.then_some(Self { hashes })
+    }
+
     pub(crate) const fn bytes(&self) -> usize {
         self.hashes.capacity() * 8
     }

@@ -45,6 +45,8 @@ pub(crate) struct Slots {
     /// Of those, the ones that are free again.
     free: Mutex<Vec<u32>>,
     entities: AtomicUsize,
+    /// The number that slots are given when they change: that of the latest pass of an image over them.
+    pass: AtomicU32,
 }
 
 /// A table on a cache line of its own, so that threads at different ones do not wait for each other.
@@ -60,6 +62,8 @@ pub(crate) struct Slot {
     inner: RwLock<Tenant>,
     /// Second of event time of its newest event: what was active least recently is let go first.
     active: AtomicU32,
+    /// The pass since which it changed last, written while the lock is held.
+    changed: AtomicU32,
 }
 
 const _: () = assert!(size_of::<Slot>() == 64, "a slot is one cache line");
@@ -81,6 +85,7 @@ impl Slots {
             end: AtomicU32::new(0),
             free: Mutex::default(),
             entities: AtomicUsize::new(0),
+            pass: AtomicU32::new(1),
         }
     }
 
@@ -148,6 +153,7 @@ impl Slots {
                 let tenant = slot.inner.write();
                 if tenant.key == key {
                     slot.active.fetch_max(second(at), Ordering::Relaxed);
+                    self.note(slot);
                     return Some((id, tenant));
                 }
                 candidates += 1;
@@ -182,7 +188,80 @@ impl Slots {
 
     /// Whoever is in a slot now.
     pub(crate) fn write_at(&self, id: SlotId) -> Option<RwLockWriteGuard<'_, Tenant>> {
+        let slot = self.slot(id)?;
+        let tenant = slot.inner.write();
+        self.note(slot);
+        Some(tenant)
+    }
+
+    /// The same for whoever changes nothing that an image has, or else says so with [`Slots::note_change`] while holding
+    /// what this returns.
+    pub(crate) fn write_unnoted(&self, id: SlotId) -> Option<RwLockWriteGuard<'_, Tenant>> {
         self.slot(id).map(|slot| slot.inner.write())
+    }
+
+    pub(crate) fn note_change(&self, id: SlotId) {
+        if let Some(slot) = self.slot(id) {
+            self.note(slot);
+        }
+    }
+
+    /// Takes note that what a slot has changes, while its lock is held: so whoever looks at it for an image, under the
+    /// lock too, either sees the change or finds the note at the next pass.
+    fn note(&self, slot: &Slot) {
+        let pass = self.pass.load(Ordering::Relaxed);
+        slot.changed.store(pass, Ordering::Relaxed);
+    }
+
+    /// Begins a pass over all slots and returns its number: what changes from now on is noted with it or a later one.
+    pub(crate) fn begin_pass(&self) -> u32 {
+        self.pass.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Whether a slot changed since a pass began.
+    pub(crate) fn changed_since(&self, id: SlotId, pass: u32) -> bool {
+        let slot = self.slot(id);
+        slot.is_some_and(|slot| slot.changed.load(Ordering::Relaxed) >= pass)
+    }
+
+    /// Puts an entity into a slot, as an image has it, and hands over what was there; `None` if there is no such slot.
+    /// Nothing is found by its key before [`Slots::index`].
+    pub(crate) fn place(&self, id: SlotId, tenant: Tenant, active: u32) -> Option<Tenant> {
+        if id.0 >= SLOTS_MAX {
+            return None;
+        }
+        self.make(id)?;
+        self.end.fetch_max(id.0 + 1, Ordering::Relaxed);
+        let slot = self.slot(id)?;
+        slot.active.store(active, Ordering::Relaxed);
+        Some(std::mem::replace(&mut *slot.inner.write(), tenant))
+    }
+
+    /// Enters all entities that were put into slots; false if two are the same.
+    pub(crate) fn index(&self) -> bool {
+        let mut free = self.free.lock();
+        for id in 0..self.end() {
+            let Some(key) = self.read_at(SlotId(id)).map(|tenant| tenant.key) else {
+                free.push(id);
+                continue;
+            };
+            if key == EntityKey::default() {
+                free.push(id);
+                continue;
+            }
+            let mut table = self.shard(key).write();
+            let mut same = table.find(hash(key)).map(SlotId);
+            let is_there =
+                same.any(|other| self.read_at(other).is_some_and(|tenant| tenant.key == key));
+            drop(same);
+            if is_there {
+                return false;
+            }
+            let grown = table.insert(hash(key), id);
+            self.table_bytes.fetch_add(grown, Ordering::Relaxed);
+            self.entities.fetch_add(1, Ordering::Relaxed);
+        }
+        true
     }
 
     pub(crate) fn read_at(&self, id: SlotId) -> Option<RwLockReadGuard<'_, Tenant>> {
@@ -207,6 +286,7 @@ impl Slots {
         }
         let gone = std::mem::take(&mut *tenant);
         slot.active.store(0, Ordering::Relaxed);
+        self.note(slot);
         drop((tenant, table));
         self.entities.fetch_sub(1, Ordering::Relaxed);
         self.free.lock().push(id.0);
@@ -226,7 +306,11 @@ impl Slots {
         }
         let free = self.free.lock().pop();
         let id = free.or_else(|| self.next())?;
-        self.slot(SlotId(id))?.inner.write().key = key;
+        let slot = self.slot(SlotId(id))?;
+        let mut tenant = slot.inner.write();
+        tenant.key = key;
+        self.note(slot);
+        drop(tenant);
         let grown = table.insert(hash(key), id);
         self.table_bytes.fetch_add(grown, Ordering::Relaxed);
         self.entities.fetch_add(1, Ordering::Relaxed);
@@ -242,12 +326,18 @@ impl Slots {
                 (end < SLOTS_MAX).then_some(end + 1)
             });
         let id = taken.unwrap_or(id);
-        let (bank, chunk, _) = parts(SlotId(id));
+        self.make(SlotId(id))?;
+        taken.ok()
+    }
+
+    /// Makes sure that there is memory for a slot.
+    fn make(&self, id: SlotId) -> Option<()> {
+        let (bank, chunk, _) = parts(id);
         let bank = self.banks.get(bank)?;
         let bank = bank.get_or_init(|| (0..CHUNKS_PER_BANK).map(|_| OnceLock::new()).collect());
         bank.get(chunk)?
             .get_or_init(|| (0..CHUNK_SLOTS).map(|_| Slot::default()).collect());
-        taken.ok()
+        Some(())
     }
 
     fn slot(&self, id: SlotId) -> Option<&Slot> {

@@ -7,6 +7,8 @@
 //!
 //! An event in flight stays a row until its echo confirms it, because what was merged cannot be taken out again.
 
+mod image;
+
 use std::collections::VecDeque;
 
 use tollgate_types::{EventTime, Span, TransactionKey};
@@ -139,6 +141,8 @@ impl Steps {
 
     /// Lets go of steps that ended at or before `horizon`.
     pub(crate) fn evict(&mut self, step: Span, horizon: EventTime) {
+        // Their rows under the card go too, and nobody would take these out any more.
+        self.in_flight.retain(|row| row.time() > horizon);
         while self
             .steps
             .front()

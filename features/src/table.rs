@@ -38,15 +38,30 @@ impl Table {
     pub(crate) fn insert(&mut self, hash: u32, number: u32) -> usize {
         let before = self.entries.len();
         if (self.used + 1) * 8 > before * 7 {
-            let room = memory::handed_out((before + before / 8 + 1) * 8) / 8;
-            let entries = std::mem::replace(&mut self.entries, vec![0; room]);
-            for entry in entries.into_iter().filter(|entry| *entry != 0) {
-                self.place(entry);
-            }
+            self.grow_to(before + before / 8 + 1);
         }
         self.place(entry(hash, number));
         self.used += 1;
         (self.entries.len() - before) * 8
+    }
+
+    /// Makes room for so many more at once; returns by how many bytes the table grew.
+    pub(crate) fn reserve(&mut self, more: usize) -> usize {
+        let before = self.entries.len();
+        let wanted = (self.used + more) * 8 / 7 + 1;
+        if more == 0 || wanted <= before {
+            return 0;
+        }
+        self.grow_to(wanted);
+        (self.entries.len() - before) * 8
+    }
+
+    fn grow_to(&mut self, entries: usize) {
+        let room = memory::handed_out(entries * 8) / 8;
+        let entries = std::mem::replace(&mut self.entries, vec![0; room]);
+        for entry in entries.into_iter().filter(|entry| *entry != 0) {
+            self.place(entry);
+        }
     }
 
     /// Forgets everything, and the room for it.

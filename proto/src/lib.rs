@@ -11,7 +11,7 @@ pub mod v1 {
     tonic::include_proto!("tollgate.v1");
 }
 
-pub use json::{JsonError, from_json, to_json};
+pub use json::{JsonError, JsonPlace, from_json, from_json_of_any_version, to_json};
 
 /// The compiled descriptors of every message and service, for gRPC reflection and for JSON.
 pub const DESCRIPTORS: &[u8] =

@@ -5,12 +5,13 @@
 
 mod grpc;
 mod idempotency;
+mod kafka;
 mod late_verdict;
 mod model;
 mod overload;
+mod snapshot;
 mod watch;
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -23,9 +24,12 @@ use tollgate_types::Span;
 
 pub(crate) use grpc::GrpcConfig;
 pub(crate) use idempotency::{IdempotencyConfig, OnConflict};
+pub use kafka::Format;
+pub(crate) use kafka::KafkaConfig;
 pub(crate) use late_verdict::LateVerdictConfig;
 pub(crate) use model::ModelConfig;
 pub(crate) use overload::{ChannelPriorities, OverloadConfig};
+pub(crate) use snapshot::SnapshotConfig;
 pub(crate) use watch::WatchConfig;
 
 /// Longest budget that can be configured: the contract is an answer within 100 ms.
@@ -51,6 +55,7 @@ pub struct Config {
     pub model: ModelConfig,
     pub watch: WatchConfig,
     pub late_verdict: LateVerdictConfig,
+    pub snapshot: SnapshotConfig,
 }
 
 /// What decisions are made by.
@@ -84,21 +89,6 @@ pub struct GuardConfig {
 pub struct AdminConfig {
     /// Address of `/metrics`, `/healthz`, `/readyz` and `/status`; port 0 takes a free one.
     pub listen: SocketAddr,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct KafkaConfig {
-    /// `host:port,host:port`. Empty starts the embedded broker, which keeps nothing.
-    pub bootstrap: String,
-    pub transactions_topic: String,
-    pub labels_topic: String,
-    pub decisions_topic: String,
-    pub dead_letters_topic: String,
-    /// Partitions of each topic of the embedded broker.
-    pub embedded_partitions: i32,
-    /// Further settings, handed to librdkafka as they are.
-    pub properties: BTreeMap<String, String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -152,20 +142,6 @@ impl Default for AdminConfig {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 7071)),
-        }
-    }
-}
-
-impl Default for KafkaConfig {
-    fn default() -> Self {
-        Self {
-            bootstrap: String::new(),
-            transactions_topic: "tollgate.transactions".to_owned(),
-            labels_topic: "tollgate.labels".to_owned(),
-            decisions_topic: "tollgate.decisions".to_owned(),
-            dead_letters_topic: "tollgate.dead-letters".to_owned(),
-            embedded_partitions: 6,
-            properties: BTreeMap::new(),
         }
     }
 }
@@ -244,7 +220,8 @@ impl Config {
         let mut root = serde_json::to_value(self).map_err(|error| error.to_string())?;
         let mut place = &mut root;
         for (depth, name) in key.split("__").enumerate() {
-            let is_property = depth == 2 && key.starts_with("kafka__properties__");
+            let open = ["kafka__properties__", "kafka__secret_files__"];
+            let is_property = depth == 2 && open.iter().any(|section| key.starts_with(section));
             let map = place
                 .as_object_mut()
                 .ok_or_else(|| format!("`{name}` is in no section"))?;
@@ -286,6 +263,7 @@ impl Config {
         );
         self.model.ranges(&mut range);
         self.watch.ranges(&mut range);
+        self.snapshot.ranges(&mut range);
         self.policy.ranges(&mut range);
         self.features.ranges(&mut range);
         let expires_s = self.features.in_flight_expires_s;
@@ -295,22 +273,7 @@ impl Config {
         self.overload.ranges(&mut range);
         let partitions = u64::try_from(self.kafka.embedded_partitions).unwrap_or(0);
         range("kafka.embedded_partitions", partitions, 1..=1000);
-        let kafka = &self.kafka;
-        let topics = [
-            ("kafka.transactions_topic", &kafka.transactions_topic),
-            ("kafka.labels_topic", &kafka.labels_topic),
-            ("kafka.decisions_topic", &kafka.decisions_topic),
-            ("kafka.dead_letters_topic", &kafka.dead_letters_topic),
-        ];
-        for (at, (key, topic)) in topics.into_iter().enumerate() {
-            if topic.is_empty() {
-                wrong.push(format!("{key}: is empty; write the topic's name"));
-            } else if let Some((other, _)) = topics[..at].iter().find(|(_, name)| *name == topic) {
-                wrong.push(format!(
-                    "{key}: `{topic}` is already {other}; each needs its own"
-                ));
-            }
-        }
+        self.kafka.check(&mut wrong);
         if self.grpc.listen == self.admin.listen && self.grpc.listen.port() != 0 {
             let address = self.grpc.listen;
             wrong.push(format!("admin.listen: {address} is already grpc.listen"));
@@ -403,6 +366,7 @@ mod tests {
             ("TOLLGATE_KAFKA__BOOTSTRAP", "a:9092"),
             ("TOLLGATE_POLICY__GUARD__ENABLED", "false"),
             ("TOLLGATE_KAFKA__PROPERTIES__SECURITY_PROTOCOL", "ssl"),
+            ("TOLLGATE_KAFKA__SECRET_FILES__SASL_PASSWORD", "/run/it"),
             ("HOME", "/root"),
         ])
         .unwrap();
@@ -411,6 +375,8 @@ mod tests {
         assert_eq!(config.kafka.bootstrap, "a:9092");
         assert_eq!(config.policy.guard.guard(), None);
         assert_eq!(config.kafka.properties["security.protocol"], "ssl");
+        let file = &config.kafka.secret_files["sasl.password"];
+        assert_eq!(file, Path::new("/run/it"));
     }
 
     #[test]
@@ -429,6 +395,12 @@ mod tests {
                 "TOLLGATE_KAFKA__LABELS_TOPIC",
                 "tollgate.decisions",
                 "kafka.decisions_topic",
+            ),
+            ("TOLLGATE_KAFKA__FORMATS__LABELS", "avro", "json"),
+            (
+                "TOLLGATE_KAFKA__FORMATS__DECISIONS",
+                "confluent_protobuf",
+                "schema registry",
             ),
             (
                 "TOLLGATE_ADMIN__LISTEN",

@@ -27,9 +27,10 @@ mod panics;
 mod policy;
 mod reload;
 mod service;
+mod snapshot;
 mod watch;
 mod watchdog;
 
-pub use config::Config;
+pub use config::{Config, Format};
 pub use policy::{Loader, ModelLimits, Policy};
 pub use service::{Addresses, Service};

@@ -8,7 +8,9 @@ mod admission;
 mod connections;
 mod idempotency;
 mod late;
+mod snapshot;
 mod stalls;
+mod topics;
 mod watch;
 
 use prometheus::{
@@ -23,7 +25,9 @@ pub(crate) use admission::AdmissionMetrics;
 pub(crate) use connections::{ConnectionEvent, ConnectionMetrics};
 pub(crate) use idempotency::{Duplicate, IdempotencyMetrics};
 pub(crate) use late::{LateMetrics, LateResult};
+pub(crate) use snapshot::SnapshotMetrics;
 pub(crate) use stalls::StallMetrics;
+use topics::TopicMetrics;
 pub(crate) use watch::{ChallengerResult, WatchMetrics};
 
 /// Upper bounds of latency buckets in seconds: 50 µs to 100 ms, the contract's limit among them.
@@ -48,10 +52,12 @@ pub(crate) struct Metrics {
     pub(crate) ingest_records: IntCounterVec,
     pub(crate) ingest_results: IntCounterVec,
     pub(crate) ingest_behind_seconds: IntGauge,
+    pub(crate) topics: TopicMetrics,
     pub(crate) store: StoreMetrics,
     pub(crate) audit_records: IntCounterVec,
     pub(crate) watch: WatchMetrics,
     pub(crate) late_verdicts: LateMetrics,
+    pub(crate) snapshot: SnapshotMetrics,
     pub(crate) circuit: CircuitMetrics,
     pub(crate) policy: PolicyMetrics,
     pub(crate) connections: ConnectionMetrics,
@@ -138,6 +144,7 @@ impl Metrics {
                 "ingest_behind_seconds",
                 "Age of the last record applied, 0 if caught up.",
             )?,
+            topics: TopicMetrics::new(&make)?,
             store: StoreMetrics::new(&make)?,
             audit_records: make.counters(
                 "audit_records",
@@ -146,6 +153,7 @@ impl Metrics {
             )?,
             watch: WatchMetrics::new(&make)?,
             late_verdicts: LateMetrics::new(&make)?,
+            snapshot: SnapshotMetrics::new(&make)?,
             circuit: CircuitMetrics::new(&make)?,
             policy: PolicyMetrics::new(&make)?,
             connections: ConnectionMetrics::new(&make)?,

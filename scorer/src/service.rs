@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -17,13 +18,14 @@ use crate::config::{Config, GrpcConfig};
 use crate::grpc::{GrpcServer, Scoring, ServerError};
 use crate::housekeeping;
 use crate::idempotency::Idempotency;
-use crate::ingest::{Ingest, IngestError, IngestState, Parts};
-use crate::kafka::{EmbeddedBroker, EmbeddedBrokerError};
+use crate::ingest::{Ingest, IngestError, IngestState, Parts, Positions};
+use crate::kafka::{self, EmbeddedBroker, EmbeddedBrokerError, SettingsError};
 use crate::late::{self, Judging, LateVerdicts};
 use crate::memory;
 use crate::metrics::Metrics;
 use crate::policy::{Loader, Policy};
 use crate::reload::{self, Reload, Versions, Wake};
+use crate::snapshot::{self, Before, SnapshotError, Snapshots};
 use crate::watch::{DriftReports, Watch};
 use crate::watchdog::{LateAnswers, Watchdog};
 
@@ -50,6 +52,7 @@ pub struct Service {
     audit: Publishing,
     housekeeping: JoinHandle<()>,
     reload: Reload,
+    snapshots: Option<Snapshots>,
     watchdog: Watchdog,
     /// Dropped last: everything above talks to it.
     broker: Option<EmbeddedBroker>,
@@ -68,6 +71,8 @@ pub struct Addresses {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error(transparent)]
+    Settings(SettingsError),
+    #[error(transparent)]
     Broker(EmbeddedBrokerError),
     #[error("the decision log: {0}")]
     Audit(PublisherError),
@@ -82,6 +87,8 @@ pub enum StartError {
     },
     #[error("the thread that loads changes of the policy did not start: {0}")]
     Reload(std::io::Error),
+    #[error("{0}; or leave snapshot.path empty to do without")]
+    Snapshot(#[from] SnapshotError),
     #[error("the thread that notices stalls of the machine did not start: {0}")]
     Watchdog(std::io::Error),
     #[error("metrics: {0}")]
@@ -91,7 +98,12 @@ pub enum StartError {
 impl Service {
     /// Starts everything with a policy that `loader` has loaded, and loads it again as it changes. Returns as soon as
     /// requests are answered; [`Service::ready`] waits until the log has been read.
-    pub async fn start(config: Config, loader: Loader, policy: Policy) -> Result<Self, StartError> {
+    pub async fn start(
+        mut config: Config,
+        loader: Loader,
+        policy: Policy,
+    ) -> Result<Self, StartError> {
+        config.kafka = kafka::settle(&config.kafka).map_err(StartError::Settings)?;
         let broker = if config.kafka.bootstrap.is_empty() {
             Some(EmbeddedBroker::start(&config.kafka).map_err(StartError::Broker)?)
         } else {
@@ -100,13 +112,16 @@ impl Service {
         let bootstrap = broker
             .as_ref()
             .map_or(config.kafka.bootstrap.as_str(), EmbeddedBroker::bootstrap);
-        let core = Core::new(&config, policy)?;
+        let metrics = Metrics::new()?;
+        let before = Before::look(&config, bootstrap, &policy, &metrics.snapshot).await?;
+        let core = Core::new(&config, policy, metrics, before);
         let (reload, wake) = core.start_reload(loader, &config)?;
         let metrics = core.metrics.clone();
         let watch = core.watch(&config);
         let (audit_log, audit) = AuditLog::start(&config.kafka, bootstrap, watch, metrics.clone())
             .map_err(StartError::Audit)?;
         let ingest = core.start_ingest(&config, bootstrap)?;
+        let snapshots = core.start_snapshots(&config)?;
         let (watchdog, late_answers) =
             Watchdog::start(metrics.stalls.clone()).map_err(StartError::Watchdog)?;
         let idempotency = Idempotency::new(&config.idempotency, metrics.idempotency.clone());
@@ -137,6 +152,7 @@ impl Service {
             audit,
             housekeeping: tokio::spawn(keeping),
             reload,
+            snapshots,
             watchdog,
             broker,
         })
@@ -181,15 +197,20 @@ impl Service {
         self.housekeeping.abort();
         drop(self.admin);
         // Ending threads and the broker waits for them, so not on a thread that serves requests.
+        let snapshots = self.snapshots;
+        let limit = THREADS_END_MAX + snapshots.as_ref().map_or(Duration::ZERO, Snapshots::drain);
         let (reload, ingest, watchdog, broker) =
             (self.reload, self.ingest, self.watchdog, self.broker);
         let ended = tokio::task::spawn_blocking(move || {
             drop(reload);
             drop(ingest);
+            if let Some(snapshots) = snapshots {
+                snapshots.finish();
+            }
             drop(watchdog);
             drop(broker);
         });
-        match tokio::time::timeout(THREADS_END_MAX, ended).await {
+        match tokio::time::timeout(limit, ended).await {
             Ok(Ok(())) => tracing::info!("stopped"),
             Ok(Err(error)) => tracing::error!(%error, "a thread did not end as it should"),
             Err(_) => tracing::error!("a thread did not end in time and is left behind"),
@@ -204,16 +225,19 @@ struct Core {
     policy: Arc<ArcSwap<Policy>>,
     versions: Arc<Versions>,
     ingest_state: Arc<IngestState>,
+    positions: Arc<Positions>,
+    before: Before,
     drift: DriftReports,
     admission: Arc<Admission>,
 }
 
 impl Core {
-    fn new(config: &Config, policy: Policy) -> Result<Self, StartError> {
-        let metrics = Metrics::new()?;
+    fn new(config: &Config, policy: Policy, metrics: Metrics, mut before: Before) -> Self {
         let schema = Arc::clone(&policy.logic().schema);
         let limits = memory::limits(&config.features);
         metrics.store.note_limit(limits);
+        let store = before.store.take();
+        let store = store.unwrap_or_else(|| Store::with_limits(schema, limits));
         let policy = Arc::new(ArcSwap::from_pointee(policy));
         let versions = Versions::new(
             Arc::clone(&policy),
@@ -221,15 +245,17 @@ impl Core {
             metrics.policy.clone(),
             clock::steady_time(),
         );
-        Ok(Self {
-            store: Arc::new(Store::with_limits(schema, limits)),
+        Self {
+            store: Arc::new(store),
             versions: Arc::new(versions),
             ingest_state: Arc::new(IngestState::default()),
+            positions: Arc::default(),
+            before,
             drift: DriftReports::default(),
             admission: Arc::new(Admission::new(&config.overload, metrics.admission.clone())),
             metrics,
             policy,
-        })
+        }
     }
 
     fn start_reload(&self, loader: Loader, config: &Config) -> Result<(Reload, Wake), StartError> {
@@ -251,8 +277,24 @@ impl Core {
             policy: Arc::clone(&self.policy),
             metrics: self.metrics.clone(),
             state: Arc::clone(&self.ingest_state),
+            positions: Arc::clone(&self.positions),
+            from: self.before.positions.clone(),
         };
         Ingest::start(&parts).map_err(StartError::Ingest)
+    }
+
+    fn start_snapshots(&self, config: &Config) -> Result<Option<Snapshots>, StartError> {
+        let parts = self.before.under.clone().map(|under| snapshot::Parts {
+            config: config.snapshot.clone(),
+            store: Arc::clone(&self.store),
+            positions: Arc::clone(&self.positions),
+            ingest: Arc::clone(&self.ingest_state),
+            under,
+            metrics: self.metrics.snapshot.clone(),
+            newest: self.before.created,
+            give_up_at: Arc::new(AtomicI64::new(i64::MAX)),
+        });
+        Ok(parts.map(Snapshots::start).transpose()?)
     }
 
     fn watch(&self, config: &Config) -> Watch {

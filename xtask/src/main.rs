@@ -2,8 +2,10 @@
 
 mod bench;
 mod chaos;
+mod clients;
 mod fuzz;
 mod handbook;
+mod kafka;
 mod model_runs;
 mod onnxruntime;
 mod suite;
@@ -89,6 +91,11 @@ enum Verb {
     },
     /// Generate history (or take one), compute features, train a model, and publish it to the policy as a challenger
     Train(Box<train::Train>),
+    /// Start and end real Apache Kafka brokers on this machine
+    Kafka {
+        #[command(subcommand)]
+        verb: kafka::Verb,
+    },
     /// Fetch ONNX Runtime's library to target/onnxruntime
     Onnxruntime,
 }
@@ -121,6 +128,7 @@ fn run() -> anyhow::Result<()> {
             arguments,
         } => model_runs::swaps(versions, &arguments),
         Verb::Train(options) => train::run(&options),
+        Verb::Kafka { verb } => kafka::run(&verb),
         Verb::Onnxruntime => {
             println!("{}", onnxruntime::ensure(&root)?.display());
             Ok(())

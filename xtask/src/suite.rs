@@ -6,7 +6,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
 
-use crate::{handbook, onnxruntime, tidy, tools, train};
+use crate::kafka::ForTests;
+use crate::{clients, handbook, onnxruntime, tidy, tools, train};
 
 /// How many of each there were.
 #[derive(Default, Clone, Copy, PartialEq, Eq, Debug)]
@@ -21,9 +22,12 @@ pub(crate) fn run() -> anyhow::Result<()> {
     let library = onnxruntime::ensure(&root)?;
     let mut count = Count::default();
     count.step("formatting, lints and tidiness", tidy::check);
-    count.cargo_tests(&library)?;
+    count.rust_tests(&library)?;
     count.step("models as exporters write them", || exported(&library));
-    count.step("python client by reflection", || python_client(&library));
+    count.step("python client by reflection", || {
+        clients::by_reflection(&library)
+    });
+    count.step("clients of docs/clients.md", || clients::worked(&library));
     count.step("tests of the training code", python_tests);
     count.step("training, from a small history to a policy", train::trial);
     if Path::new(handbook::DATA).exists() {
@@ -63,14 +67,35 @@ impl Count {
         }
     }
 
-    /// Every Rust test of the workspace, counted from what the test runners print.
-    fn cargo_tests(&mut self, library: &Path) -> anyhow::Result<()> {
+    /// Every Rust test of the workspace, with a real Kafka for those that want one.
+    fn rust_tests(&mut self, library: &Path) -> anyhow::Result<()> {
+        println!("── real Kafka");
+        let kafka = match ForTests::start() {
+            Ok(Some(kafka)) => Some(kafka),
+            Ok(None) => {
+                self.skipped += 1;
+                None
+            }
+            Err(error) => {
+                println!("FAILED: real Kafka: {error:#}");
+                self.failed += 1;
+                None
+            }
+        };
+        self.cargo_tests(library, kafka.as_ref())
+    }
+
+    /// Counted from what the test runners print.
+    fn cargo_tests(&mut self, library: &Path, kafka: Option<&ForTests>) -> anyhow::Result<()> {
         println!("── cargo test");
         let mut cargo = Command::new(env!("CARGO"));
         cargo
             .args(["test", "--workspace", "--locked", "--no-fail-fast"])
             .env("TOLLGATE_ONNXRUNTIME", library)
             .stdout(Stdio::piped());
+        if let Some(kafka) = kafka {
+            kafka.tell(&mut cargo)?;
+        }
         let mut child = cargo.spawn().context("cannot run cargo test")?;
         let output = child.stdout.take().context("no output of cargo test")?;
         let before = self.failed;
@@ -130,19 +155,6 @@ fn exported(library: &Path) -> anyhow::Result<()> {
         .env("TOLLGATE_ONNXRUNTIME", library)
         .env("TOLLGATE_EXPORTED", &folder);
     tools::run(&mut cargo)
-}
-
-/// A client that knows only the address lists the services and scores, built from reflection alone.
-fn python_client(library: &Path) -> anyhow::Result<()> {
-    let tollgate = tools::build()?;
-    let folder = tools::root()?.join("target/reflection");
-    let serving = tools::serve(&tollgate, Path::new("policy"), library, &folder)?;
-    let python = tools::python_environment("client", "scorer/tests/python/requirements.txt")?;
-    let mut client = Command::new(python);
-    client
-        .arg("scorer/tests/python/reflection_client.py")
-        .arg(&serving.addresses.grpc);
-    tools::run(&mut client)
 }
 
 /// The tests of what trains models, in the environment it is pinned to.

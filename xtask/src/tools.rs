@@ -49,6 +49,16 @@ pub(crate) fn build() -> anyhow::Result<Tollgate> {
             bail!("{tool} is not installed: install {package}, which builds the Kafka client");
         }
     }
+    let openssl = Command::new("pkg-config")
+        .args(["--exists", "openssl"])
+        .status();
+    // Whoever names a folder of it knows better.
+    if std::env::var_os("OPENSSL_DIR").is_none() && !openssl.is_ok_and(|found| found.success()) {
+        bail!(
+            "OpenSSL's headers are not installed: install pkg-config and libssl-dev (openssl-devel), which Kafka's client \
+             needs for TLS"
+        );
+    }
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args([
         "build",
@@ -93,6 +103,25 @@ fn shown(command: &Command) -> String {
         .map(|word| word.to_string_lossy())
         .collect::<Vec<_>>()
         .join(" ")
+}
+
+/// Asks again and again until it is so: `None` if it was not within `limit`.
+pub(crate) fn wait_until(
+    limit: Duration,
+    mut is_so: impl FnMut() -> anyhow::Result<bool>,
+) -> anyhow::Result<Option<()>> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the ban is for the service's own code"
+    )]
+    let started = Instant::now();
+    while !is_so()? {
+        if started.elapsed() > limit {
+            return Ok(None);
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Ok(Some(()))
 }
 
 /// A Python environment of its own under `target/`, with what `requirements` pins. Returns its interpreter.

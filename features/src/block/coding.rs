@@ -53,7 +53,7 @@ pub(crate) enum Form {
 }
 
 impl Form {
-    const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Missing,
         Self::Constant,
         Self::Dictionary,

@@ -6,9 +6,9 @@ use super::coding::{Coding, Form, MISSING_BITS, MISSING_ENTRY, missing_code};
 use super::{Block, GROWTH_ROWS, ROWS_MAX, Row, Shape};
 use crate::memory;
 
-const BASE_BYTES: usize = 8;
-const CODING_BYTES: usize = 4;
-const KEY_BYTES: usize = 8;
+pub(super) const BASE_BYTES: usize = 8;
+pub(super) const CODING_BYTES: usize = 4;
+pub(super) const KEY_BYTES: usize = 8;
 
 /// Where a column lies.
 pub(super) struct Place {

@@ -7,6 +7,7 @@
 
 mod codes;
 mod coding;
+mod image;
 mod layout;
 mod view;
 
@@ -95,6 +96,14 @@ impl Flags {
     pub(crate) const FRAUD: Self = Self(4);
     /// There were labels before the last one; they are kept beside the blocks.
     pub(crate) const RELABELLED: Self = Self(8);
+
+    pub(crate) const fn bits(self) -> u8 {
+        self.0
+    }
+
+    pub(crate) const fn from_bits(bits: u8) -> Self {
+        Self(bits)
+    }
 
     pub(crate) const fn has(self, flag: Self) -> bool {
         self.0 & flag.0 != 0

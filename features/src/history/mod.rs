@@ -6,6 +6,7 @@
 //! block too.
 
 mod closed;
+mod image;
 mod labelling;
 mod letting_go;
 

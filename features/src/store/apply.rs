@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use tollgate_types::{EventTime, Label, Record, TransactionKey};
 
 use super::kind::EntityKind;
-use super::{Applied, Labelled, Origin, Store, TIME_MAX, TIME_MIN};
+use super::{Applied, IN_FLIGHT_BYTES, Labelled, Origin, Store, TIME_MAX, TIME_MIN};
 use crate::EntityKey;
 use crate::block::{Flags, Row, Shape};
 use crate::history::{Relabelled, Ties};
@@ -14,15 +14,12 @@ use crate::label::Verdict;
 use crate::ledger::Shard;
 use crate::slots::SlotId;
 
-/// What a transaction in flight takes in the queue of those that will expire.
-const IN_FLIGHT_BYTES: usize = size_of::<(EventTime, TransactionKey)>();
-
 /// A retained transaction, as its row under its card has it.
-struct Found {
-    card: SlotId,
-    key: TransactionKey,
-    time: EventTime,
-    flags: Flags,
+pub(super) struct Found {
+    pub(super) card: SlotId,
+    pub(super) key: TransactionKey,
+    pub(super) time: EventTime,
+    pub(super) flags: Flags,
     /// Its other histories, in the order of the links.
     links: Vec<Option<SlotId>>,
 }
@@ -92,11 +89,20 @@ impl Store {
             if let Some(found) = self.find(&shard, key, None)
                 && found.flags.has(Flags::IN_FLIGHT)
             {
-                self.remove_rows(&mut shard, &found);
+                self.take_back(&mut shard, &found);
                 expired += 1;
             }
         }
         expired
+    }
+
+    /// Takes a transaction in flight out. Its labels came from the log and wait again for what the log may still say of it.
+    pub(super) fn take_back(&self, shard: &mut Shard, found: &Found) {
+        let labels = self.labels_of(found);
+        self.remove_rows(shard, found);
+        for label in labels {
+            self.ledger.wait(shard, found.key, label);
+        }
     }
 
     fn next_expired(&self, now: EventTime) -> Option<TransactionKey> {
@@ -123,7 +129,12 @@ impl Store {
     }
 
     /// A transaction's row under its card. Its event time, where known, spares looking through the card's keys.
-    fn find(&self, shard: &Shard, key: TransactionKey, time: Option<EventTime>) -> Option<Found> {
+    pub(super) fn find(
+        &self,
+        shard: &Shard,
+        key: TransactionKey,
+        time: Option<EventTime>,
+    ) -> Option<Found> {
         let (slots, shape) = (&self.card().slots, &self.card().shape);
         shard.candidates(key).find_map(|card| {
             let tenant = slots.read_at(card)?;
@@ -326,7 +337,7 @@ impl Store {
     }
 
     /// Attaches a label to every row of a transaction.
-    fn label_rows(&self, found: &Found, label: Verdict) -> Relabelled {
+    pub(super) fn label_rows(&self, found: &Found, label: Verdict) -> Relabelled {
         let before = self.labels_for_steps(found);
         let mut relabelled = Relabelled::Again;
         let key = found.key;
@@ -377,7 +388,7 @@ impl Store {
     }
 
     /// The other histories that have the event.
-    fn links_of(&self, found: &Found) -> impl Iterator<Item = (usize, SlotId)> {
+    pub(super) fn links_of(&self, found: &Found) -> impl Iterator<Item = (usize, SlotId)> {
         let links = self.linked().zip(found.links.iter().copied());
         links.filter_map(|(at, slot)| Some((at, slot?)))
     }
@@ -390,7 +401,12 @@ impl Store {
         }
     }
 
-    fn with_kept(&self, at: usize, slot: SlotId, change: impl FnOnce(&EntityKind, &mut Kept)) {
+    pub(super) fn with_kept(
+        &self,
+        at: usize,
+        slot: SlotId,
+        change: impl FnOnce(&EntityKind, &mut Kept),
+    ) {
         let kind = &self.kinds[at];
         if let Some(mut tenant) = kind.slots.write_at(slot) {
             let before = tenant.kept.bytes();

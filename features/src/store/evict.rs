@@ -38,7 +38,7 @@ impl Store {
             let horizon = kind.horizon(watermark);
             for slot in (0..kind.slots.end()).map(SlotId) {
                 let mut gone: Vec<TransactionKey> = Vec::new();
-                let Some(mut tenant) = kind.slots.write_at(slot) else {
+                let Some(mut tenant) = kind.slots.write_unnoted(slot) else {
                     continue;
                 };
                 let before = tenant.kept.bytes();
@@ -47,6 +47,9 @@ impl Store {
                         history.evict(&kind.shape, horizon, |key| gone.push(key))
                     }
                     Kept::Steps(steps) => steps.evict(kind.step().unwrap_or_default(), horizon),
+                }
+                if !gone.is_empty() || tenant.kept.bytes() != before {
+                    kind.slots.note_change(slot);
                 }
                 self.resized(before, tenant.kept.bytes());
                 let is_empty = tenant.kept.is_empty();

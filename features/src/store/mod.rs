@@ -7,7 +7,9 @@
 
 mod ahead;
 mod apply;
+mod digest;
 mod evict;
+mod image;
 mod kind;
 mod outcome;
 mod repack;
@@ -27,12 +29,16 @@ use crate::ledger::Ledger;
 use crate::plan::{Group, ReadPlan};
 use crate::read::{self, Scene};
 use crate::slots::SlotId;
+pub use image::{ImageError, ImageSize, Imaging, Restoring, differences};
 use kind::EntityKind;
 pub use outcome::{Applied, Labelled, Limits, Origin, Reading, StoreSize};
 
 /// Event times beyond these, some nine thousand years from 1970, are no times.
-const TIME_MIN: EventTime = EventTime::from_micros(-(1 << 58));
-const TIME_MAX: EventTime = EventTime::from_micros(1 << 58);
+pub(crate) const TIME_MIN: EventTime = EventTime::from_micros(-(1 << 58));
+pub(crate) const TIME_MAX: EventTime = EventTime::from_micros(1 << 58);
+
+/// What a transaction in flight takes in the queue of those that will expire.
+const IN_FLIGHT_BYTES: usize = size_of::<(EventTime, TransactionKey)>();
 
 /// The in-memory event store.
 #[derive(Debug)]

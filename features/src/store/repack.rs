@@ -24,7 +24,7 @@ impl Store {
         self.ledger.repack(tables(from)..tables(from + entities));
         for at in 0..entities {
             let slot = self.slot_at((from + at) % total);
-            let tenant = slot.and_then(|(kind, slot)| self.kinds[kind].slots.write_at(slot));
+            let tenant = slot.and_then(|(kind, slot)| self.kinds[kind].slots.write_unnoted(slot));
             if let Some(mut tenant) = tenant {
                 tenant.kept.repack();
             }

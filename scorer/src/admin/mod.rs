@@ -51,6 +51,7 @@ pub(crate) struct AdminServer {
 #[derive(Serialize)]
 struct Status {
     ready: bool,
+    replay: Replay,
     policy_version: String,
     /// Whether an operator chose the policy, so that the folder is only checked.
     policy_pinned: bool,
@@ -66,6 +67,29 @@ struct Status {
     features: usize,
     /// How much is being decided, and what waits for it.
     admission: Load,
+}
+
+/// How far the log has been read up to where it ended at start.
+#[derive(Serialize)]
+struct Replay {
+    events_left: i64,
+    events_per_second: i64,
+    /// Until the service is ready, at this pace; `null` while no pace is known.
+    seconds_left: Option<i64>,
+}
+
+impl Replay {
+    const fn new((events_left, events_per_second): (i64, i64)) -> Self {
+        Self {
+            events_left,
+            events_per_second,
+            seconds_left: if events_left == 0 {
+                Some(0)
+            } else {
+                events_left.checked_div(events_per_second)
+            },
+        }
+    }
 }
 
 impl AdminServer {
@@ -133,6 +157,7 @@ async fn status(State(state): State<AdminState>) -> Json<Status> {
     let report = state.versions.report();
     Json(Status {
         ready: state.ingest.is_ready(),
+        replay: Replay::new(state.ingest.replay()),
         policy_version: policy.version().to_owned(),
         policy_pinned: report.pinned,
         policy_problem: report.problem,

@@ -18,7 +18,7 @@ use tollgate_models::Rows;
 use tollgate_proto::v1;
 use tollgate_types::{CardId, Cell, EventTime, Outcome, contains_card_number};
 
-use crate::config::KafkaConfig;
+use crate::config::{Format, KafkaConfig};
 use crate::convert;
 use crate::metrics::Metrics;
 use crate::policy::{FeatureTexts, Policy};
@@ -77,7 +77,15 @@ impl AuditLog {
         let (records, encoded) = mpsc::channel(RECORDS_MAX);
         let (close, closed) = oneshot::channel();
         let publisher = Publisher::new(config, bootstrap, metrics.clone())?;
-        tokio::spawn(look(waiting, closed, watch, records, metrics.clone()));
+        let (formats, counts) = (config.formats, metrics.clone());
+        tokio::spawn(look(
+            waiting,
+            closed,
+            watch,
+            records,
+            formats.decisions,
+            counts,
+        ));
         let task = tokio::spawn(publish(encoded, publisher));
         let handed_over = Arc::new(AtomicU64::new(0));
         let publishing = Publishing {
@@ -165,6 +173,7 @@ async fn look(
     mut close: oneshot::Receiver<()>,
     mut watch: Watch,
     records: mpsc::Sender<Encoded>,
+    format: Format,
     metrics: Metrics,
 ) {
     let mut batch = Vec::with_capacity(BATCH_MAX);
@@ -185,7 +194,8 @@ async fn look(
         let scores = watch.look_at(&batch).await;
         for (entry, challengers) in batch.drain(..).zip(scores) {
             let card_id = entry.card_id.clone();
-            let bytes = record(entry, challengers).encode_to_vec();
+            let record = record(entry, challengers);
+            let bytes = encode(&record, format);
             if let Err(error) = records.try_send(Encoded { card_id, bytes }) {
                 count_dropped(&metrics, &error);
             }
@@ -203,6 +213,17 @@ async fn publish(mut records: mpsc::Receiver<Encoded>, publisher: Publisher) {
     if let Err(error) = flushed {
         tracing::error!(%error, "the decision log was not flushed");
     }
+}
+
+fn encode(record: &v1::DecisionRecord, format: Format) -> Vec<u8> {
+    if format == Format::Json {
+        match tollgate_proto::to_json("tollgate.v1.DecisionRecord", record) {
+            Ok(json) => return json.into_bytes(),
+            // Our own message by our own descriptors: this is a bug, and the record is kept all the same.
+            Err(error) => tracing::error!(%error, "decision record written in protobuf form"),
+        }
+    }
+    record.encode_to_vec()
 }
 
 fn record(entry: Entry, challengers: Vec<v1::ChallengerScore>) -> v1::DecisionRecord {

@@ -1,14 +1,18 @@
 //! From Kafka into the store: transactions and labels, partition by partition, each record once.
 //!
-//! One thread per topic reads all its partitions by assignment, from their beginning, and applies records where
-//! it stands: an event is in the store microseconds after it was received. A record that cannot be read
+//! One thread per topic reads all its partitions by assignment, from where the snapshot ends that the store was read from or
+//! else as far back as anything is retained, and applies records where it stands: an event is in the store microseconds after it was received. A record that cannot be read
 //! goes to dead letters and never stops its partition.
 
 mod dead_letters;
 mod decode;
+mod partitions;
+mod positions;
 mod progress;
 mod reader;
+mod start;
 mod topic;
+mod waiting;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -22,9 +26,11 @@ use tollgate_features::Store;
 use crate::config::KafkaConfig;
 use crate::metrics::Metrics;
 use crate::policy::Policy;
+pub(crate) use positions::{LogPositions, Positions};
 pub(crate) use progress::IngestState;
-use reader::Reader;
+pub(crate) use start::Lost;
 use topic::Topic;
+use waiting::Waiting;
 
 /// What ingest needs of the rest of the service.
 #[derive(Clone)]
@@ -35,6 +41,9 @@ pub(crate) struct Parts {
     pub(crate) policy: Arc<ArcSwap<Policy>>,
     pub(crate) metrics: Metrics,
     pub(crate) state: Arc<IngestState>,
+    pub(crate) positions: Arc<Positions>,
+    /// Where the snapshot ends that the store was read from.
+    pub(crate) from: Option<LogPositions>,
 }
 
 /// The running threads; they end when this is dropped.
@@ -50,28 +59,39 @@ pub enum IngestError {
     Kafka(#[from] KafkaError),
     #[error("topic {topic} does not exist; create it, or set kafka.{key} to the topic to read")]
     NoTopic { topic: String, key: &'static str },
+    #[error("partition {partition} of topic {topic} has no leader; its brokers are not there")]
+    NoLeader { topic: String, partition: i32 },
     #[error("the ingest thread did not start: {0}")]
     Thread(#[from] std::io::Error),
 }
 
 impl Ingest {
-    /// Connects, finds the partitions, and begins to read.
+    /// Begins to read as soon as Kafka answers and the topics are there.
     pub(crate) fn start(parts: &Parts) -> Result<Self, IngestError> {
         let mut ingest = Self {
             stop: Arc::new(AtomicBool::new(false)),
             threads: Vec::new(),
         };
         for topic in Topic::ALL {
-            let reader = Reader::new(topic, parts.clone())?;
+            // Until reading begins the store is what the snapshot was; another one may be written meanwhile.
+            let from = parts.from.iter().flat_map(|from| from.topic(topic));
+            let from = from.map(|position| (position.partition, *position));
+            parts.positions.lock(topic).extend(from);
+            let waiting = Waiting::new(topic, parts.clone())?;
             let stop = Arc::clone(&ingest.stop);
-            let state = Arc::clone(&parts.state);
+            let (state, positions) = (Arc::clone(&parts.state), Arc::clone(&parts.positions));
             let thread = std::thread::Builder::new()
                 .name(format!("ingest-{}", topic.name()))
                 .spawn(move || {
                     // Without this thread histories age unseen, so nobody should send traffic here.
-                    let run = AssertUnwindSafe(|| reader.run(&stop));
+                    let run = AssertUnwindSafe(|| {
+                        if let Some(reader) = waiting.reader(&stop) {
+                            reader.run(&stop);
+                        }
+                    });
                     if std::panic::catch_unwind(run).is_err() {
                         tracing::error!(topic = topic.name(), "ingest failed; this is a bug");
+                        positions.give_up();
                         state.withdraw();
                     }
                 })?;

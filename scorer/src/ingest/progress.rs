@@ -2,10 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::{Duration, Instant};
 
 use tollgate_types::{EventTime, Span};
 
+use super::start::Start;
 use super::topic::Topic;
+
+/// Between two lines of the log that say how far reading up to the end has come.
+const REPORT: Duration = Duration::from_secs(5);
 
 /// How far both topics have been read, as other threads may ask.
 #[derive(Debug, Default)]
@@ -24,6 +29,9 @@ pub(crate) struct TopicState {
     at_end: AtomicBool,
     /// When the last record applied was written to Kafka, in microseconds.
     written_at: AtomicI64,
+    /// Records up to where the log ended at start that are still to be read, and how many are read per second.
+    left: AtomicI64,
+    rate: AtomicI64,
 }
 
 impl IngestState {
@@ -43,6 +51,22 @@ impl IngestState {
     /// Makes the service unready for good: it is stopping, or can read no more.
     pub(crate) fn withdraw(&self) {
         self.withdrawn.store(true, Ordering::Relaxed);
+    }
+
+    /// Records up to where the log ended at start that are still to be read, and how many are read per second.
+    pub(crate) fn replay(&self) -> (i64, i64) {
+        let topics = Topic::ALL.map(|topic| self.topic(topic));
+        // What is left is noted now and then; that nothing is, at once.
+        let topics =
+            topics.map(|topic| Some(topic).filter(|topic| !topic.replayed.load(Ordering::Acquire)));
+        let sum = |of: fn(&TopicState) -> &AtomicI64| {
+            let values = topics
+                .iter()
+                .flatten()
+                .map(|topic| of(topic).load(Ordering::Relaxed));
+            values.sum()
+        };
+        (sum(|topic| &topic.left), sum(|topic| &topic.rate))
     }
 
     /// How old the last record applied is, while more are waiting; zero if none are.
@@ -71,35 +95,62 @@ impl TopicState {
 #[derive(Debug)]
 pub(super) struct Progress {
     partitions: BTreeMap<i32, PartitionProgress>,
+    /// Records applied so far, and how many they were when the last report was made, and when.
+    applied: i64,
+    reported: Option<(i64, Instant)>,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct PartitionProgress {
     event_time_max: EventTime,
     at_end: bool,
+    /// The offset of the next record.
+    next: i64,
     /// The offset after its last record when reading began.
     end_at_start: i64,
     replayed: bool,
 }
 
 impl Progress {
-    /// `partitions` with the offsets at which they begin and end now.
-    pub(super) fn new(
-        partitions: impl Iterator<Item = (i32, (i64, i64))>,
-        state: &TopicState,
-    ) -> Self {
-        let progress = |(begin, end_at_start)| PartitionProgress {
-            event_time_max: EventTime::MIN,
+    pub(super) fn new(starts: &[Start], state: &TopicState) -> Self {
+        let progress = |start: &Start| PartitionProgress {
+            event_time_max: start.event_time_max,
             at_end: false,
-            end_at_start,
-            replayed: begin >= end_at_start,
+            next: start.offset,
+            end_at_start: start.end,
+            replayed: start.offset >= start.end,
         };
-        let partitions = partitions.map(|(partition, ends)| (partition, progress(ends)));
+        let partitions = starts
+            .iter()
+            .map(|start| (start.partition, progress(start)));
         let progress = Self {
             partitions: partitions.collect(),
+            applied: 0,
+            reported: None,
         };
         progress.publish(state);
         progress
+    }
+
+    pub(super) fn knows(&self, partition: i32) -> bool {
+        self.partitions.contains_key(&partition)
+    }
+
+    pub(super) fn partitions(&self) -> usize {
+        self.partitions.len()
+    }
+
+    /// The topic got a partition, of which nothing has been read. Readiness, once there, does not wait for it.
+    pub(super) fn add(&mut self, partition: i32, state: &TopicState) {
+        let added = PartitionProgress {
+            event_time_max: EventTime::MIN,
+            at_end: false,
+            next: 0,
+            end_at_start: 0,
+            replayed: true,
+        };
+        self.partitions.insert(partition, added);
+        state.at_end.store(false, Ordering::Relaxed);
     }
 
     /// The record at `offset` of `partition` was applied; `event_time` if it had one.
@@ -114,10 +165,12 @@ impl Progress {
             .written_at
             .store(written_at.micros(), Ordering::Relaxed);
         state.at_end.store(false, Ordering::Relaxed);
+        self.applied += 1;
         let Some(partition) = self.partitions.get_mut(&partition) else {
             return;
         };
         partition.at_end = false;
+        partition.next = offset + 1;
         let event_time = event_time.unwrap_or(EventTime::MIN);
         partition.event_time_max = partition.event_time_max.max(event_time);
         if !partition.replayed && offset + 1 >= partition.end_at_start {
@@ -134,6 +187,43 @@ impl Progress {
             partition.replayed = true;
         }
         self.publish(state);
+    }
+
+    /// Tells how much is left to read up to where the log ended at start, and logs it every few seconds until all is.
+    pub(super) fn report(&mut self, topic: Topic, now: Instant, state: &TopicState) {
+        let partitions = self.partitions.values();
+        let behind = partitions.filter(|partition| !partition.replayed);
+        let left: i64 = behind
+            .map(|partition| partition.end_at_start - partition.next)
+            .sum();
+        let before = state.left.swap(left, Ordering::Relaxed);
+        let (applied, since) = *self.reported.get_or_insert((self.applied, now));
+        let passed = now.saturating_duration_since(since);
+        let is_over = left == 0 && before > 0;
+        if !is_over && (left == 0 || passed < REPORT) {
+            return;
+        }
+        let per = i64::try_from(passed.as_millis()).unwrap_or(i64::MAX).max(1);
+        let rate = (self.applied - applied).saturating_mul(1_000) / per;
+        state
+            .rate
+            .store(if is_over { 0 } else { rate }, Ordering::Relaxed);
+        self.reported = Some((self.applied, now));
+        if is_over {
+            tracing::info!(
+                topic = topic.name(),
+                "read the log up to where it ended at start"
+            );
+        } else {
+            let seconds_left = left / rate.max(1);
+            tracing::info!(
+                topic = topic.name(),
+                left,
+                per_second = rate,
+                seconds_left,
+                "reading the log"
+            );
+        }
     }
 
     fn publish(&self, state: &TopicState) {
@@ -167,7 +257,17 @@ mod tests {
 
     /// Partitions that each hold the offsets 0 to 9.
     fn ten_records(partitions: i32, state: &TopicState) -> Progress {
-        Progress::new((0..partitions).map(|partition| (partition, (0, 10))), state)
+        let starts: Vec<Start> = (0..partitions).map(|at| start(at, 0, 10)).collect();
+        Progress::new(&starts, state)
+    }
+
+    const fn start(partition: i32, offset: i64, end: i64) -> Start {
+        Start {
+            partition,
+            offset,
+            end,
+            event_time_max: EventTime::MIN,
+        }
     }
 
     #[test]
@@ -211,12 +311,41 @@ mod tests {
     fn an_empty_log_is_ready_at_once() {
         let state = IngestState::default();
         for topic in Topic::ALL {
-            Progress::new(
-                (0..2).map(|partition| (partition, (7, 7))),
-                state.topic(topic),
-            );
+            Progress::new(&[start(0, 7, 7), start(1, 7, 7)], state.topic(topic));
         }
         assert!(state.is_ready());
+    }
+
+    #[test]
+    fn what_is_left_is_counted_from_where_reading_begins_and_only_until_it_was_read() {
+        let state = IngestState::default();
+        let topic = state.topic(Topic::Transactions);
+        let mut progress = Progress::new(&[start(0, 6, 10), start(1, 10, 10)], topic);
+        let report = |progress: &mut Progress| {
+            progress.report(Topic::Transactions, crate::clock::instant(), topic);
+            state.replay().0
+        };
+        assert_eq!(report(&mut progress), 4);
+        progress.applied((0, 7), None, time(1), topic);
+        assert_eq!(report(&mut progress), 2);
+        progress.applied((0, 9), None, time(1), topic);
+        progress.applied((0, 10), None, time(1), topic);
+        assert_eq!(report(&mut progress), 0);
+    }
+
+    #[test]
+    fn the_watermark_goes_on_from_the_event_times_of_a_snapshot() {
+        let state = IngestState::default();
+        let topic = state.topic(Topic::Transactions);
+        let known = |partition, event_time_max| Start {
+            event_time_max: time(event_time_max),
+            ..start(partition, 5, 5)
+        };
+        let mut progress = Progress::new(&[known(0, 100), known(1, 50)], topic);
+        progress.applied((1, 5), Some(time(60)), time(1), topic);
+        progress.at_end(0, topic);
+        progress.at_end(1, topic);
+        assert_eq!(progress.watermark(), time(100));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The thread that reads one topic and applies what it says.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -12,7 +13,10 @@ use tollgate_types::{EventTime, Record};
 
 use super::dead_letters::{DeadLetters, Place};
 use super::decode::{self, DecodeError};
+use super::partitions;
+use super::positions;
 use super::progress::Progress;
+use super::start::{self, Known, Start};
 use super::topic::Topic;
 use super::{IngestError, Parts};
 use crate::{clock, convert, kafka};
@@ -22,6 +26,9 @@ const POLL: Duration = Duration::from_millis(50);
 
 /// How long to wait for a broker's answer at start.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often a look is taken for partitions that the topic got since.
+const PARTITIONS_LOOK: Duration = Duration::from_secs(5);
 
 /// How often the watermark and the gauge of lateness are brought up to date.
 const HOUSEKEEPING: Duration = Duration::from_millis(100);
@@ -36,37 +43,35 @@ pub(super) struct Reader {
 
 impl Reader {
     pub(super) fn new(topic: Topic, parts: Parts) -> Result<Self, IngestError> {
-        let mut settings = kafka::client_config(&parts.config, &parts.bootstrap);
-        settings
-            // Positions are the store's own; the group exists because the protocol asks for a name.
-            .set("group.id", "tollgate")
-            .set("enable.auto.commit", "false")
-            .set("enable.partition.eof", "true")
-            // If the log lost what was to be read next, all that is left is read: applying is idempotent.
-            .set("auto.offset.reset", "earliest");
-        if parts.config.bootstrap.is_empty() {
-            // The embedded broker answers a fetch only after this time, whatever has arrived since.
-            settings.set("fetch.wait.max.ms", "5");
-        }
-        let consumer: BaseConsumer<Context> = settings.create_with_context(Context)?;
+        let consumer = consumer(&parts)?;
         let name = topic.topic(&parts.config);
-        let partitions = partitions(&consumer, &name)?;
+        let partitions = all_partitions(&consumer, &name)?;
         if partitions.is_empty() {
             return Err(IngestError::NoTopic {
                 topic: name,
                 key: topic.config_key(),
             });
         }
-        let mut assignment = TopicPartitionList::new();
-        let mut ends = Vec::with_capacity(partitions.len());
+        let mut ends = BTreeMap::new();
         for partition in partitions {
             let ends_now = consumer.fetch_watermarks(&name, partition, METADATA_TIMEOUT)?;
-            ends.push((partition, ends_now));
-            assignment.add_partition_offset(&name, partition, Offset::Beginning)?;
+            ends.insert(partition, ends_now);
         }
+        let starts = starts(topic, &parts, &consumer, &ends)?;
+        let mut assignment = TopicPartitionList::new();
+        for start in &starts {
+            let offset = Offset::Offset(start.offset);
+            assignment.add_partition_offset(&name, start.partition, offset)?;
+        }
+        let begun = starts.iter().map(|start| {
+            let position = positions::at(start);
+            (position.partition, position)
+        });
+        // Partitions that a snapshot had and the topic has not any more go.
+        *parts.positions.lock(topic) = begun.collect();
         consumer.assign(&assignment)?;
         let dead_letters = DeadLetters::new(&parts.config, &parts.bootstrap)?;
-        let progress = Progress::new(ends.into_iter(), parts.state.topic(topic));
+        let progress = Progress::new(&starts, parts.state.topic(topic));
         Ok(Self {
             topic,
             parts,
@@ -77,13 +82,19 @@ impl Reader {
     }
 
     pub(super) fn run(mut self, stop: &AtomicBool) {
+        self.note_partitions();
         let mut housekeeping_due = clock::instant();
+        let mut partitions_due = housekeeping_due + PARTITIONS_LOOK;
         while !stop.load(Ordering::Relaxed) {
             self.poll();
             let now = clock::instant();
             if now >= housekeeping_due {
                 housekeeping_due = now + HOUSEKEEPING;
                 self.keep_house();
+            }
+            if now >= partitions_due {
+                partitions_due = now + PARTITIONS_LOOK;
+                self.read_added_partitions();
             }
         }
         self.dead_letters.flush();
@@ -105,6 +116,8 @@ impl Reader {
             }
             wait = Duration::ZERO;
         }
+        // Held until the positions are those of what was applied.
+        let mut applied = self.parts.positions.lock(self.topic);
         let event_times = match self.topic {
             Topic::Transactions => self.apply_transactions(&messages),
             Topic::Labels => self.apply_labels(&messages),
@@ -114,6 +127,7 @@ impl Reader {
             let written_ms = message.timestamp().to_millis().unwrap_or(0);
             let written_at = EventTime::from_micros(written_ms.saturating_mul(1_000));
             let place = (message.partition(), message.offset());
+            positions::applied(&mut applied, place, event_time);
             self.progress.applied(place, event_time, written_at, state);
             // Counted last: whoever sees the count may rely on the record being applied.
             self.parts
@@ -122,6 +136,7 @@ impl Reader {
                 .with_label_values(&[self.topic.name()])
                 .inc();
         }
+        drop(applied);
         match end {
             // Comes behind the last record of its partition.
             Some(KafkaError::PartitionEOF(partition)) => self.progress.at_end(partition, state),
@@ -130,8 +145,16 @@ impl Reader {
         }
     }
 
-    fn keep_house(&self) {
+    fn keep_house(&mut self) {
         let now = clock::wall_time();
+        self.progress.report(
+            self.topic,
+            clock::instant(),
+            self.parts.state.topic(self.topic),
+        );
+        let (left, rate) = self.parts.state.replay();
+        self.parts.metrics.snapshot.replay_left.set(left);
+        self.parts.metrics.snapshot.replay_rate.set(rate);
         if self.topic == Topic::Transactions {
             self.parts
                 .store
@@ -141,13 +164,37 @@ impl Reader {
         }
     }
 
+    fn read_added_partitions(&mut self) {
+        let topic = self.topic.topic(&self.parts.config);
+        let known = |partition| self.progress.knows(partition);
+        match partitions::read_added(&self.consumer, &topic, known) {
+            Ok(added) if added.is_empty() => {}
+            Ok(added) => {
+                tracing::info!(topic, partitions = ?added, "the topic has got partitions; reading them");
+                let state = self.parts.state.topic(self.topic);
+                for partition in added {
+                    self.progress.add(partition, state);
+                }
+                self.note_partitions();
+            }
+            // Whoever reads is told of brokers that are away.
+            Err(error) => tracing::debug!(%error, topic, "cannot look for partitions"),
+        }
+    }
+
+    fn note_partitions(&self) {
+        let partitions = self.parts.metrics.topics.partitions(self.topic.name());
+        partitions.set(i64::try_from(self.progress.partitions()).unwrap_or(i64::MAX));
+    }
+
     /// Applies transactions, in order. Returns the event time of each that had one.
     fn apply_transactions(&self, messages: &[BorrowedMessage<'_>]) -> Vec<Option<EventTime>> {
         let policy = self.parts.policy.load();
         let logic = policy.logic();
+        let format = self.parts.config.formats.transactions;
         let decode = |message: &BorrowedMessage<'_>| {
             let (mut transaction, authorized) =
-                decode::transaction(message.payload(), clock::wall_time())?;
+                decode::transaction(message.payload(), format, clock::wall_time())?;
             convert::keep_declared(&mut transaction, &logic.schema);
             Ok((transaction, authorized))
         };
@@ -188,7 +235,8 @@ impl Reader {
     /// Applies labels, in order; they move no event time.
     fn apply_labels(&self, messages: &[BorrowedMessage<'_>]) -> Vec<Option<EventTime>> {
         let apply = |message: &BorrowedMessage<'_>| {
-            let label = match decode::label(message.payload(), clock::wall_time()) {
+            let format = self.parts.config.formats.labels;
+            let label = match decode::label(message.payload(), format, clock::wall_time()) {
                 Ok(label) => label,
                 Err(error) => return self.refuse(message, &error.to_string()),
             };
@@ -225,8 +273,25 @@ impl Reader {
     }
 }
 
+/// A consumer that has nothing assigned yet. Does not wait for Kafka.
+pub(super) fn consumer(parts: &Parts) -> Result<BaseConsumer<Context>, KafkaError> {
+    let mut settings = kafka::client_config(&parts.config, &parts.bootstrap);
+    settings
+        // Positions are the store's own; the group exists because the protocol asks for a name.
+        .set("group.id", "tollgate")
+        .set("enable.auto.commit", "false")
+        .set("enable.partition.eof", "true")
+        // If the log lost what was to be read next, all that is left is read: applying is idempotent.
+        .set("auto.offset.reset", "earliest");
+    if parts.config.bootstrap.is_empty() {
+        // The embedded broker answers a fetch only after this time, whatever has arrived since.
+        settings.set("fetch.wait.max.ms", "5");
+    }
+    settings.create_with_context(Context)
+}
+
 /// What librdkafka reports besides records. The end of a partition is no error here: it is asked for.
-struct Context;
+pub(super) struct Context;
 
 impl ClientContext for Context {
     fn error(&self, error: KafkaError, reason: &str) {
@@ -241,7 +306,35 @@ impl ClientContext for Context {
 
 impl ConsumerContext for Context {}
 
-fn partitions(consumer: &BaseConsumer<Context>, topic: &str) -> Result<Vec<i32>, KafkaError> {
+/// Where each partition is begun.
+fn starts(
+    topic: Topic,
+    parts: &Parts,
+    consumer: &BaseConsumer<Context>,
+    ends: &BTreeMap<i32, (i64, i64)>,
+) -> Result<Vec<Start>, KafkaError> {
+    let name = topic.topic(&parts.config);
+    let known = match &parts.from {
+        Some(from) => Known::Positions(from.topic(topic)),
+        // The embedded broker cannot look times up, and has nothing that is old.
+        None if parts.config.bootstrap.is_empty() => Known::Nothing,
+        None => {
+            let retention_max = parts.store.schema().retention_max();
+            Known::retention(clock::wall_time(), retention_max)
+        }
+    };
+    start::find(consumer, &name, ends, &known, |partition, lost| {
+        parts.metrics.snapshot.lost(lost);
+        tracing::error!(
+            topic = name,
+            partition,
+            lost = lost.name(),
+            "the log no longer has where the snapshot ends; all that it has of the partition is read"
+        );
+    })
+}
+
+fn all_partitions(consumer: &BaseConsumer<Context>, topic: &str) -> Result<Vec<i32>, KafkaError> {
     let metadata = consumer.fetch_metadata(Some(topic), METADATA_TIMEOUT)?;
     let found = metadata
         .topics()

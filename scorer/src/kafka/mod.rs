@@ -1,10 +1,16 @@
 //! What every Kafka client of the service shares: settings, topics, and the embedded broker.
 
 mod embedded;
+mod settings;
 
 pub(crate) use embedded::{EmbeddedBroker, EmbeddedBrokerError};
+pub(crate) use settings::{SettingsError, settle};
+
+use std::time::Duration;
 
 use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
 
 use crate::config::KafkaConfig;
 
@@ -14,10 +20,22 @@ pub(crate) fn client_config(config: &KafkaConfig, bootstrap: &str) -> ClientConf
     client
         .set("bootstrap.servers", bootstrap)
         .set("client.id", "tollgate");
-    for (name, value) in &config.properties {
+    for (name, value) in config.properties.iter() {
         client.set(name, value);
     }
     client
+}
+
+/// How long to wait for a broker to say which cluster it belongs to.
+const CLUSTER_ID_MAX: Duration = Duration::from_secs(10);
+
+/// The cluster's own name for itself; `None` if it has none, or no broker answers. Blocks.
+pub(crate) fn cluster_id(
+    config: &KafkaConfig,
+    bootstrap: &str,
+) -> Result<Option<String>, KafkaError> {
+    let consumer: BaseConsumer = client_config(config, bootstrap).create()?;
+    Ok(consumer.client().fetch_cluster_id(CLUSTER_ID_MAX))
 }
 
 /// Settings of a producer whose records must arrive once, on the partition a Java producer would choose.

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use prost::Message as _;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Headers as _;
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
@@ -308,10 +309,17 @@ fn consume(bootstrap: &str, topic: &str, count: usize) -> Vec<(String, Vec<u8>)>
     consumer.assign(&assignment).unwrap();
     let mut records = Vec::new();
     while records.len() < count {
-        let message = consumer
+        let message = match consumer
             .poll(PATIENCE)
             .expect("fewer records than expected")
-            .unwrap();
+        {
+            Ok(message) => message,
+            // Another test may have killed a broker, which comes back.
+            Err(KafkaError::MessageConsumption(RDKafkaErrorCode::BrokerTransportFailure)) => {
+                continue;
+            }
+            Err(error) => panic!("{error}"),
+        };
         let bytes = message.payload().unwrap_or_default().to_vec();
         let readable = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let mut text = format!("{:?} {}", message.key().map(readable), readable(&bytes));

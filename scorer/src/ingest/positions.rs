@@ -1,0 +1,121 @@
+//! Up to where the log has been applied, per partition, and the pause in which that is exact for the whole store.
+//!
+//! A reading thread holds the lock of its topic's positions while it applies a batch of records, and writes them before
+//! it lets go. So whoever holds both locks knows that every record before the positions is in the store and none
+//! behind them.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::{Mutex, MutexGuard};
+use serde::{Deserialize, Serialize};
+use tollgate_types::EventTime;
+
+use super::start::Start;
+use super::topic::Topic;
+
+/// How far a partition has been applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Position {
+    pub(crate) partition: i32,
+    /// The offset of the next record.
+    pub(crate) next: i64,
+    /// The latest event time seen in it, in microseconds, which the watermark is made of.
+    pub(crate) event_time_max: i64,
+}
+
+/// How far both topics have been applied.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LogPositions {
+    pub(crate) transactions: Vec<Position>,
+    pub(crate) labels: Vec<Position>,
+}
+
+impl LogPositions {
+    pub(super) fn topic(&self, topic: Topic) -> &[Position] {
+        match topic {
+            Topic::Transactions => &self.transactions,
+            Topic::Labels => &self.labels,
+        }
+    }
+}
+
+pub(super) type TopicPositions = BTreeMap<i32, Position>;
+
+/// The positions, as the reading threads write them.
+#[derive(Debug, Default)]
+pub(crate) struct Positions {
+    transactions: Mutex<TopicPositions>,
+    labels: Mutex<TopicPositions>,
+    /// A reading thread failed in the midst of a batch.
+    broken: AtomicBool,
+}
+
+/// While this lives nothing is applied from the log.
+pub(crate) struct Pause<'p> {
+    transactions: MutexGuard<'p, TopicPositions>,
+    labels: MutexGuard<'p, TopicPositions>,
+}
+
+impl Positions {
+    /// Those of one topic, for as long as a batch of it is applied.
+    pub(super) fn lock(&self, topic: Topic) -> MutexGuard<'_, TopicPositions> {
+        match topic {
+            Topic::Transactions => self.transactions.lock(),
+            Topic::Labels => self.labels.lock(),
+        }
+    }
+
+    /// Waits for the batches that are being applied, some microseconds, and lets no other begin.
+    pub(crate) fn pause(&self) -> Pause<'_> {
+        Pause {
+            transactions: self.transactions.lock(),
+            labels: self.labels.lock(),
+        }
+    }
+
+    /// Takes note that the positions no longer say what is in the store.
+    pub(super) fn give_up(&self) {
+        self.broken.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn are_broken(&self) -> bool {
+        self.broken.load(Ordering::Acquire)
+    }
+}
+
+impl Pause<'_> {
+    pub(crate) fn positions(&self) -> LogPositions {
+        let all = |topic: &TopicPositions| topic.values().copied().collect();
+        LogPositions {
+            transactions: all(&self.transactions),
+            labels: all(&self.labels),
+        }
+    }
+}
+
+/// The position at which a partition is begun.
+pub(super) const fn at(start: &Start) -> Position {
+    Position {
+        partition: start.partition,
+        next: start.offset,
+        event_time_max: start.event_time_max.micros(),
+    }
+}
+
+/// The record at `offset` was applied.
+pub(super) fn applied(
+    positions: &mut TopicPositions,
+    (partition, offset): (i32, i64),
+    event_time: Option<EventTime>,
+) {
+    let position = positions.entry(partition).or_insert(Position {
+        partition,
+        next: offset,
+        event_time_max: i64::MIN,
+    });
+    position.next = offset + 1;
+    let event_time = event_time.map_or(i64::MIN, EventTime::micros);
+    position.event_time_max = position.event_time_max.max(event_time);
+}

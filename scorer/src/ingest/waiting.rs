@@ -1,0 +1,95 @@
+//! Waits for Kafka and for the topic to read: the service may be started before either is there.
+//!
+//! Until then it answers requests and is not ready. What is waited for is said at once, and again now and then.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+
+use super::reader::{self, Context, Reader};
+use super::topic::Topic;
+use super::{IngestError, Parts};
+use crate::clock;
+
+/// How long one look for the topic may take: the delay in noticing that the service stops.
+const LOOK_MAX: Duration = Duration::from_secs(1);
+
+/// Between two looks.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// How often the same is said again.
+const TELL_EVERY: Duration = Duration::from_secs(30);
+
+pub(super) struct Waiting {
+    topic: Topic,
+    parts: Parts,
+    consumer: BaseConsumer<Context>,
+    told: Option<(String, Instant)>,
+}
+
+impl Waiting {
+    /// Fails on settings that no Kafka could mend.
+    pub(super) fn new(topic: Topic, parts: Parts) -> Result<Self, IngestError> {
+        let consumer = reader::consumer(&parts)?;
+        Ok(Self {
+            topic,
+            parts,
+            consumer,
+            told: None,
+        })
+    }
+
+    /// The reader, once there is something to read; `None` if the service stops before.
+    pub(super) fn reader(mut self, stop: &AtomicBool) -> Option<Reader> {
+        let waiting = self.parts.metrics.topics.waiting(self.topic.name());
+        while !stop.load(Ordering::Relaxed) {
+            let found = self
+                .look()
+                .and_then(|()| Reader::new(self.topic, self.parts.clone()));
+            match found {
+                Ok(reader) => {
+                    waiting.set(0);
+                    return Some(reader);
+                }
+                Err(error) => self.tell(&error.to_string()),
+            }
+            waiting.set(1);
+            // Nothing is assigned, so no record comes; what librdkafka has to say, of a refused password for one, does.
+            let _ = self.consumer.poll(LOOK_EVERY);
+        }
+        None
+    }
+
+    /// Whether the topic is there and can be read, asked in less time than the reader would wait.
+    fn look(&self) -> Result<(), IngestError> {
+        let name = self.topic.topic(&self.parts.config);
+        let metadata = self.consumer.fetch_metadata(Some(&name), LOOK_MAX)?;
+        let found = metadata.topics().first();
+        let partitions = found.map_or(&[][..], |found| found.partitions());
+        if partitions.is_empty() {
+            return Err(IngestError::NoTopic {
+                topic: name,
+                key: self.topic.config_key(),
+            });
+        }
+        // A topic that was just made, or whose brokers are gone.
+        match partitions.iter().find(|partition| partition.leader() < 0) {
+            Some(partition) => Err(IngestError::NoLeader {
+                topic: name,
+                partition: partition.id(),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    fn tell(&mut self, what: &str) {
+        let now = clock::instant();
+        let again = |(told, at): &(String, Instant)| told != what || now - *at >= TELL_EVERY;
+        if self.told.as_ref().is_none_or(again) {
+            let bootstrap = self.parts.bootstrap.as_str();
+            tracing::warn!(bootstrap, "not ready, and waiting: {what}");
+            self.told = Some((what.to_owned(), now));
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! The file of a snapshot: a magic word and the form's number, then parts one behind another: a header that says what was kept
+//! under what, the chunks of the store's image, and a trailer with the positions in the log.
+//!
+//! Each part is compressed and has a checksum, so a file that was torn or has rotted is known for what it is before
+//! anything of it is used; the trailer comes last and its counts must agree, so a file that lacks something is too.
+
+use std::fs::File;
+use std::io::{BufReader, BufWriter, Read, Write};
+use std::path::Path;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use tollgate_features::{ImageSize, Store};
+use xxhash_rust::xxh3::Xxh3;
+
+use super::Skipped;
+use crate::ingest::LogPositions;
+
+const MAGIC: [u8; 17] = *b"tollgate-snapshot";
+
+/// The form of the file, and of the image in it.
+const FORM: u32 = 1;
+
+/// The fastest: writing shares the machine with requests.
+const LEVEL: i32 = 1;
+
+/// Most bytes of a part, unpacked: more than the history of an entity with six million events, the largest there may be.
+const PART_BYTES_MAX: usize = 256 << 20;
+
+const BUFFER_BYTES: usize = 1 << 20;
+
+/// What was kept under what, and in which log positions are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Header {
+    /// When it was begun, in microseconds since 1970.
+    pub(crate) created: i64,
+    /// The cluster's own name for itself.
+    pub(crate) cluster: Option<String>,
+    pub(crate) transactions_topic: String,
+    pub(crate) labels_topic: String,
+    /// The currency that amounts were converted to.
+    pub(crate) base: String,
+    /// What is retained, a line per entity.
+    pub(crate) retained: Vec<String>,
+}
+
+/// What is known only when all is written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Trailer {
+    pub(crate) positions: LogPositions,
+    entities: usize,
+    labels: usize,
+    chunks: usize,
+    /// Bytes of all chunks, unpacked.
+    bytes: usize,
+}
+
+impl Trailer {
+    pub(crate) const fn new(positions: LogPositions, size: ImageSize) -> Self {
+        Self {
+            positions,
+            entities: size.entities,
+            labels: size.labels,
+            chunks: size.chunks,
+            bytes: size.bytes,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    Header = 1,
+    Chunk = 2,
+    Trailer = 3,
+}
+
+/// A file that is being written.
+pub(super) struct Writer {
+    file: BufWriter<File>,
+    compressor: zstd::bulk::Compressor<'static>,
+    bytes: u64,
+}
+
+impl Writer {
+    pub(super) fn create(path: &Path, header: &Header) -> std::io::Result<Self> {
+        let file = BufWriter::with_capacity(BUFFER_BYTES, File::create(path)?);
+        let mut writer = Self {
+            file,
+            compressor: zstd::bulk::Compressor::new(LEVEL)?,
+            bytes: 0,
+        };
+        writer.write(&MAGIC)?;
+        writer.write(&form().to_le_bytes())?;
+        writer.part(Part::Header, &serde_json::to_vec(header)?)?;
+        Ok(writer)
+    }
+
+    pub(super) fn chunk(&mut self, chunk: &[u8]) -> std::io::Result<()> {
+        self.part(Part::Chunk, chunk)
+    }
+
+    /// Ends the file, and returns its size once the disk has it.
+    pub(super) fn finish(mut self, trailer: &Trailer) -> std::io::Result<u64> {
+        self.part(Part::Trailer, &serde_json::to_vec(trailer)?)?;
+        let file = self.file.into_inner().map_err(|error| error.into_error())?;
+        file.sync_all()?;
+        Ok(self.bytes)
+    }
+
+    fn part(&mut self, part: Part, content: &[u8]) -> std::io::Result<()> {
+        if content.len() > PART_BYTES_MAX {
+            let what = "one entity has more events than a snapshot can hold; limit them by events_max in schema.yaml";
+            return Err(std::io::Error::other(what));
+        }
+        let packed = self.compressor.compress(content)?;
+        let head = head(part, packed.len(), content.len());
+        self.write(&head)?;
+        self.write(&checksum(&head, &packed).to_le_bytes())?;
+        self.write(&packed)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.file.write_all(bytes)?;
+        self.bytes += u64::try_from(bytes.len()).unwrap_or(0);
+        Ok(())
+    }
+}
+
+/// A file that is being read.
+pub(super) struct Reader {
+    file: BufReader<File>,
+    /// Bytes that are still to be read.
+    left: u64,
+    chunks: usize,
+    bytes: usize,
+}
+
+impl Reader {
+    /// Opens a file and reads what it says of itself.
+    pub(super) fn open(path: &Path) -> Result<(Self, Header), Skipped> {
+        let file = File::open(path).map_err(Skipped::Unreadable)?;
+        let left = file.metadata().map_err(Skipped::Unreadable)?.len();
+        let mut reader = Self {
+            file: BufReader::with_capacity(BUFFER_BYTES, file),
+            left,
+            chunks: 0,
+            bytes: 0,
+        };
+        if reader.array()? != MAGIC {
+            return Err(Skipped::Corrupt("it does not begin as snapshots do"));
+        }
+        let written = u32::from_le_bytes(reader.array()?);
+        if written != form() {
+            return Err(Skipped::OtherForm {
+                written,
+                read: form(),
+            });
+        }
+        let (part, content) = reader.part()?;
+        if part != Part::Header {
+            return Err(Skipped::Corrupt("its header is missing"));
+        }
+        Ok((reader, decode(&content)?))
+    }
+
+    /// The next chunk, or the trailer behind the last one.
+    pub(super) fn next(&mut self) -> Result<Result<Vec<u8>, Trailer>, Skipped> {
+        let (part, content) = self.part()?;
+        match part {
+            Part::Chunk => {
+                self.chunks += 1;
+                self.bytes += content.len();
+                Ok(Ok(content))
+            }
+            Part::Trailer => {
+                let trailer: Trailer = decode(&content)?;
+                if (trailer.chunks, trailer.bytes) != (self.chunks, self.bytes) || self.left > 0 {
+                    return Err(Skipped::Corrupt("its parts are not those it tells of"));
+                }
+                Ok(Err(trailer))
+            }
+            Part::Header => Err(Skipped::Corrupt("it has two headers")),
+        }
+    }
+
+    fn part(&mut self) -> Result<(Part, Vec<u8>), Skipped> {
+        let head: [u8; 9] = self.array()?;
+        let expected = u64::from_le_bytes(self.array()?);
+        let [kind, a, b, c, d, e, f, g, h] = head;
+        let packed_bytes = u32::from_le_bytes([a, b, c, d]);
+        let bytes = usize::try_from(u32::from_le_bytes([e, f, g, h])).unwrap_or(usize::MAX);
+        if u64::from(packed_bytes) > self.left {
+            return Err(Skipped::Torn);
+        }
+        let mut packed = vec![0; usize::try_from(packed_bytes).unwrap_or(usize::MAX)];
+        self.fill(&mut packed)?;
+        if checksum(&head, &packed) != expected {
+            return Err(Skipped::Corrupt("a checksum is wrong"));
+        }
+        let part = match kind {
+            1 => Part::Header,
+            2 => Part::Chunk,
+            3 => Part::Trailer,
+            _ => return Err(Skipped::Corrupt("it has a part that is none")),
+        };
+        if bytes > PART_BYTES_MAX {
+            return Err(Skipped::Corrupt("it has a part that is too large"));
+        }
+        let content = zstd::bulk::decompress(&packed, bytes);
+        let content = content.map_err(|_| Skipped::Corrupt("a part does not unpack"))?;
+        if content.len() != bytes {
+            return Err(Skipped::Corrupt("a part does not unpack"));
+        }
+        Ok((part, content))
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Skipped> {
+        let mut bytes = [0; N];
+        self.fill(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn fill(&mut self, bytes: &mut [u8]) -> Result<(), Skipped> {
+        let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        self.left = self.left.checked_sub(length).ok_or(Skipped::Torn)?;
+        self.file
+            .read_exact(bytes)
+            .map_err(|error| match error.kind() {
+                std::io::ErrorKind::UnexpectedEof => Skipped::Torn,
+                _ => Skipped::Unreadable(error),
+            })
+    }
+}
+
+/// The number of the form: another one of the file or of the image is another one of all.
+const fn form() -> u32 {
+    FORM << 16 | Store::IMAGE_VERSION
+}
+
+fn head(part: Part, packed: usize, content: usize) -> [u8; 9] {
+    // Both are below `PART_BYTES_MAX` and a little.
+    let length = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX).to_le_bytes();
+    let ([a, b, c, d], [e, f, g, h]) = (length(packed), length(content));
+    [part as u8, a, b, c, d, e, f, g, h]
+}
+
+fn checksum(head: &[u8], packed: &[u8]) -> u64 {
+    let mut hasher = Xxh3::new();
+    hasher.update(head);
+    hasher.update(packed);
+    hasher.digest()
+}
+
+fn decode<T: DeserializeOwned>(content: &[u8]) -> Result<T, Skipped> {
+    serde_json::from_slice(content).map_err(|_| Skipped::Corrupt("a part makes no sense"))
+}

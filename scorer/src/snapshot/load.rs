@@ -1,0 +1,124 @@
+//! A store from the newest snapshot that can be used.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use tollgate_features::{ImageError, Limits, Restoring, Store, differences};
+use tollgate_types::{EventTime, Schema};
+
+use super::file::{Header, Reader};
+use super::folder::Folder;
+use super::{Skipped, Under};
+use crate::clock;
+use crate::ingest::LogPositions;
+use crate::metrics::SnapshotMetrics;
+
+/// What a start goes on from.
+pub(super) struct Loaded {
+    pub(super) store: Store,
+    pub(super) positions: LogPositions,
+    /// When it was begun.
+    pub(super) created: EventTime,
+}
+
+/// What the store that is loaded is to be.
+pub(super) struct Wanted {
+    pub(super) under: Under,
+    pub(super) schema: Arc<Schema>,
+    pub(super) limits: Limits,
+    /// When the wait for the echo of what was in flight ends.
+    pub(super) expires_at: EventTime,
+}
+
+/// The newest snapshot in a folder that can be used; those that cannot are told of.
+pub(super) fn newest(
+    path: &Path,
+    wanted: &Wanted,
+    metrics: &SnapshotMetrics,
+) -> std::io::Result<Option<Loaded>> {
+    for (_, path) in Folder::open(path)?.snapshots()? {
+        let began = clock::instant();
+        match load(&path, wanted) {
+            Ok(loaded) => {
+                let took = clock::instant().saturating_duration_since(began);
+                metrics.load_seconds.set(took.as_secs_f64());
+                let size = loaded.store.size();
+                tracing::info!(path = %path.display(), ?took, size.transactions, size.entities, "read the snapshot");
+                return Ok(Some(loaded));
+            }
+            Err(reason) => {
+                metrics.skipped(&reason);
+                tracing::error!(path = %path.display(), %reason, "the snapshot cannot be used; the one before it is tried");
+            }
+        }
+    }
+    tracing::warn!(
+        "there is no snapshot to go on from; the log is read as far back as anything is retained"
+    );
+    Ok(None)
+}
+
+pub(super) fn load(path: &Path, wanted: &Wanted) -> Result<Loaded, Skipped> {
+    let (mut reader, header) = Reader::open(path)?;
+    fits(&header, &wanted.under)?;
+    let mut restoring = Restoring::new(Arc::clone(&wanted.schema), wanted.limits);
+    let trailer = loop {
+        match reader.next()? {
+            Ok(chunk) => restoring.chunk(&chunk)?,
+            Err(trailer) => break trailer,
+        }
+    };
+    Ok(Loaded {
+        store: restoring.finish(wanted.expires_at)?,
+        positions: trailer.positions,
+        created: EventTime::from_micros(header.created),
+    })
+}
+
+/// Whether what was kept is what would be kept now, and the log is the same.
+fn fits(header: &Header, under: &Under) -> Result<(), Skipped> {
+    let Under {
+        cluster,
+        transactions_topic,
+        labels_topic,
+        base,
+        retained,
+    } = under;
+    if header.cluster != *cluster {
+        return Err(Skipped::OtherLog(format!(
+            "its positions are those of the cluster `{}`, and this is `{}`",
+            header.cluster.as_deref().unwrap_or("unknown"),
+            cluster.as_deref().unwrap_or("unknown")
+        )));
+    }
+    let topics = [
+        (&header.transactions_topic, transactions_topic),
+        (&header.labels_topic, labels_topic),
+    ];
+    if let Some((before, now)) = topics.into_iter().find(|(before, now)| before != now) {
+        let reason = format!("it was filled from the topic `{before}`, and now `{now}` is read");
+        return Err(Skipped::OtherLog(reason));
+    }
+    let mut changes = differences(&header.retained, retained);
+    if header.base != *base {
+        changes.push(format!(
+            "amounts were in {} and now are in {base}",
+            header.base
+        ));
+    }
+    if changes.is_empty() {
+        Ok(())
+    } else {
+        Err(Skipped::OtherSchema(changes.join("; ")))
+    }
+}
+
+impl From<ImageError> for Skipped {
+    fn from(error: ImageError) -> Self {
+        match error {
+            ImageError::Malformed(what) => Self::Corrupt(what),
+            ImageError::Incomplete => Self::Corrupt("parts of the store are missing"),
+            ImageError::TooLarge => Self::TooLarge,
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Topics of real Apache Kafka, where `KAFKA_BOOTSTRAP` names one: that come late, that grow, and whose records are in
+//! every form there is.
+
+#![allow(
+    clippy::float_cmp,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on should stop; its numbers are small and exact"
+)]
+
+mod brokers;
+mod common;
+
+use brokers::{Brokers, PARTITIONS, PATIENCE, event, start_unready, until, until_read};
+use common::{EVENT_TIME_S, POLICY, transaction};
+use prost::Message;
+use rdkafka::producer::{BaseRecord, Producer};
+use tollgate_proto::v1;
+use tollgate_scorer::Format;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn topics_that_are_not_there_yet_are_waited_for() {
+    let Some(brokers) = Brokers::named("late-topics") else {
+        return;
+    };
+    let mut running = start_unready(&brokers, |_| ()).await;
+    for topic in ["transactions", "labels"] {
+        let waiting = format!("tollgate_ingest_waiting{{topic=\"{topic}\"}}");
+        until(&running, &waiting, 1.0).await;
+    }
+    let page = running.get("/readyz").await;
+    assert!(page.contains("503") && page.contains("not ready"), "{page}");
+    // Requests are answered meanwhile.
+    let answer = running.score(transaction("s1", "card-1", 0, 500)).await;
+    assert_eq!(answer.outcome(), v1::Outcome::Approve);
+
+    brokers.create_topics().await;
+    let ready = tokio::time::timeout(PATIENCE, running.service.ready()).await;
+    assert!(ready.is_ok(), "the service did not become ready");
+    brokers.publish(
+        "transactions",
+        &[event(transaction("h1", "card-1", 10, 1000), true)],
+    );
+    until_read(&running, "transactions", 1).await;
+    let answer = running.score(transaction("s2", "card-1", 30, 500)).await;
+    assert_eq!(answer.features["card_count"], 3.0);
+    running.service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_waits_for_its_topics_can_be_stopped() {
+    let Some(brokers) = Brokers::named("no-topics") else {
+        return;
+    };
+    let running = start_unready(&brokers, |_| ()).await;
+    let stopped = tokio::time::timeout(PATIENCE, running.service.stop()).await;
+    assert!(stopped.is_ok(), "the service did not stop");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn partitions_that_a_topic_gets_while_it_is_read_are_read_from_their_beginning() {
+    let Some(brokers) = Brokers::named("more-partitions") else {
+        return;
+    };
+    brokers.create_topics().await;
+    let mut running = brokers.start(&POLICY).await;
+    let partitions = "tollgate_ingest_partitions{topic=\"transactions\"}";
+    until(&running, partitions, f64::from(PARTITIONS)).await;
+    let more = 2 * PARTITIONS;
+    brokers.grow_topic("transactions", more).await;
+    // One record to each partition, those that the service has not noticed yet among them.
+    let producer = brokers.producer();
+    let topic = brokers.topic("transactions");
+    for partition in 0..more {
+        let id = format!("h{partition}");
+        let (key, value) = event(transaction(&id, "card-1", 0, 1000), true);
+        let record = BaseRecord::to(&topic).key(&key).payload(&value);
+        let sent = producer.send(record.partition(partition));
+        sent.map_err(|(error, _)| error).unwrap();
+    }
+    producer.flush(PATIENCE).unwrap();
+    let count = usize::try_from(more).unwrap();
+    until_read(&running, "transactions", count).await;
+    assert_eq!(running.metric(partitions).await, f64::from(more));
+    let answer = running.score(transaction("s1", "card-1", 30, 500)).await;
+    assert_eq!(answer.features["card_count"], f64::from(more) + 1.0);
+    running.service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_topic_has_the_form_that_the_configuration_says() {
+    let Some(brokers) = Brokers::named("formats") else {
+        return;
+    };
+    brokers.create_topics().await;
+    let mut running = brokers
+        .start_with(&POLICY, |config| {
+            config.kafka.formats.transactions = Format::Json;
+            config.kafka.formats.labels = Format::ConfluentProtobuf;
+            config.kafka.formats.decisions = Format::Json;
+        })
+        .await;
+    let message = v1::TransactionEvent {
+        transaction: Some(transaction("h1", "card-1", 0, 1000)),
+        authorized: true,
+    };
+    let json = tollgate_proto::to_json("tollgate.v1.TransactionEvent", &message).unwrap();
+    let key = "card-1".to_owned();
+    let in_protobuf = message.encode_to_vec();
+    let events = [(key.clone(), in_protobuf), (key.clone(), json.into_bytes())];
+    brokers.publish("transactions", &events);
+    let label = v1::Label {
+        transaction_id: "h1".to_owned(),
+        fraud: true,
+        known_at: Some(prost_types::Timestamp {
+            seconds: EVENT_TIME_S + 5,
+            nanos: 0,
+        }),
+    };
+    // A schema's id, and the second of its messages.
+    let framed = [&[0, 0, 0, 0, 7, 2, 2], &label.encode_to_vec()[..]].concat();
+    let labels = [(key.clone(), label.encode_to_vec()), (key, framed)];
+    brokers.publish("labels", &labels);
+    until_read(&running, "transactions", 2).await;
+    until_read(&running, "labels", 2).await;
+
+    let answer = running.score(transaction("s1", "card-1", 30, 500)).await;
+    assert_eq!(answer.features["card_count"], 2.0);
+    assert_eq!(answer.features["terminal_fraud"], 0.5);
+    let decisions = running.consume(&brokers.topic("decisions"), 1).await;
+    let decision: v1::DecisionRecord = tollgate_proto::from_json(
+        "tollgate.v1.DecisionRecord",
+        std::str::from_utf8(&decisions[0].1).unwrap(),
+    )
+    .unwrap();
+    assert_eq!(decision.response, Some(answer));
+    let letters = running.consume(&brokers.topic("dead-letters"), 2).await;
+    for expected in [
+        "error=the value is not a TransactionEvent in json form",
+        "error=the value is not a Label in confluent_protobuf form",
+    ] {
+        let found = letters.iter().any(|(text, _)| text.contains(expected));
+        assert!(found, "{expected}: {letters:?}");
+    }
+    running.service.stop().await;
+}
