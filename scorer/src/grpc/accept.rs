@@ -184,11 +184,18 @@ fn connection(
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(config.streams_per_connection_max)
-        // After a pause of the machine all of a client's requests may be found given up at once, which is no attack.
-        .max_pending_accept_reset_streams(usize::try_from(config.streams_per_connection_max).ok())
+        .max_pending_accept_reset_streams(Some(resets_max(config)))
         .keep_alive_interval(config.keepalive())
         .keep_alive_timeout(config.keepalive_timeout());
     builder.serve_connection(TokioIo::new(socket), entrance)
+}
+
+/// Requests of one connection that are found given up before they were looked at, beyond which the connection is closed as
+/// an attack. A client in a hurry gives up all it may have open several times while the machine pauses.
+fn resets_max(config: &GrpcConfig) -> usize {
+    usize::try_from(config.streams_per_connection_max)
+        .unwrap_or(usize::MAX)
+        .saturating_mul(10)
 }
 
 #[cfg(test)]
