@@ -40,7 +40,7 @@ pub struct Args {
     /// How many cards pay.
     #[arg(long, default_value_t = 10_000)]
     cards: u32,
-    /// The same seed gives the same transactions.
+    /// The same seed gives the same transactions, under other ids in every run.
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Where to write the numbers, as JSON.
@@ -115,7 +115,9 @@ async fn play(args: &Args, deadline: Duration) -> Result<(Tally, f64)> {
     let mut pace = Pace::new(started, args.rate, args.arrivals, args.seed);
     lanes
         .feed(move |queues| {
-            for transaction in transactions {
+            for mut transaction in transactions {
+                // Another run is no retry of this one, which would be answered without being decided.
+                transaction.transaction_id += &format!("-{}", std::process::id());
                 let due = pace.sleep_until_next();
                 let card = transaction.card_id.clone();
                 if !queues.send(&card, (due, transaction)) {

@@ -6,6 +6,7 @@
 mod grpc;
 mod idempotency;
 mod model;
+mod overload;
 mod snapshot;
 mod watch;
 
@@ -23,6 +24,7 @@ use tollgate_types::Span;
 pub(crate) use grpc::GrpcConfig;
 pub(crate) use idempotency::{IdempotencyConfig, OnConflict};
 pub(crate) use model::ModelConfig;
+pub(crate) use overload::{ChannelPriorities, OverloadConfig};
 pub(crate) use snapshot::SnapshotConfig;
 pub(crate) use watch::WatchConfig;
 
@@ -43,6 +45,7 @@ pub struct Config {
     pub admin: AdminConfig,
     pub kafka: KafkaConfig,
     pub deadline: DeadlineConfig,
+    pub overload: OverloadConfig,
     pub features: FeaturesConfig,
     pub idempotency: IdempotencyConfig,
     pub model: ModelConfig,
@@ -288,6 +291,7 @@ impl Config {
         self.features.ranges(&mut range);
         self.grpc.ranges(&mut range);
         self.idempotency.ranges(&mut range);
+        self.overload.ranges(&mut range);
         let partitions = u64::try_from(self.kafka.embedded_partitions).unwrap_or(0);
         range("kafka.embedded_partitions", partitions, 1..=1000);
         let kafka = &self.kafka;

@@ -1,11 +1,12 @@
 //! The scoring service: transactions come in by gRPC and Kafka, decisions go out.
 //!
 //! [`Service::start`] is the one place where the parts are put together; nothing else looks anything up.
-//! `decide` holds the pipeline and knows neither gRPC nor Kafka; `grpc` and `ingest` convert messages at the
+//! `admit` says which requests are decided, `decide` holds the pipeline and knows neither gRPC nor Kafka; `grpc` and `ingest` convert messages at the
 //! edge and refuse what does not fit; `audit` publishes what was decided, `watch` looks at what models
 //! made of it; `admin` answers operators.
 
 mod admin;
+mod admit;
 mod audit;
 pub mod cli;
 mod clock;

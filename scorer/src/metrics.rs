@@ -4,6 +4,7 @@
 //! with their inputs.
 //! Never a card, a merchant or a transaction.
 
+mod admission;
 mod connections;
 mod idempotency;
 mod snapshot;
@@ -18,6 +19,7 @@ use tollgate_features::Limits;
 use tollgate_models::Circuit;
 use tollgate_rules::RuleSet;
 
+pub(crate) use admission::AdmissionMetrics;
 pub(crate) use connections::{ConnectionEvent, ConnectionMetrics};
 pub(crate) use idempotency::{Duplicate, IdempotencyMetrics};
 pub(crate) use snapshot::SnapshotMetrics;
@@ -53,6 +55,7 @@ pub(crate) struct Metrics {
     pub(crate) circuit: CircuitMetrics,
     pub(crate) policy: PolicyMetrics,
     pub(crate) connections: ConnectionMetrics,
+    pub(crate) admission: AdmissionMetrics,
     pub(crate) ready: IntGauge,
 }
 
@@ -146,6 +149,7 @@ impl Metrics {
             circuit: CircuitMetrics::new(&make)?,
             policy: PolicyMetrics::new(&make)?,
             connections: ConnectionMetrics::new(&make)?,
+            admission: AdmissionMetrics::new(&make)?,
             ready: make.gauge(
                 "ready",
                 "1 once the log was read to where it ended at start.",

@@ -27,9 +27,13 @@ fn tell_of_place(place: Option<&Location<'_>>) {
 }
 
 /// What the work comes to, or `None` if it panicked. Whatever it leaves half done must not be looked at after that.
-pub(crate) async fn caught<T>(panics: &IntCounter, work: impl Future<Output = T>) -> Option<T> {
-    let result = AssertUnwindSafe(work).catch_unwind().await;
-    result.map_err(|_| panics.inc()).ok()
+pub(crate) fn caught<T>(
+    panics: &IntCounter,
+    work: impl Future<Output = T>,
+) -> impl Future<Output = Option<T>> {
+    // No `async fn`: it would have room for the work twice, and copy it.
+    let result = AssertUnwindSafe(work).catch_unwind();
+    result.map(|result| result.map_err(|_| panics.inc()).ok())
 }
 
 /// The same of work that waits for nothing.

@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 use tollgate_features::Store;
 
 use crate::admin::{AdminServer, AdminState};
+use crate::admit::Admission;
 use crate::audit::{AuditLog, DecisionIds, PublisherError, Publishing};
 use crate::clock;
 use crate::config::{Config, GrpcConfig};
@@ -213,6 +214,7 @@ struct Core {
     positions: Arc<Positions>,
     before: Before,
     drift: DriftReports,
+    admission: Arc<Admission>,
 }
 
 impl Core {
@@ -236,6 +238,7 @@ impl Core {
             positions: Arc::default(),
             before,
             drift: DriftReports::default(),
+            admission: Arc::new(Admission::new(&config.overload, metrics.admission.clone())),
             metrics,
             policy,
         }
@@ -304,6 +307,8 @@ impl Core {
             deadline: config.deadline.clone(),
             features: config.features.clone(),
             model_reasons_max: config.watch.reasons_max,
+            admission: Arc::clone(&self.admission),
+            overload: config.overload.clone(),
             #[cfg(test)]
             sabotage: Default::default(),
         }
@@ -317,6 +322,7 @@ impl Core {
             versions: Arc::clone(&self.versions),
             wake,
             drift: self.drift.clone(),
+            admission: Arc::clone(&self.admission),
         }
     }
 }

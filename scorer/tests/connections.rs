@@ -70,7 +70,7 @@ async fn beyond_the_bound_a_new_connection_is_closed_while_none_is_idle() {
     let path = folder.path().to_owned();
     let one = |config: &mut tollgate_scorer::Config| config.grpc.connections_max = 1;
     let mut running = start_configured(&path, folder, one).await;
-    let (_requests, receiver) = tokio::sync::mpsc::channel(1);
+    let (requests, receiver) = tokio::sync::mpsc::channel(1);
     let stream = tokio_stream::wrappers::ReceiverStream::new(receiver);
     // It may be as old as it likes: it is not idle while a stream is open on it.
     let answers = running.client.score_stream(stream).await.unwrap();
@@ -81,6 +81,6 @@ async fn beyond_the_bound_a_new_connection_is_closed_while_none_is_idle() {
     let refused = "tollgate_connection_events_total{event=\"refused\"}";
     assert!(running.metric(refused).await > 0.0);
     running.score(transaction("s2", "card-1", 0, 100)).await;
-    drop(answers);
+    drop((requests, answers));
     running.service.stop().await;
 }

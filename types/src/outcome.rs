@@ -80,6 +80,8 @@ pub enum Cause {
     ModelReasonsLeftOut,
     /// Ingest is further behind than the configured age.
     FeaturesLagging,
+    /// There was more to decide than can be decided in time.
+    Overload,
     /// The caller left too little time to begin.
     DeadlineTooShort,
     /// No exchange rate is known for the currency, so amounts are missing.
@@ -91,13 +93,14 @@ pub enum Cause {
 }
 
 impl Cause {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::ModelTimeout,
         Self::ModelFailed,
         Self::ModelQueueFull,
         Self::ModelCircuitOpen,
         Self::ModelReasonsLeftOut,
         Self::FeaturesLagging,
+        Self::Overload,
         Self::DeadlineTooShort,
         Self::CurrencyWithoutRate,
         Self::HistoryCutOff,
@@ -112,6 +115,7 @@ impl Cause {
             Self::ModelCircuitOpen => "model_circuit_open",
             Self::ModelReasonsLeftOut => "model_reasons_left_out",
             Self::FeaturesLagging => "features_lagging",
+            Self::Overload => "overload",
             Self::DeadlineTooShort => "deadline_too_short",
             Self::CurrencyWithoutRate => "currency_without_rate",
             Self::HistoryCutOff => "history_cut_off",

@@ -21,6 +21,7 @@ use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+use crate::admit::{Admission, Load};
 use crate::ingest::IngestState;
 use crate::metrics::Metrics;
 use crate::policy::{Model, Policy};
@@ -37,6 +38,7 @@ pub(crate) struct AdminState {
     pub(crate) versions: Arc<Versions>,
     pub(crate) wake: Wake,
     pub(crate) drift: DriftReports,
+    pub(crate) admission: Arc<Admission>,
 }
 
 /// The running admin server.
@@ -63,6 +65,8 @@ struct Status {
     /// Ids of those that their guard has taken back to shadow.
     demoted_rules: Vec<String>,
     features: usize,
+    /// How much is being decided, and what waits for it.
+    admission: Load,
 }
 
 /// How far the log has been read up to where it ended at start.
@@ -129,6 +133,7 @@ async fn refuse_web_pages(request: Request, next: Next) -> Response {
 async fn metrics(State(state): State<AdminState>) -> impl IntoResponse {
     let champion = state.policy.load().champion().map(Model::circuit);
     state.metrics.circuit.note(champion);
+    state.admission.note_load();
     let content_type = "text/plain; version=0.0.4; charset=utf-8";
     (
         [(header::CONTENT_TYPE, content_type)],
@@ -171,5 +176,6 @@ async fn status(State(state): State<AdminState>) -> Json<Status> {
             .map(|(rule, _)| rule.id.to_string())
             .collect(),
         features: policy.logic().layout.features.len(),
+        admission: state.admission.load(),
     })
 }

@@ -74,15 +74,7 @@ pub(crate) async fn decide(
     monotonic_now: impl Fn() -> Instant,
 ) -> Decision {
     let logic = context.policy.logic();
-    let mut frame = Frame::new(&logic.layout, record);
-    logic.fill_lookups(record, &mut frame);
-    let mut causes = Vec::new();
-    if record.cell(builtin::AMOUNT).is_missing() {
-        causes.push(Cause::CurrencyWithoutRate);
-    }
-    // Whatever the level of the answer: the next transaction of the card must see this one.
-    let expires_at = context.now.plus(context.in_flight_expires);
-    context.store.apply(record, Origin::Scored { expires_at });
+    let (mut frame, mut causes) = begin(context, record);
     let left = context.deadline.saturating_duration_since(monotonic_now());
     if left < ladder::FEATURES_NEED {
         causes.push(Cause::DeadlineTooShort);
@@ -146,6 +138,33 @@ pub(crate) async fn decide(
     }
 }
 
+/// Answers from the request alone, for want of capacity.
+pub(crate) fn overloaded(context: &Context<'_>, record: &Record<'_>) -> Decision {
+    let (frame, mut causes) = begin(context, record);
+    causes.push(Cause::Overload);
+    ladder::request_only(context.policy, &frame, causes)
+}
+
+/// What every answer begins with, whatever its level: the next transaction of the card must see this one.
+fn begin<'a>(context: &Context<'a>, record: &'a Record<'_>) -> (Frame<'a>, Vec<Cause>) {
+    let begun = lay_out(context.policy, record);
+    let expires_at = context.now.plus(context.in_flight_expires);
+    context.store.apply(record, Origin::Scored { expires_at });
+    begun
+}
+
+/// The request as the policy's programs read it, and what is wrong with it from the start.
+fn lay_out<'a>(policy: &'a Policy, record: &'a Record<'_>) -> (Frame<'a>, Vec<Cause>) {
+    let logic = policy.logic();
+    let mut frame = Frame::new(&logic.layout, record);
+    logic.fill_lookups(record, &mut frame);
+    let mut causes = Vec::new();
+    if record.cell(builtin::AMOUNT).is_missing() {
+        causes.push(Cause::CurrencyWithoutRate);
+    }
+    (frame, causes)
+}
+
 /// Reads every aggregate of the policy and computes its named features.
 fn read_features(
     context: &Context<'_>,
@@ -163,10 +182,9 @@ fn read_features(
 
 /// Decides from the request alone, which reads nothing of the store and waits for nothing.
 pub(crate) fn from_request_alone(policy: &Policy, record: &Record<'_>, cause: Cause) -> Decision {
-    let logic = policy.logic();
-    let mut frame = Frame::new(&logic.layout, record);
-    logic.fill_lookups(record, &mut frame);
-    ladder::request_only(policy, &frame, vec![cause])
+    let (frame, mut causes) = lay_out(policy, record);
+    causes.push(cause);
+    ladder::request_only(policy, &frame, causes)
 }
 
 pub(crate) use ladder::{model_patience as patience, static_answer};

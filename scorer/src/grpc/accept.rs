@@ -184,6 +184,8 @@ fn connection(
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(config.streams_per_connection_max)
+        // After a pause of the machine all of a client's requests may be found given up at once, which is no attack.
+        .max_pending_accept_reset_streams(usize::try_from(config.streams_per_connection_max).ok())
         .keep_alive_interval(config.keepalive())
         .keep_alive_timeout(config.keepalive_timeout());
     builder.serve_connection(TokioIo::new(socket), entrance)

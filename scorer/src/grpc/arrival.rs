@@ -4,17 +4,8 @@ use std::time::{Duration, Instant};
 
 use tonic::Extensions;
 
+use crate::admit::ConnectionId;
 use crate::clock;
-
-/// Tells connections apart, for as long as the process lives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct ConnectionId(u64);
-
-impl ConnectionId {
-    pub(crate) const fn new(number: u64) -> Self {
-        Self(number)
-    }
-}
 
 /// What is known of a request as soon as its headers have been read. In its extensions.
 #[derive(Debug, Clone, Copy)]

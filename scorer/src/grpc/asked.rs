@@ -8,8 +8,10 @@ use tollgate_proto::v1;
 use tollgate_types::{Cause, Record, Span, Transaction};
 
 use super::Scoring;
+use super::caller::Caller;
 use super::deadline::Timing;
 use super::response::response;
+use crate::admit::{Ask, Measured};
 use crate::clock;
 use crate::decide::{self, Context, Decision};
 use crate::panics;
@@ -23,6 +25,7 @@ pub(super) struct Asked<'a> {
     pub(super) record: Option<Record<'a>>,
     pub(super) include_features: bool,
     pub(super) timing: Timing,
+    pub(super) caller: Caller,
 }
 
 /// A decision and what is said of it.
@@ -46,7 +49,11 @@ pub(super) enum Stage {
 
 impl<'a> Asked<'a> {
     /// A request of which nothing was understood.
-    pub(super) const fn nothing_known(policy: &'a Arc<Policy>, timing: Timing) -> Self {
+    pub(super) const fn nothing_known(
+        policy: &'a Arc<Policy>,
+        timing: Timing,
+        caller: Caller,
+    ) -> Self {
         Self {
             policy,
             id: "",
@@ -54,6 +61,7 @@ impl<'a> Asked<'a> {
             record: None,
             include_features: false,
             timing,
+            caller,
         }
     }
 
@@ -74,15 +82,33 @@ impl Scoring {
         let Some(record) = &asked.record else {
             return asked.constant();
         };
-        let decide = async {
-            self.step(Stage::Decide);
-            let context = self.context(asked);
-            asked.said(decide::decide(&context, record, clock::instant).await)
-        };
+        let decide = self.admitted(asked, record);
         match panics::caught(&self.metrics.panics, decide).await {
             Some(decided) => decided,
             None => self.without_history(asked, Cause::Internal),
         }
+    }
+
+    /// The full decision if there is capacity for it. A panic gives the capacity back.
+    async fn admitted(&self, asked: &Asked<'_>, record: &Record<'_>) -> Decided {
+        self.step(Stage::Decide);
+        let channel = asked.transaction.and_then(|known| known.channel);
+        let ask = Ask {
+            arrived: asked.timing.arrived,
+            until: asked.timing.patience(),
+            connection: asked.caller.connection,
+            priority: asked.caller.priority(channel, &self.overload.priority),
+        };
+        let context = self.context(asked);
+        let Ok(permit) = self.admission.admit(ask).await else {
+            return asked.said(decide::overloaded(&context, record));
+        };
+        let decided = std::pin::pin!(decide::decide(&context, record, clock::instant));
+        let (decision, served) = Measured::new(decided).await;
+        // Where the model did not answer, the time it took tells of the model, or of a deadline.
+        let tells_of_load = decision.score.is_some() || asked.policy.champion().is_none();
+        permit.decided(tells_of_load.then_some(served));
+        asked.said(decision)
     }
 
     /// The answer from the request alone, or else the constant.

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use prometheus::IntGauge;
 use tokio::sync::Notify;
 
-use super::arrival::ConnectionId;
+use crate::admit::ConnectionId;
 use crate::clock;
 
 /// A connection that did nothing for less than this is not idle: its client is between two requests.

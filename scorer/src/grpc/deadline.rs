@@ -18,6 +18,17 @@ pub(super) struct Timing {
     pub(super) late_at: Instant,
 }
 
+/// Kept back from the wait for a place: what a decision needs, and what a timer may be late by.
+const DECISION_NEEDS: Duration = Duration::from_millis(5);
+
+impl Timing {
+    /// How long the request may wait for its decision to begin: with a tight deadline, half of it.
+    pub(super) fn patience(&self) -> Instant {
+        let whole = self.deadline.saturating_duration_since(self.arrived);
+        self.arrived + whole.saturating_sub(DECISION_NEEDS.min(whole / 2))
+    }
+}
+
 /// Time from arrival within which the answer is due.
 pub(super) fn budget(client: Option<Duration>, config: &DeadlineConfig) -> Duration {
     let budget = config.budget();

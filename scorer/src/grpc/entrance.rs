@@ -28,6 +28,10 @@ use crate::clock;
 use crate::config::DeadlineConfig;
 use crate::metrics::ConnectionMetrics;
 
+/// A body may take so long however soon its answer is due: it comes right behind its headers, but the thread that reads it may
+/// be held up, and a caller in a hurry is better served by an answer that is late than by an error.
+const BODIES_MIN: Duration = Duration::from_millis(50);
+
 /// For bodies of health checks and the like whose client sets no deadline.
 const OTHER_BODIES_MAX: Duration = Duration::from_secs(10);
 
@@ -79,7 +83,10 @@ impl Entrance {
     /// wants it to be.
     fn body_due(&self, method: Method, arrival: &Arrival) -> Option<Instant> {
         let patience = match method {
-            Method::Score => Some(deadline::budget(arrival.timeout, &self.services.deadline)),
+            Method::Score => {
+                let budget = deadline::budget(arrival.timeout, &self.services.deadline);
+                Some(budget.max(BODIES_MIN))
+            }
             Method::Other => Some(arrival.timeout.unwrap_or(OTHER_BODIES_MAX)),
             Method::ScoreStream | Method::OtherStream => arrival.timeout,
         };

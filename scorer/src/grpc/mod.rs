@@ -4,6 +4,7 @@ mod accept;
 mod arrival;
 mod asked;
 mod body;
+mod caller;
 mod connections;
 mod deadline;
 mod entrance;
@@ -47,7 +48,9 @@ impl ScoringService for ScoringHandler {
     ) -> Result<Response<v1::ScoreResponse>, Status> {
         let arrival = Arrival::of(request.extensions());
         let timing = self.scoring.timing(arrival.at, arrival.timeout);
-        let answer = self.scoring.score(request.into_inner(), timing).await;
+        let caller = self.scoring.caller(&request, arrival.connection);
+        let answer = self.scoring.score(request.into_inner(), timing, caller);
+        let answer = answer.await;
         answer
             .map(Response::new)
             .map_err(|error| self.scoring.refuse(&error))
@@ -60,12 +63,14 @@ impl ScoringService for ScoringHandler {
         request: Request<Streaming<v1::ScoreRequest>>,
     ) -> Result<Response<Self::ScoreStreamStream>, Status> {
         let scoring = Arc::clone(&self.scoring);
+        let connection = Arrival::of(request.extensions()).connection;
+        let caller = scoring.caller(&request, connection);
         // The deadline of a stream covers its whole life, so each message has the configured budget.
         let answers = request.into_inner().then(move |message| {
             let scoring = Arc::clone(&scoring);
             async move {
                 let timing = scoring.timing(clock::instant(), None);
-                let answer = scoring.score(message?, timing).await;
+                let answer = scoring.score(message?, timing, caller).await;
                 answer.map_err(|error| scoring.refuse(&error))
             }
         });

@@ -13,10 +13,12 @@ use tollgate_types::{Cause, Transaction, TransactionId};
 use tonic::Status;
 
 use super::asked::{Asked, Decided, Stage};
+use super::caller::Caller;
 use super::deadline::{self, Timing};
+use crate::admit::Admission;
 use crate::audit::{self, AuditLog, DecisionIds};
 use crate::clock;
-use crate::config::{DeadlineConfig, FeaturesConfig};
+use crate::config::{DeadlineConfig, FeaturesConfig, OverloadConfig};
 use crate::convert::{self, FieldError};
 use crate::decide::{self, Decision};
 use crate::idempotency::{Answer, Entry, Idempotency, Turn, Waited};
@@ -43,6 +45,8 @@ pub(crate) struct Scoring {
     pub(crate) deadline: DeadlineConfig,
     pub(crate) features: FeaturesConfig,
     pub(crate) model_reasons_max: usize,
+    pub(crate) admission: Arc<Admission>,
+    pub(crate) overload: OverloadConfig,
     #[cfg(test)]
     pub(crate) sabotage: super::tests::Sabotage,
 }
@@ -53,14 +57,15 @@ impl Scoring {
         &self,
         request: v1::ScoreRequest,
         timing: Timing,
+        caller: Caller,
     ) -> Result<v1::ScoreResponse, FieldError> {
         let policy = self.policy.load_full();
-        let answer = self.answer(request, timing, &policy);
+        let answer = self.answer(request, timing, caller, &policy);
         let answer = panics::caught(&self.metrics.panics, answer).await;
         answer.unwrap_or_else(|| {
             // What can fail is caught where it can be answered better. Should anything else do so: an answer, at least.
             self.observe_answer(timing);
-            let asked = Asked::nothing_known(&policy, timing);
+            let asked = Asked::nothing_known(&policy, timing, caller);
             Ok(self.signed(asked.constant().response, timing))
         })
     }
@@ -69,6 +74,7 @@ impl Scoring {
         &self,
         request: v1::ScoreRequest,
         timing: Timing,
+        caller: Caller,
         policy: &Arc<Policy>,
     ) -> Result<v1::ScoreResponse, FieldError> {
         let of = self.idempotency.identify(&request);
@@ -89,6 +95,7 @@ impl Scoring {
             record: record.transpose()?,
             include_features,
             timing,
+            caller,
         };
         match self.idempotency.enter(of, clock::instant()) {
             Entry::Turn(turn) => Ok(self.take_turn(turn, asked).await),

@@ -20,10 +20,6 @@ use crate::metrics::{ConnectionEvent, ConnectionMetrics};
 /// Largest request read: real ones are below 2 KB.
 const REQUEST_BYTES_MAX: usize = 64 * 1024;
 
-/// Requests in progress on all connections, beyond which one is not even read: at some 20 µs for an answer without
-/// histories, two cores need half of the longest budget for so many.
-const REQUESTS_MAX: usize = 4096;
-
 /// The running server. Dropping it closes every connection.
 pub(crate) struct GrpcServer {
     address: SocketAddr,
@@ -65,7 +61,7 @@ impl GrpcServer {
         let services = Services {
             others,
             deadline: scoring.deadline.clone(),
-            requests_max: REQUESTS_MAX,
+            requests_max: scoring.overload.requests_max,
             metrics: metrics.clone(),
             scoring: entrance::Scoring::new(ScoringHandler::new(scoring))
                 .max_decoding_message_size(REQUEST_BYTES_MAX),

@@ -11,10 +11,14 @@ use tollgate_types::EventTime;
 
 use super::Scoring;
 use super::asked::Stage;
+use super::caller::Caller;
 use super::deadline::Timing;
+use crate::admit::{Admission, ConnectionId};
 use crate::audit::{AuditLog, DecisionIds, Publishing};
 use crate::clock;
-use crate::config::{DeadlineConfig, FeaturesConfig, IdempotencyConfig, KafkaConfig, WatchConfig};
+use crate::config::{
+    DeadlineConfig, FeaturesConfig, IdempotencyConfig, KafkaConfig, OverloadConfig, WatchConfig,
+};
 use crate::convert::FieldError;
 use crate::idempotency::Idempotency;
 use crate::ingest::IngestState;
@@ -91,6 +95,7 @@ impl Service {
         let config = IdempotencyConfig::default();
         let idempotency = Idempotency::new(&config, metrics.idempotency.clone());
         let store = Store::new(Arc::clone(&policy.load().logic().schema));
+        let (overload, admission) = (OverloadConfig::default(), metrics.admission.clone());
         let scoring = Scoring {
             policy,
             store: Arc::new(store),
@@ -103,6 +108,8 @@ impl Service {
             deadline: DeadlineConfig::default(),
             features: FeaturesConfig::default(),
             model_reasons_max: 0,
+            admission: Arc::new(Admission::new(&overload, admission)),
+            overload,
             sabotage: Sabotage::default(),
         };
         Self {
@@ -114,7 +121,17 @@ impl Service {
 
     async fn score(&self, id: &str) -> Result<v1::ScoreResponse, FieldError> {
         let timing = self.scoring.timing(clock::instant(), None);
-        self.scoring.score(request(id), timing).await
+        self.score_by(id, timing).await
+    }
+
+    async fn score_by(&self, id: &str, timing: Timing) -> Result<v1::ScoreResponse, FieldError> {
+        let scored = self.scoring.score(request(id), timing, self.caller());
+        scored.await
+    }
+
+    fn caller(&self) -> Caller {
+        let request = tonic::Request::new(());
+        self.scoring.caller(&request, ConnectionId::new(1))
     }
 
     fn panics(&self) -> u64 {
@@ -195,7 +212,10 @@ async fn a_refusal_is_no_panic_and_is_not_kept() {
     let mut malformed = request("t1");
     malformed.transaction.as_mut().unwrap().currency.clear();
     let timing = service.scoring.timing(clock::instant(), None);
-    let refused = service.scoring.score(malformed, timing).await;
+    let refused = service
+        .scoring
+        .score(malformed, timing, service.caller())
+        .await;
     assert_eq!(refused.unwrap_err().field, "transaction.currency");
     assert_eq!(service.panics(), 0);
     assert!(service.score("t1").await.is_ok());
@@ -211,7 +231,8 @@ async fn duplicates_of_a_request_that_panics_get_its_answer() {
             .map(|_| {
                 let (scoring, request) = (Arc::clone(&service.scoring), request(&id));
                 let timing = scoring.timing(clock::instant(), None);
-                tokio::spawn(async move { scoring.score(request, timing).await.unwrap() })
+                let caller = service.caller();
+                tokio::spawn(async move { scoring.score(request, timing, caller).await.unwrap() })
             })
             .collect();
         let answers = futures::future::try_join_all(asked);
@@ -237,12 +258,11 @@ async fn a_late_answer_is_counted_whoever_decided_it() {
         deadline: arrived + Duration::from_millis(80),
         arrived_at: clock::wall_time(),
     };
-    let answer = service.scoring.score(request("t1"), timing).await.unwrap();
+    let answer = service.score_by("t1", timing).await.unwrap();
     assert_eq!(answer.degradation_causes, ["deadline_too_short"]);
     assert!(answer.elapsed_us >= 200_000);
     assert_eq!(service.scoring.metrics.late.get(), 1);
-    let again = service.scoring.score(request("t1"), timing).await.unwrap();
-    assert_eq!(again, answer);
+    assert_eq!(service.score_by("t1", timing).await.unwrap(), answer);
     assert_eq!(service.scoring.metrics.late.get(), 2);
     assert_eq!(service.recorded(), 1);
 }

@@ -58,6 +58,10 @@ pub(crate) enum Entry<'a> {
 }
 
 /// What became of waiting.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one at a time, taken apart as soon as it is there"
+)]
 pub(crate) enum Waited {
     /// The one that decided is gone: this one decides now.
     Leads,

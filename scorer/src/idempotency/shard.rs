@@ -2,7 +2,8 @@
 //!
 //! All answers are kept equally long, so the order in which they were given is the order in which they go: a queue does
 //! what a cache's guesses about use would do worse. Time is an argument. Decisions in progress are not in the queue:
-//! no lack of room makes a duplicate of one decide again.
+//! no lack of room makes a duplicate of one decide again. There are no more of them than requests in progress, which are
+//! bounded where they come in.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -13,8 +14,11 @@ use foldhash::fast::RandomState;
 use super::running::{Bytes, Part, Running};
 use super::{Identity, OnConflict};
 
-/// Taken for an answer besides its bytes: its place in map and queue, and what an allocator adds. Measured by a test.
-pub(super) const OVERHEAD_BYTES: usize = 192;
+/// Taken for an answer besides its bytes: its places in map and queue, which together have 128 bytes and up to twice that where
+/// they have just grown, and what an allocator adds to the bytes themselves.
+pub(super) const OVERHEAD_BYTES: usize = 256;
+
+const _: () = assert!(size_of::<(u128, Known)>() + size_of::<Place>() <= 128);
 
 /// How much may be kept, and how long.
 #[derive(Clone, Copy, Debug)]
