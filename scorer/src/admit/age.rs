@@ -41,9 +41,7 @@ impl Standing {
 
     /// Notes how old a request was as it was admitted or shed for its age. Returns whether the queue stands.
     pub(super) fn note(&mut self, age: Duration, now: Instant) -> bool {
-        let quiet = self
-            .last
-            .is_some_and(|last| now.saturating_duration_since(last) > self.interval);
+        let quiet = self.is_quiet(now);
         self.last = Some(now);
         if quiet || age <= self.target {
             if self.is_standing {
@@ -70,14 +68,14 @@ impl Standing {
         self.is_standing
     }
 
-    /// Whether it stands now. After an interval without a request nobody knows.
-    pub(super) fn stands(&self, now: Instant) -> bool {
-        let heard = |last| now.saturating_duration_since(last) <= self.interval;
-        self.is_standing && self.last.is_some_and(heard)
+    /// What was true before a pause says nothing of now.
+    pub(super) fn is_standing(&self, now: Instant) -> bool {
+        self.is_standing && !self.is_quiet(now)
     }
 
-    pub(super) const fn is_standing(&self) -> bool {
-        self.is_standing
+    fn is_quiet(&self, now: Instant) -> bool {
+        self.last
+            .is_some_and(|last| now.saturating_duration_since(last) > self.interval)
     }
 }
 
@@ -108,7 +106,7 @@ mod tests {
         assert!(!noted(&mut standing, start, (101, 201), 6));
         assert!(noted(&mut standing, start, (201, 202), 6));
         assert!(!standing.note(millis(4), start + millis(203)));
-        assert!(!standing.is_standing());
+        assert!(!standing.is_standing(start + millis(203)));
     }
 
     #[test]

@@ -107,7 +107,7 @@ impl<H> Gate<H> {
         handle: impl FnOnce() -> H,
     ) -> (Answer, Option<Verdict<H>>) {
         let age = now.saturating_duration_since(ask.arrived);
-        if self.is_too_old(ask.priority, age) {
+        if self.is_too_old(ask.priority, age, now) {
             self.note_age(ask.priority, age, now);
             return (Answer::Shed(Shed::Aged), None);
         }
@@ -116,7 +116,7 @@ impl<H> Gate<H> {
             self.in_progress += 1;
             return (Answer::Admitted, None);
         }
-        let until = self.patience(&ask);
+        let until = self.patience(&ask, now);
         if until <= now {
             return (Answer::Shed(Shed::TimedOut), None);
         }
@@ -149,7 +149,10 @@ impl<H> Gate<H> {
     /// A place for work that no caller waits for: only while nobody waits, nobody is shed for its age, and at least half of
     /// the places are free. It is left like any other.
     pub(super) fn take_spare(&mut self, now: Instant) -> bool {
-        let sheds = self.standing.iter().any(|standing| standing.stands(now));
+        let sheds = self
+            .standing
+            .iter()
+            .any(|standing| standing.is_standing(now));
         let is_quiet = self.queue.len() == 0 && !sheds;
         let is_spare = is_quiet && 2 * self.in_progress < self.limit.get();
         self.in_progress += usize::from(is_spare);
@@ -173,7 +176,7 @@ impl<H> Gate<H> {
             };
             let age = now.saturating_duration_since(waiter.arrived);
             let priority = waiter.ticket.priority;
-            let result = if self.is_too_old(priority, age) {
+            let result = if self.is_too_old(priority, age, now) {
                 Err(Shed::Aged)
             } else if waiter.until <= now {
                 Err(Shed::TimedOut)
@@ -187,23 +190,34 @@ impl<H> Gate<H> {
         }
     }
 
-    /// Somebody waits no more. `false` if it has been told already.
-    pub(super) fn give_up(&mut self, ticket: Ticket) -> bool {
-        self.queue.remove(ticket).is_some()
+    /// Somebody has waited for as long as it could. `false` if it has been told already.
+    pub(super) fn time_out(&mut self, ticket: Ticket, now: Instant) -> bool {
+        let Some(waiter) = self.queue.remove(ticket) else {
+            return false;
+        };
+        // Those behind more important ones may never be anything but this, and their queue stands all the same.
+        let age = now.saturating_duration_since(waiter.arrived);
+        self.note_age(ticket.priority, age, now);
+        true
     }
 
-    pub(super) fn load(&self) -> Load {
+    /// Somebody is gone, and waits no more if it did.
+    pub(super) fn give_up(&mut self, ticket: Ticket) {
+        self.queue.remove(ticket);
+    }
+
+    pub(super) fn load(&self, now: Instant) -> Load {
         Load {
             limit: self.limit.get(),
             in_progress: self.in_progress,
             waiting: self.queue.len(),
-            sheds_aged: self.standing.iter().any(Standing::is_standing),
+            sheds_aged: self.standing.iter().any(|lane| lane.is_standing(now)),
         }
     }
 
     /// Whether one of this age is shed. The more important it is, the older it may be, so that the less important go first.
-    fn is_too_old(&self, priority: Priority, age: Duration) -> bool {
-        self.standing[priority.place()].is_standing()
+    fn is_too_old(&self, priority: Priority, age: Duration, now: Instant) -> bool {
+        self.standing[priority.place()].is_standing(now)
             && age > self.age_max(priority)
             && self.in_progress >= self.spared
     }
@@ -218,8 +232,8 @@ impl<H> Gate<H> {
     }
 
     /// Until when it may wait: where the queue stands, no longer than until it would be shed for its age.
-    fn patience(&self, ask: &Ask) -> Instant {
-        if !self.standing[ask.priority.place()].is_standing() {
+    fn patience(&self, ask: &Ask, now: Instant) -> Instant {
+        if !self.standing[ask.priority.place()].is_standing(now) {
             return ask.until;
         }
         let too_old = ask.arrived.checked_add(self.age_max(ask.priority));

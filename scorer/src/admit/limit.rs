@@ -10,9 +10,10 @@
 //! only as time in which a place is taken. And a window in which less than half of the limit was used
 //! changes nothing, since what it took then was not for want of a smaller limit.
 //!
-//! A service that starts under load takes the queue it finds for what decisions take. So a limit that is used and no
-//! longer grows is lowered for a moment now and then, as BBR does (Cardwell and others 2016, ProbeRTT): if decisions then
-//! take less, the baseline was too high.
+//! What decisions take without waiting for one another changes: a service that starts under load takes the queue it finds for
+//! that, and on a busy machine the model's threads wait for a core whatever the limit. So a limit that is used and does not
+//! grow is lowered for a moment now and then, as BBR does (Cardwell and others 2016, ProbeRTT), and what decisions
+//! take then is the baseline from there on, be it less or more than before.
 
 use std::time::{Duration, Instant};
 
@@ -33,7 +34,7 @@ const BETA: f64 = 6.0;
 /// After so many windows in which the limit was used and did not grow, the first time and later, it is lowered to a quarter for
 /// two windows: the first ends what was begun before, the second is measured.
 const PROBE_FIRST: u32 = 10;
-const PROBE_LATER: u32 = 100;
+const PROBE_LATER: u32 = 20;
 const PROBE_WINDOWS: u32 = 2;
 /// Where it begins: enough for a model that answers in a millisecond to answer thousands a second.
 const BEGIN: f64 = 32.0;
@@ -137,6 +138,7 @@ impl Limit {
             if probe.windows_left == 0 {
                 self.value = probe.back_to;
                 self.probe = None;
+                self.baseline = Some(Baseline::new(served, now));
             }
             return;
         }
@@ -298,6 +300,19 @@ mod tests {
         feed.one_at_a_time(400);
         let limit = feed.limit.get();
         assert!((8..24).contains(&limit), "{limit}");
+    }
+
+    #[test]
+    fn a_delay_that_has_nothing_to_do_with_the_limit_is_found_out() {
+        let mut feed = Feed::new();
+        feed.windows(5, 100, 0, 64);
+        let mut smallest = usize::MAX;
+        for _ in 0..60 {
+            feed.windows(1, 5_000, 0, 512);
+            smallest = smallest.min(feed.limit.get());
+        }
+        assert!(smallest < 16, "at first it looks like a queue: {smallest}");
+        assert!(feed.limit.get() > 100, "{}", feed.limit.get());
     }
 
     #[test]

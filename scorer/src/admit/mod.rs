@@ -92,7 +92,7 @@ impl Admission {
     }
 
     pub(crate) fn load(&self) -> Load {
-        self.gate.lock().load()
+        self.gate.lock().load(clock::instant())
     }
 
     /// Gauges are only worth setting when somebody looks.
@@ -174,7 +174,8 @@ impl Place<'_> {
         if let Ok(told) = tokio::time::timeout_at(until.into(), &mut told).await {
             return told.unwrap_or(Err(Shed::TimedOut));
         }
-        if self.admission.gate.lock().give_up(self.ticket) {
+        let now = clock::instant();
+        if self.admission.gate.lock().time_out(self.ticket, now) {
             return Err(Shed::TimedOut);
         }
         // It was told in this very moment.

@@ -228,8 +228,9 @@ impl Pair {
         let at = chosen % self.brute.waiting.len();
         let waits = self.brute.take(at, false);
         let ticket = waits.ticket.unwrap();
-        assert!(self.gate.give_up(ticket));
-        assert!(!self.gate.give_up(ticket), "only once");
+        assert!(self.gate.time_out(ticket, self.now));
+        assert!(!self.gate.time_out(ticket, self.now), "only once");
+        self.gate.give_up(ticket);
         self.told(waits.number, Err(Shed::TimedOut));
     }
 
@@ -244,7 +245,7 @@ impl Pair {
             Step::GiveUp(chosen) => self.give_up(chosen),
             Step::Pass(milliseconds) => self.now += Duration::from_millis(milliseconds),
         }
-        let load = self.gate.load();
+        let load = self.gate.load(self.now);
         assert!(load.in_progress <= load.limit);
         assert_eq!(load.in_progress, self.brute.in_progress);
         assert_eq!(load.waiting, self.brute.waiting.len());

@@ -180,7 +180,8 @@ impl Simulation {
             }
             Event::GivesUp(request) => {
                 let ticket = self.requests[request].ticket.unwrap();
-                if self.gate.give_up(ticket) {
+                let now = self.instant(self.now);
+                if self.gate.time_out(ticket, now) {
                     self.run_queue.push_back((request, Work::Shed));
                 }
             }

@@ -55,7 +55,7 @@ fn while_requests_are_shed_for_their_age_there_is_nothing_to_spare() {
         at += config.interval() / 10;
         gate.ask(ask(at - Duration::from_secs(1)), at, || ());
     }
-    assert!(gate.load().sheds_aged && !gate.take_spare(at));
+    assert!(gate.load(at).sheds_aged && !gate.take_spare(at));
     // Nothing has come for more than an interval.
     let later = at + config.interval() * 2;
     assert!(gate.take_spare(later));
