@@ -158,13 +158,8 @@ impl Scoring {
         let Some(transaction) = asked.transaction else {
             return;
         };
-        let owed = self.late.are_owed_for(&decision).then(|| Answered {
-            transaction: transaction.clone(),
-            policy: Arc::clone(asked.policy),
-            decision_id: response.decision_id.clone(),
-            outcome: decision.outcome,
-            arrived: asked.timing.arrived,
-        });
+        let late = self.late.place_for(&decision);
+        let outcome = decision.outcome;
         self.audit.record(audit::Entry {
             response: response.clone(),
             card_id: transaction.card_id.clone(),
@@ -176,8 +171,14 @@ impl Scoring {
             texts: decision.texts,
             policy: Arc::clone(asked.policy),
         });
-        if let Some(answered) = owed {
-            self.late.owe(answered);
+        if let Some(place) = late {
+            place.take(Answered {
+                transaction: transaction.clone(),
+                policy: Arc::clone(asked.policy),
+                decision_id: response.decision_id.clone(),
+                outcome,
+                arrived: asked.timing.arrived,
+            });
         }
     }
 

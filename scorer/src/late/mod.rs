@@ -85,24 +85,40 @@ impl LateVerdicts {
         }
     }
 
-    /// Whether a decision is below what could have been, and there are to be late verdicts.
-    pub(crate) fn are_owed_for(&self, decision: &Decision) -> bool {
-        self.queue.is_some() && is_owed(decision.level, &decision.causes)
-    }
-
-    /// Hands over what was answered. Never blocks.
-    pub(crate) fn owe(&self, answered: Answered) {
-        let Some(queue) = &self.queue else {
-            return;
-        };
-        self.metrics.backlog.inc();
-        if let Err(error) = queue.try_send(answered) {
-            self.metrics.backlog.dec();
-            self.metrics.count(match error {
-                mpsc::error::TrySendError::Full(_) => LateResult::BacklogFull,
-                mpsc::error::TrySendError::Closed(_) => LateResult::Stopped,
-            });
+    /// A place for what was answered, where it is below what could have been. Taken before anything is copied, as most
+    /// answers of an overload find none. Never blocks.
+    pub(crate) fn place_for(&self, decision: &Decision) -> Option<Place<'_>> {
+        let queue = self.queue.as_ref()?;
+        if !is_owed(decision.level, &decision.causes) {
+            return None;
         }
+        match queue.try_reserve() {
+            Ok(permit) => Some(Place {
+                permit,
+                metrics: &self.metrics,
+            }),
+            Err(error) => {
+                self.metrics.count(match error {
+                    mpsc::error::TrySendError::Full(()) => LateResult::BacklogFull,
+                    mpsc::error::TrySendError::Closed(()) => LateResult::Stopped,
+                });
+                None
+            }
+        }
+    }
+}
+
+/// A place in the backlog.
+pub(crate) struct Place<'v> {
+    permit: mpsc::Permit<'v, Answered>,
+    metrics: &'v LateMetrics,
+}
+
+impl Place<'_> {
+    pub(crate) fn take(self, answered: Answered) {
+        // Before the task can count it out again.
+        self.metrics.backlog.inc();
+        self.permit.send(answered);
     }
 }
 
