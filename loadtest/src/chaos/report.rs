@@ -12,6 +12,9 @@ use super::{Story, name};
 use crate::figures::count;
 use crate::output::{show_counts, show_latency, write_file};
 
+/// SIGTERM under load.
+const STOPPING: u8 = 12;
+
 #[derive(Serialize)]
 pub(super) struct Entry {
     number: u8,
@@ -53,7 +56,9 @@ impl Entry {
     pub(super) fn of(number: u8, story: Story, stalls: &Stalls, cores_apart: bool) -> Self {
         let seen = &story.seen;
         let tally = &seen.tally;
-        let errors = seen.failed();
+        // Only a service that stops may turn requests away.
+        let refused = if number == STOPPING { 0 } else { seen.refused };
+        let errors = seen.failed() + refused;
         let mut goals = vec![
             Row::new("answered", "count", count(tally.answered)).goal(Goal::AtLeast(1.0)),
             Row::new("late_server", "count", count(story.late.server)).goal(Goal::AtMost(0.0)),
@@ -63,6 +68,9 @@ impl Entry {
         let mut errors_by_code = tally.errors.clone();
         if seen.unanswered > 0 {
             errors_by_code.insert("unanswered", seen.unanswered);
+        }
+        if refused > 0 {
+            errors_by_code.insert("refused", refused);
         }
         Self {
             number,
@@ -197,6 +205,10 @@ mod tests {
 
     /// A scenario with one answer, and what else is said of it.
     fn entry(change: impl FnOnce(&mut Story)) -> Entry {
+        numbered(9, change)
+    }
+
+    fn numbered(number: u8, change: impl FnOnce(&mut Story)) -> Entry {
         let deadline = Duration::from_millis(50);
         let mut seen = Seen::new(deadline);
         let now = Instant::now();
@@ -215,7 +227,7 @@ mod tests {
             note: String::new(),
         };
         change(&mut story);
-        Entry::of(9, story, &Stalls::watch().unwrap(), false)
+        Entry::of(number, story, &Stalls::watch().unwrap(), false)
     }
 
     fn missed(entry: &Entry) -> Vec<&str> {
@@ -241,6 +253,8 @@ mod tests {
         });
         assert_eq!((own.met, missed(&own)), (false, vec!["full_again"]));
         let refused = entry(|story| story.seen.refused = 3);
+        assert_eq!((missed(&refused), refused.errors), (vec!["errors"], 3));
+        let refused = numbered(STOPPING, |story| story.seen.refused = 3);
         assert_eq!((refused.met, refused.refused, refused.errors), (true, 3, 0));
     }
 
