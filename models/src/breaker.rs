@@ -64,6 +64,8 @@ pub struct Breaker {
     generation: u64,
     /// How long the circuit stays open this time, or the next.
     pause: Duration,
+    /// The latest good answer to whatever was asked.
+    good_at: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -95,6 +97,7 @@ impl Breaker {
             state: State::Closed(Latest::default()),
             generation: 0,
             pause: options.pause,
+            good_at: None,
         }
     }
 
@@ -127,6 +130,9 @@ impl Breaker {
 
     /// Tells what came of asking: a good answer in time, or none. Returns how the circuit stands if that has changed.
     pub fn report(&mut self, permit: &Permit, good: bool, now: Instant) -> Option<Circuit> {
+        if good {
+            self.good_at = Some(now);
+        }
         if permit.generation != self.generation {
             return None;
         }
@@ -159,6 +165,12 @@ impl Breaker {
             }
         }
         Some(self.circuit())
+    }
+
+    /// Whether the model has given a good answer since then. What waited from `asked` on in vain then waited behind others: there is
+    /// too much to do for the model, and nothing wrong with it.
+    pub fn has_answered_since(&self, asked: Instant) -> bool {
+        self.good_at.is_some_and(|good_at| good_at >= asked)
     }
 
     /// Takes a permit back that nothing came of, so that the next decision may probe at once.

@@ -296,3 +296,15 @@ proptest! {
         prop_assert!(asked <= u128::from(options.bad_max) + pauses);
     }
 }
+
+#[test]
+fn it_knows_whether_others_were_answered_meanwhile() {
+    let start = Instant::now();
+    let mut breaker = Breaker::new(OPTIONS);
+    assert!(!breaker.has_answered_since(start));
+    answer(&mut breaker, false, start + millis(1));
+    assert!(!breaker.has_answered_since(start));
+    answer(&mut breaker, true, start + millis(2));
+    assert!(breaker.has_answered_since(start + millis(2)));
+    assert!(!breaker.has_answered_since(start + millis(3)));
+}

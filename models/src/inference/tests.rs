@@ -264,6 +264,27 @@ fn a_row_of_the_wrong_width_is_an_error_for_itself() {
 }
 
 #[test]
+fn a_run_has_as_many_rows_as_take_no_longer_than_they_should() {
+    let millis = Duration::from_millis;
+    let cases = [
+        // (allowed, run, took) and what is allowed then, where 6 ms are long.
+        ((32, 32, 7), 16),
+        ((32, 3, 7), 1),
+        ((8, 1, 60), 1),
+        ((8, 8, 6), 8),
+        ((8, 8, 2), 8),
+        ((8, 8, 1), 16),
+        // Fewer than allowed say nothing of more.
+        ((8, 7, 1), 8),
+        ((1, 1, 1), 2),
+    ];
+    for ((before, rows, took), expected) in cases {
+        let fitting = worker::fitting(before, rows, millis(took), millis(6));
+        assert_eq!(fitting, expected, "{before} {rows} {took}");
+    }
+}
+
+#[test]
 fn a_thread_runs_no_row_behind_another_while_others_are_idle() {
     assert_eq!(worker::share(9, 0, 2), 5);
     assert_eq!(worker::share(9, 1, 2), 1);

@@ -4,6 +4,7 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
 use tokio::sync::oneshot;
@@ -14,6 +15,10 @@ use crate::cpu::Cpu;
 use crate::engine::Engine;
 use crate::manifest::{Manifest, OutputKind};
 use crate::{Calibration, Rows, RunError, Score};
+
+/// Parts of the longest that a run may take, one of which a run of several rows should take: 5 ms. A row waits for the run that goes on
+/// and for its own, so it has its answer within two of these once a thread turns to it, however dear the model is.
+const BATCHES_PER_RUN_MAX: u32 = 50;
 
 /// One row, and who asked.
 pub(super) struct Job {
@@ -33,6 +38,8 @@ pub(super) struct Worker {
     /// How many workers share the queue.
     threads: usize,
     rows_max: usize,
+    /// So many rows are run together, as far as runs have shown.
+    rows_at_once: usize,
     /// These three are used again for every batch.
     batch: Vec<Job>,
     rows: Rows,
@@ -60,6 +67,7 @@ impl Worker {
             threads: shared.threads,
             shared,
             rows_max,
+            rows_at_once: rows_max,
             batch: Vec::with_capacity(rows_max),
             rows: Rows {
                 count: 0,
@@ -99,7 +107,7 @@ impl Worker {
 
     /// Takes this thread's share of what waits right now, `idle` others having nothing to do.
     fn take_batch(&mut self, first: Job, idle: usize) {
-        let share = share(self.jobs.len(), idle, self.threads).min(self.rows_max);
+        let share = share(self.jobs.len(), idle, self.threads).min(self.rows_at_once);
         self.batch.push(first);
         while self.batch.len() < share
             && let Ok(job) = self.jobs.try_recv()
@@ -146,7 +154,13 @@ impl Worker {
         for job in batch {
             self.rows.extend(&job.row);
         }
-        self.run_rows()
+        let began = now();
+        let result = self.run_rows();
+        let took = now().saturating_duration_since(began);
+        let long = self.shared.run_max / BATCHES_PER_RUN_MAX;
+        let allowed = fitting(self.rows_at_once, batch.len(), took, long);
+        self.rows_at_once = allowed.min(self.rows_max);
+        result
     }
 
     /// Fills `outputs` with one value per row. A panic in the engine is an error like any other: the thread has to live on,
@@ -184,6 +198,25 @@ pub(super) fn share(waiting: usize, idle: usize, threads: usize) -> usize {
     } else {
         (1 + waiting).div_ceil(threads)
     }
+}
+
+/// How many rows to run together after `rows`, of `before` that were allowed, took so long.
+pub(super) fn fitting(before: usize, rows: usize, took: Duration, long: Duration) -> usize {
+    if took > long {
+        (rows / 2).clamp(1, before)
+    } else if rows == before && took < long / 3 {
+        before * 2
+    } else {
+        before
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "nothing is decided by what a run takes but how many rows go into the next"
+)]
+fn now() -> Instant {
+    Instant::now()
 }
 
 impl Job {

@@ -51,6 +51,8 @@ pub(crate) struct Decision {
     pub(crate) model_timings: Option<ModelTimings>,
     /// The same of asking for its reasons, if it was asked.
     pub(crate) reasons_timings: Option<ModelTimings>,
+    /// Whether the champion did not answer in time because it was answering others.
+    pub(crate) model_is_behind: bool,
     /// How the champion's circuit stands, if this decision has changed it.
     pub(crate) circuit: Option<Circuit>,
     /// A step has panicked, and this is what stood before it.
@@ -281,6 +283,7 @@ impl<'p> Known<'p> {
             model_inputs: asked.inputs,
             model_timings: asked.timings,
             reasons_timings: explained.timings,
+            model_is_behind: asked.is_behind,
             circuit: asked.circuit,
             ..bare
         }

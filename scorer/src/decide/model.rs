@@ -16,6 +16,8 @@ pub(super) struct Asked {
     pub(super) score: Result<Option<f64>, Cause>,
     pub(super) inputs: Rows,
     pub(super) timings: Option<ModelTimings>,
+    /// Whether it did not answer in time because it was answering others.
+    pub(super) is_behind: bool,
     /// How the model's circuit stands, if this has changed it.
     pub(super) circuit: Option<Circuit>,
 }
@@ -58,11 +60,18 @@ pub(super) async fn ask(
     };
     let score = waited.answer(reply).await;
     let answered = monotonic_now();
-    let circuit = waited.report(&permit, score.err(), answered);
+    let is_behind = score == Err(Cause::ModelTimeout) && champion.has_answered_since(asked);
+    let circuit = if is_behind {
+        champion.give_back(&permit);
+        None
+    } else {
+        waited.report(&permit, score.err(), answered)
+    };
     Asked {
         score: score.map(Some),
         inputs,
         timings: Some(ModelTimings { asked, answered }),
+        is_behind,
         circuit,
     }
 }
@@ -97,6 +106,7 @@ pub(super) async fn ask_at_leisure(
         score: score.map(Some),
         inputs,
         timings: Some(ModelTimings { asked, answered }),
+        is_behind: false,
         circuit: None,
     }
 }
@@ -154,6 +164,7 @@ impl Asked {
             score,
             inputs,
             timings: None,
+            is_behind: false,
             circuit: None,
         }
     }

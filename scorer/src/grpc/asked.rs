@@ -105,8 +105,9 @@ impl Scoring {
         };
         let decided = std::pin::pin!(decide::decide(&context, record, clock::instant));
         let (decision, served) = Measured::new(decided).await;
-        // Where the model did not answer, the time it took tells of the model, or of a deadline.
-        let tells_of_load = decision.score.is_some() || asked.policy.champion().is_none();
+        // Where the model did not answer, the time it took tells of the model, or of a deadline, unless it was answering others.
+        let has_model = asked.policy.champion().is_some();
+        let tells_of_load = decision.score.is_some() || decision.model_is_behind || !has_model;
         permit.decided(tells_of_load.then_some(served));
         asked.said(decision)
     }

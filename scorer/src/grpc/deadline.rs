@@ -6,6 +6,7 @@ use hyper::HeaderMap;
 use tollgate_types::EventTime;
 
 use crate::config::DeadlineConfig;
+use crate::decide;
 
 /// When a request came and when its answer is due.
 #[derive(Clone, Copy)]
@@ -18,14 +19,11 @@ pub(super) struct Timing {
     pub(super) late_at: Instant,
 }
 
-/// Kept back from the wait for a place: what a decision needs, and what a timer may be late by.
-const DECISION_NEEDS: Duration = Duration::from_millis(5);
-
 impl Timing {
-    /// How long the request may wait for its decision to begin: with a tight deadline, half of it.
+    /// Until when the request may wait for its decision to begin: as long as for a model.
     pub(super) fn patience(&self) -> Instant {
         let whole = self.deadline.saturating_duration_since(self.arrived);
-        self.arrived + whole.saturating_sub(DECISION_NEEDS.min(whole / 2))
+        self.arrived + decide::patience(whole)
     }
 }
 

@@ -364,6 +364,11 @@ impl Model {
         change
     }
 
+    /// Whether it has answered somebody well since then.
+    pub(crate) fn has_answered_since(&self, asked: Instant) -> bool {
+        self.running.breaker().has_answered_since(asked)
+    }
+
     /// Gives back the leave to ask: the model was not asked, or what came of it says nothing.
     pub(crate) fn give_back(&self, permit: &Permit) {
         self.running.breaker().give_back(permit);
