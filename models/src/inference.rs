@@ -2,7 +2,7 @@
 //!
 //! A run takes its thread for as long as it lasts, so models have threads of their own. Rows that wait are run together; no
 //! row ever waits for others to come. The queue is bounded: a row that finds it full is refused at once, while there is
-//! still time to decide without the model. A run that takes too long is ended, as far as the engine can, and while all
+//! still time to decide without the model. Rows that only explain have a queue of their own and are run while nothing else waits. A run that takes too long is ended, as far as the engine can, and while all
 //! threads are in such runs nobody is left waiting behind them.
 
 mod watch;
@@ -28,6 +28,9 @@ use crate::{Bundle, Error, QueueFull, Rows, RunError, Score, Width};
 /// The most rows in one run. A row that comes while a batch runs waits for all of it: 32 rows of 100 trees are
 /// about 130 µs, and a larger batch gains nothing more per row.
 pub const BATCH_MAX: usize = 32;
+
+/// Rows that only explain and may wait: a few explanations.
+const IDLE_ROWS_MAX: usize = 4 * BATCH_MAX;
 
 /// The answer to one row, to be awaited or received blocking. Dropping it is how to say that nobody waits any
 /// more. It fails only if the row was in a thread that died.
@@ -71,6 +74,8 @@ struct Shared {
 /// and nobody waits for them.
 pub struct Inference {
     jobs: Sender<Job>,
+    /// Rows that are run while nothing waits in `jobs`.
+    idle_jobs: Sender<Job>,
     /// The other end, to give up what is in there.
     waiting: Receiver<Job>,
     stuck: Arc<AtomicBool>,
@@ -103,6 +108,7 @@ impl Inference {
         warm: Option<&Rows>,
     ) -> Result<Self, Error> {
         let (jobs, waiting) = crossbeam_channel::bounded(options.queue_rows_max.max(1));
+        let (idle_jobs, idle_waiting) = crossbeam_channel::bounded(IDLE_ROWS_MAX);
         let stuck = Arc::new(AtomicBool::new(false));
         let shared = Arc::new(Shared {
             threads: engines.len().max(1),
@@ -128,7 +134,7 @@ impl Inference {
             let mut worker = Worker::new(
                 engine,
                 manifest,
-                waiting.clone(),
+                (waiting.clone(), idle_waiting.clone()),
                 run,
                 Arc::clone(&shared),
                 cpu.clone(),
@@ -158,6 +164,7 @@ impl Inference {
         }
         Ok(Self {
             jobs,
+            idle_jobs,
             waiting,
             stuck,
             inputs: manifest.inputs.clone(),
@@ -171,6 +178,15 @@ impl Inference {
 
     /// Queues one row, missing values filled. Never blocks.
     pub fn submit(&self, row: Rows) -> Result<Reply, QueueFull> {
+        self.submit_to(&self.jobs, row)
+    }
+
+    /// The same for a row whose score can be done without: it is run while no other row waits.
+    pub fn submit_when_idle(&self, row: Rows) -> Result<Reply, QueueFull> {
+        self.submit_to(&self.idle_jobs, row)
+    }
+
+    fn submit_to(&self, jobs: &Sender<Job>, row: Rows) -> Result<Reply, QueueFull> {
         let (reply, receiver) = oneshot::channel();
         if row.count != 1 || !self.width.fits(&row) {
             let error = RunError::Width {
@@ -185,7 +201,7 @@ impl Inference {
             let _ = reply.send(Err(RunError::Stuck));
             return Ok(receiver);
         }
-        match self.jobs.try_send(Job::new(row, reply)) {
+        match jobs.try_send(Job::new(row, reply)) {
             Ok(()) => Ok(receiver),
             // Threads outlive their sender, so the second does not happen; if it did, the model is as good
             // as overloaded.

@@ -48,11 +48,13 @@ pub(super) async fn saturated(stage: &Stage<'_>) -> Result<Story> {
     let service = Service::start(stage, Some(HEAVY), &[]).await?;
     let client = service.client(stage, CONNECTIONS).await?;
     let mut seen = Seen::new(DEADLINE);
-    let best = best(stage, &client, &mut seen).await?;
+    let mut best = best(stage, &client, &mut seen).await?;
     let mut rows = vec![Row::new("best", "full/s", best)];
     for (times, id) in [(2.0, "at_2x"), (5.0, "at_5x")] {
         let over = at(&client, best * times, stage.seconds(30)).await?;
+        // A rate that did better is the best one, wherever it was met.
         rows.extend(judge(id, &over, best));
+        best = best.max(goodput(&over));
         seen.merge(&over);
         if times < 5.0 {
             let pause = at(&client, best / 2.0, stage.seconds(5)).await?;

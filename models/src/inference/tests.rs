@@ -379,3 +379,27 @@ fn a_model_is_served_only_once_it_has_run_batches_of_every_size() {
         "{error}"
     );
 }
+
+#[test]
+fn rows_that_can_be_done_without_are_run_while_no_other_waits() {
+    let (engine, gate) = gated();
+    let inference = start(engine, 100);
+    let first = inference.submit(row(&[0.0])).unwrap();
+    assert_eq!(gate.entered.recv().unwrap(), 1);
+    let explaining: Vec<Reply> = (0..3)
+        .map(|_| inference.submit_when_idle(row(&[0.25])).unwrap())
+        .collect();
+    // It comes last and goes first, and not with the others.
+    let score = inference.submit(row(&[0.5])).unwrap();
+    assert_eq!(inference.rows_waiting(), 1);
+    for rows in [1, 3] {
+        gate.go.send(()).unwrap();
+        assert_eq!(gate.entered.recv().unwrap(), rows);
+    }
+    gate.go.send(()).unwrap();
+    assert_eq!(value(first), 0.0);
+    assert_eq!(value(score), 0.5);
+    for reply in explaining {
+        assert_eq!(value(reply), 0.25);
+    }
+}

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, select_biased};
 use tokio::sync::oneshot;
 
 use super::watch::Run;
@@ -32,6 +32,8 @@ pub(super) struct Worker {
     kind: OutputKind,
     cpu: Cpu,
     jobs: Receiver<Job>,
+    /// Taken from while nothing waits in `jobs`.
+    idle_jobs: Receiver<Job>,
     /// Told of every run, so that one that takes too long can be ended.
     run: Arc<Run>,
     shared: Arc<Shared>,
@@ -50,7 +52,7 @@ impl Worker {
     pub(super) fn new(
         engine: Engine,
         manifest: &Manifest,
-        jobs: Receiver<Job>,
+        (jobs, idle_jobs): (Receiver<Job>, Receiver<Job>),
         run: Arc<Run>,
         shared: Arc<Shared>,
         cpu: Cpu,
@@ -63,6 +65,7 @@ impl Worker {
             kind: manifest.output.kind,
             cpu,
             jobs,
+            idle_jobs,
             run,
             threads: shared.threads,
             shared,
@@ -95,22 +98,33 @@ impl Worker {
     pub(super) fn serve(mut self) {
         loop {
             self.shared.idle.fetch_add(1, Ordering::Relaxed);
-            let first = self.jobs.recv();
+            let taken = self.take_first();
             let idle = self.shared.idle.fetch_sub(1, Ordering::Relaxed) - 1;
-            let Ok(first) = first else {
+            let Some((first, others)) = taken else {
                 return;
             };
-            self.take_batch(first, idle);
+            self.take_batch(first, &others, idle);
             self.run_batch();
         }
     }
 
+    /// Waits for a row, and says where others like it wait. `None` once nobody can submit any more and no row waits that must be run.
+    fn take_first(&self) -> Option<(Job, Receiver<Job>)> {
+        if let Ok(job) = self.jobs.try_recv() {
+            return Some((job, self.jobs.clone()));
+        }
+        select_biased! {
+            recv(self.jobs) -> job => Some((job.ok()?, self.jobs.clone())),
+            recv(self.idle_jobs) -> job => Some((job.ok()?, self.idle_jobs.clone())),
+        }
+    }
+
     /// Takes this thread's share of what waits right now, `idle` others having nothing to do.
-    fn take_batch(&mut self, first: Job, idle: usize) {
-        let share = share(self.jobs.len(), idle, self.threads).min(self.rows_at_once);
+    fn take_batch(&mut self, first: Job, others: &Receiver<Job>, idle: usize) {
+        let share = share(others.len(), idle, self.threads).min(self.rows_at_once);
         self.batch.push(first);
         while self.batch.len() < share
-            && let Ok(job) = self.jobs.try_recv()
+            && let Ok(job) = others.try_recv()
         {
             self.batch.push(job);
         }

@@ -1,9 +1,9 @@
 //! Reasons from the model: which inputs raised the score of a transaction that was not approved.
 //!
 //! The answer stands before this is asked for, and approvals are never held up by it. The rows that explain a score go
-//! through the model's own threads, a batch at a time, so that a score never waits behind more than one batch of each
-//! explanation; while many rows wait for the model, or it takes more than half of the time that is left, the answer goes
-//! out without its reasons and says so. `tollgate_models::Comparison` has the formula.
+//! through the model's own threads while no score waits for them, so that a score waits behind one batch of them at most. While
+//! scores do wait, or the reasons take more than half of the time that is left, the answer goes
+//! out without them and says so. `tollgate_models::Comparison` has the formula.
 
 use std::time::Instant;
 
@@ -78,7 +78,7 @@ async fn effects(champion: &Model, row: &Rows, score: f64) -> Option<Vec<Effect>
         let end = comparison.rows().min(scores.len() + count);
         // All are submitted before the first is awaited, so that they run together.
         let replies: Option<Vec<_>> = (scores.len()..end)
-            .map(|at| champion.submit(comparison.row(at)?).ok())
+            .map(|at| champion.submit_for_reasons(comparison.row(at)?).ok())
             .collect();
         for reply in replies? {
             scores.push(reply.await.ok()?.ok()?.value());

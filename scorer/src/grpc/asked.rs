@@ -3,6 +3,7 @@
 //! Each step may panic; what is left of the ladder then answers.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tollgate_proto::v1;
 use tollgate_types::{Cause, Record, Span, Transaction};
@@ -108,7 +109,11 @@ impl Scoring {
         // Where the model did not answer, the time it took tells of the model, or of a deadline, unless it was answering others.
         let has_model = asked.policy.champion().is_some();
         let tells_of_load = decision.score.is_some() || decision.model_is_behind || !has_model;
-        permit.decided(tells_of_load.then_some(served));
+        // Reasons are asked for while there is nothing else to do.
+        let reasons = decision.reasons_timings.map_or(Duration::ZERO, |asked| {
+            asked.answered.saturating_duration_since(asked.asked)
+        });
+        permit.decided(tells_of_load.then(|| served.saturating_sub(reasons)));
         asked.said(decision)
     }
 

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tollgate_models::{BATCH_MAX, Circuit, Input, InputKind, Manifest, Rows, Value};
+use tollgate_models::{
+    BATCH_MAX, Circuit, Input, InputKind, Manifest, QueueFull, Reply, Rows, Value,
+};
 use tollgate_types::{Cell, Reason, ReasonCode};
 
 use super::super::model_texts::FeatureTexts;
@@ -44,13 +46,17 @@ impl Model {
         Rows::one(numbers, texts)
     }
 
-    /// How many rows may be asked at a time to explain a score; `None` while so many wait that scores come first, and while the
-    /// model has yet to show that it has recovered.
+    /// How many rows may be asked at a time to explain a score; `None` while rows wait for scores, and while the model has yet to
+    /// show that it has recovered.
     pub(crate) fn rows_for_reasons(&self) -> Option<usize> {
-        let half = self.running.options.queue_rows_max / 2;
-        let quiet = self.running.inference.rows_waiting() <= half;
+        let quiet = self.running.inference.rows_waiting() == 0;
         let well = self.circuit() == Circuit::Closed;
-        (quiet && well).then(|| half.clamp(1, BATCH_MAX))
+        (quiet && well).then_some(BATCH_MAX)
+    }
+
+    /// Asks for a row that explains; scores come first.
+    pub(crate) fn submit_for_reasons(&self, row: Rows) -> Result<Reply, QueueFull> {
+        self.running.inference.submit_when_idle(row)
     }
 
     /// What is said where the input at `place` of a row, numbers first, moved a score.
