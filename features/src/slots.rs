@@ -237,9 +237,11 @@ impl Slots {
         Some(std::mem::replace(&mut *slot.inner.write(), tenant))
     }
 
-    /// Enters all entities that were put into slots; false if two are the same.
-    pub(crate) fn index(&self) -> bool {
+    /// Enters all entities that were put into slots. Hands over what is let go: an entity that was moved while the last pass
+    /// of an image was at work is there twice, and a pass comes to slots in their order, so the later one counts.
+    pub(crate) fn index(&self) -> Vec<Kept> {
         let mut free = self.free.lock();
+        let mut gone = Vec::new();
         for id in 0..self.end() {
             let Some(key) = self.read_at(SlotId(id)).map(|tenant| tenant.key) else {
                 free.push(id);
@@ -250,18 +252,23 @@ impl Slots {
                 continue;
             }
             let mut table = self.shard(key).write();
-            let mut same = table.find(hash(key)).map(SlotId);
-            let is_there =
-                same.any(|other| self.read_at(other).is_some_and(|tenant| tenant.key == key));
-            drop(same);
-            if is_there {
-                return false;
+            let is_same = |other: &u32| {
+                let tenant = self.read_at(SlotId(*other));
+                tenant.is_some_and(|tenant| tenant.key == key)
+            };
+            let same = table.find(hash(key)).find(is_same);
+            if let Some((slot, other)) = same.and_then(|id| Some((self.slot(SlotId(id))?, id))) {
+                gone.push(std::mem::take(&mut *slot.inner.write()).kept);
+                slot.active.store(0, Ordering::Relaxed);
+                table.remove(hash(key), other);
+                free.push(other);
+                self.entities.fetch_sub(1, Ordering::Relaxed);
             }
             let grown = table.insert(hash(key), id);
             self.table_bytes.fetch_add(grown, Ordering::Relaxed);
             self.entities.fetch_add(1, Ordering::Relaxed);
         }
-        true
+        gone
     }
 
     pub(crate) fn read_at(&self, id: SlotId) -> Option<RwLockReadGuard<'_, Tenant>> {
@@ -306,6 +313,8 @@ impl Slots {
         }
         let free = self.free.lock().pop();
         let id = free.or_else(|| self.next())?;
+        // One that an image left out has no memory yet.
+        self.make(SlotId(id))?;
         let slot = self.slot(SlotId(id))?;
         let mut tenant = slot.inner.write();
         tenant.key = key;
@@ -366,4 +375,47 @@ fn second(time: EventTime) -> u32 {
 fn hash(key: EntityKey) -> u32 {
     let [a, b, c, d, ..] = key.half().to_le_bytes();
     u32::from_le_bytes([a, b, c, d])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn key(number: u64) -> EntityKey {
+        EntityKey::from_halves([number << 32 | number, number])
+    }
+
+    fn place(slots: &Slots, id: u32, key: EntityKey) {
+        let tenant = Tenant {
+            key,
+            kept: Kept::default(),
+        };
+        assert!(slots.place(SlotId(id), tenant, 1).is_some());
+    }
+
+    #[test]
+    fn slots_that_an_image_left_out_are_there_for_new_entities() {
+        let slots = Slots::new();
+        // Two chunks, all of whose slots were free, and one slot behind them.
+        let left_out = 2 * u32::try_from(CHUNK_SLOTS).unwrap();
+        place(&slots, left_out, key(1));
+        assert!(slots.index().is_empty());
+        for number in 0..u64::from(left_out) {
+            let entered = slots.write(key(2 + number), EventTime::from_micros(0));
+            assert!(entered.is_some(), "entity {number}");
+        }
+        assert_eq!(slots.end(), left_out + 1, "no further slot is needed");
+        assert!((1..2 + u64::from(left_out)).all(|number| slots.read(key(number)).is_some()));
+    }
+
+    #[test]
+    fn of_an_entity_that_an_image_has_twice_the_later_one_counts() {
+        let slots = Slots::new();
+        place(&slots, 3, key(1));
+        place(&slots, 5, key(1));
+        assert_eq!(slots.index().len(), 1);
+        assert_eq!(slots.len(), 1);
+        assert_eq!(slots.expected(key(1)), Some(SlotId(5)));
+        assert!(slots.read(key(1)).is_some());
+    }
 }

@@ -234,6 +234,10 @@ impl Config {
                     .ok_or_else(|| format!("no key is named `{name}`; there are {known}"))?
             };
         }
+        if place.is_object() {
+            // Said here: an error about the whole section would show what was set, and that may be a secret.
+            return Err("is a section; set each of its keys by a variable of its own".to_owned());
+        }
         let text = Value::String(value.to_owned());
         *place = match place {
             Value::Number(_) | Value::Bool(_) => serde_json::from_str(value).unwrap_or(text),
@@ -377,6 +381,19 @@ mod tests {
         assert_eq!(config.kafka.properties["security.protocol"], "ssl");
         let file = &config.kafka.secret_files["sasl.password"];
         assert_eq!(file, Path::new("/run/it"));
+    }
+
+    #[test]
+    fn a_section_that_is_set_as_a_whole_is_refused_without_showing_what_it_was_set_to() {
+        let value = r#"{"sasl.password": "hunter2"}"#;
+        for section in ["TOLLGATE_KAFKA__PROPERTIES", "TOLLGATE_KAFKA__SECRET_FILES"] {
+            let error = load(&[(section, value)]).unwrap_err().to_string();
+            assert!(
+                error.contains(section) && error.contains("is a section"),
+                "{error}"
+            );
+            assert!(!error.contains("hunter2"), "{error}");
+        }
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub(crate) use idempotency::{Duplicate, IdempotencyMetrics};
 pub(crate) use late::{LateMetrics, LateResult};
 pub(crate) use snapshot::SnapshotMetrics;
 pub(crate) use stalls::StallMetrics;
-use topics::TopicMetrics;
+pub(crate) use topics::TopicMetrics;
 pub(crate) use watch::{ChallengerResult, WatchMetrics};
 
 /// Upper bounds of latency buckets in seconds: 50 µs to 100 ms, the contract's limit among them.

@@ -279,12 +279,21 @@ impl Core {
             state: Arc::clone(&self.ingest_state),
             positions: Arc::clone(&self.positions),
             from: self.before.positions.clone(),
+            cluster: self
+                .before
+                .under
+                .as_ref()
+                .map(|under| Arc::clone(&under.cluster)),
         };
         Ingest::start(&parts).map_err(StartError::Ingest)
     }
 
     fn start_snapshots(&self, config: &Config) -> Result<Option<Snapshots>, StartError> {
-        let parts = self.before.under.clone().map(|under| snapshot::Parts {
+        let folder = self.before.folder.clone();
+        let Some((under, folder)) = self.before.under.clone().zip(folder) else {
+            return Ok(None);
+        };
+        let parts = snapshot::Parts {
             config: config.snapshot.clone(),
             store: Arc::clone(&self.store),
             positions: Arc::clone(&self.positions),
@@ -293,8 +302,8 @@ impl Core {
             metrics: self.metrics.snapshot.clone(),
             newest: self.before.created,
             give_up_at: Arc::new(AtomicI64::new(i64::MAX)),
-        });
-        Ok(parts.map(Snapshots::start).transpose()?)
+        };
+        Ok(Some(Snapshots::start(folder, parts)?))
     }
 
     fn watch(&self, config: &Config) -> Watch {

@@ -12,7 +12,7 @@ mod common;
 
 use std::path::PathBuf;
 
-use brokers::{Brokers, event, start_unready, until, until_read};
+use brokers::{Brokers, event, must_not_skip, start_unready, until, until_read};
 use common::{POLICY, transaction};
 use tollgate_scorer::Config;
 
@@ -97,6 +97,7 @@ fn folder() -> Option<PathBuf> {
 /// The same brokers by one of their listeners.
 fn by(brokers: &Brokers, way: &Way) -> Option<Brokers> {
     let Some(folder) = folder() else {
+        must_not_skip("security");
         eprintln!("skipped: security: needs the brokers that `cargo xtask test` starts");
         return None;
     };

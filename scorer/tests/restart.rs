@@ -8,16 +8,20 @@
     reason = "a test that cannot go on should stop; counts and sums of cents come out exactly"
 )]
 
+mod brokers;
 mod common;
 
 use std::path::Path;
 
-use common::{Client, Running, start_configured, transaction, write_policy};
+use brokers::until;
+use common::{Client, Running, start_configured, start_unawaited, transaction, write_policy};
 use prost::Message as _;
 use rdkafka::ClientConfig;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use tollgate_proto::v1;
+use tollgate_scorer::Config;
 
 /// Partitions of each topic.
 const PARTITIONS: i32 = 3;
@@ -43,14 +47,16 @@ async fn start(
     every_s: u64,
 ) -> Running {
     let path = policy.path().to_owned();
-    start_configured(&path, policy, |config| {
-        config.kafka.bootstrap = cluster.bootstrap_servers();
-        let properties = &mut config.kafka.properties;
-        properties.insert("fetch.wait.max.ms".to_owned(), "5".to_owned());
-        config.snapshot.path = snapshots.to_owned();
-        config.snapshot.every_s = every_s;
-    })
-    .await
+    let configure = |config: &mut Config| configure(config, cluster, snapshots, every_s);
+    start_configured(&path, policy, configure).await
+}
+
+fn configure(config: &mut Config, cluster: &Cluster, snapshots: &Path, every_s: u64) {
+    config.kafka.bootstrap = cluster.bootstrap_servers();
+    let properties = &mut config.kafka.properties;
+    properties.insert("fetch.wait.max.ms".to_owned(), "5".to_owned());
+    config.snapshot.path = snapshots.to_owned();
+    config.snapshot.every_s = every_s;
 }
 
 /// Events and labels with these numbers, of five cards, each card in a partition of its own.
@@ -225,4 +231,92 @@ async fn positions_of_another_cluster_make_no_event_go_unread() {
         ("card_count".to_owned(), 25.0),
         "24 events and the one asked about"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_while_kafka_is_away_answers_from_the_snapshot_and_reads_on_once_it_is_back() {
+    let (cluster, snapshots) = (cluster(), tempfile::tempdir().unwrap());
+    publish(&cluster, 0..100);
+    let policy = write_policy(&common::POLICY);
+    let first = start(&cluster, policy, snapshots.path(), 3_600).await;
+    let Running {
+        service, policy, ..
+    } = first;
+    service.stop().await;
+    publish(&cluster, 100..150);
+    cluster.broker_down(1).unwrap();
+    let path = policy.path().to_owned();
+    let mut again = start_unawaited(&path, policy, |config| {
+        configure(config, &cluster, snapshots.path(), 3_600);
+    })
+    .await;
+    let count = |known: &[Vec<(String, f64)>]| known[0][1].clone();
+    let from_snapshot = known(&mut again.client, "asked").await;
+    assert_eq!(count(&from_snapshot), ("card_count".to_owned(), 21.0));
+    assert!(again.get("/readyz").await.contains("503"));
+
+    cluster.broker_up(1).unwrap();
+    tokio::time::timeout(brokers::PATIENCE, again.service.ready())
+        .await
+        .unwrap();
+    let records = "tollgate_ingest_records_total{topic=\"transactions\"}";
+    assert_eq!(again.metric(records).await, 50.0);
+    let all = known(&mut again.client, "again").await;
+    assert_eq!(
+        count(&all),
+        ("card_count".to_owned(), 32.0),
+        "with the one asked about before"
+    );
+    again.service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn brokers_of_another_cluster_than_the_snapshot_are_not_read() {
+    let (one, other) = (cluster(), cluster());
+    let snapshots = tempfile::tempdir().unwrap();
+    publish(&one, 0..100);
+    let policy = write_policy(&common::POLICY);
+    let first = start(&one, policy, snapshots.path(), 3_600).await;
+    let Running {
+        service, policy, ..
+    } = first;
+    service.stop().await;
+    publish(&other, 0..120);
+    other.broker_down(1).unwrap();
+    let path = policy.path().to_owned();
+    let again = start_unawaited(&path, policy, |config| {
+        configure(config, &other, snapshots.path(), 3_600);
+    })
+    .await;
+    other.broker_up(1).unwrap();
+    for topic in ["transactions", "labels"] {
+        let waiting = format!("tollgate_ingest_waiting{{topic=\"{topic}\"}}");
+        until(&again, &waiting, 1.0).await;
+    }
+    assert!(again.get("/readyz").await.contains("503"));
+    let records = "tollgate_ingest_records_total{topic=\"transactions\"}";
+    assert_eq!(again.metric(records).await, 0.0);
+    again.service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_refuses_our_position_is_read_on_and_nothing_counts_twice() {
+    let (cluster, nowhere) = (cluster(), Path::new(""));
+    let policy = write_policy(&common::POLICY);
+    let mut running = start(&cluster, policy, nowhere, 3_600).await;
+    publish(&cluster, 0..50);
+    let records = "tollgate_ingest_records_total{topic=\"transactions\"}";
+    until(&running, records, 50.0).await;
+    let refusal = RDKafkaRespErr::RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE;
+    cluster.request_errors(RDKafkaApiKey::Fetch, &[refusal; 8]);
+    publish(&cluster, 50..100);
+    until(&running, records, 100.0).await;
+    let labels = "tollgate_ingest_records_total{topic=\"labels\"}";
+    until(&running, labels, 100.0).await;
+    let known = known(&mut running.client, "asked").await;
+    assert_eq!(known[0][1], ("card_count".to_owned(), 21.0));
+    tokio::time::timeout(brokers::PATIENCE, running.service.ready())
+        .await
+        .unwrap();
+    running.service.stop().await;
 }

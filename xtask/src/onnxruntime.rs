@@ -197,7 +197,7 @@ fn verify(file: &Path, expected: &str) -> Result<()> {
     ensure!(
         found == expected,
         "the wheel pip downloaded is not the pinned one (sha256 {found}, expected {expected}): nothing was installed; \
-         if pip uses a mirror, try `PIP_INDEX_URL=https://pypi.org/simple`"
+         if pip uses a mirror, have `PIP_INDEX_URL` name another index"
     );
     Ok(())
 }

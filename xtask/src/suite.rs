@@ -18,6 +18,7 @@ struct Count {
 }
 
 pub(crate) fn run() -> anyhow::Result<()> {
+    tools::can_build()?;
     let root = tools::root()?;
     let library = onnxruntime::ensure(&root)?;
     let mut count = Count::default();
@@ -69,6 +70,9 @@ impl Count {
 
     /// Every Rust test of the workspace, with a real Kafka for those that want one.
     fn rust_tests(&mut self, library: &Path) -> anyhow::Result<()> {
+        // Brokers that wait for a compiler take its memory; and what does not compile is told at once below.
+        println!("── compiling tests");
+        let _ = cargo_test(library).arg("--no-run").status();
         println!("── real Kafka");
         let kafka = match ForTests::start() {
             Ok(Some(kafka)) => Some(kafka),
@@ -88,11 +92,8 @@ impl Count {
     /// Counted from what the test runners print.
     fn cargo_tests(&mut self, library: &Path, kafka: Option<&ForTests>) -> anyhow::Result<()> {
         println!("── cargo test");
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo
-            .args(["test", "--workspace", "--locked", "--no-fail-fast"])
-            .env("TOLLGATE_ONNXRUNTIME", library)
-            .stdout(Stdio::piped());
+        let mut cargo = cargo_test(library);
+        cargo.arg("--no-fail-fast").stdout(Stdio::piped());
         if let Some(kafka) = kafka {
             kafka.tell(&mut cargo)?;
         }
@@ -133,6 +134,14 @@ impl Count {
             }
         }
     }
+}
+
+fn cargo_test(library: &Path) -> Command {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo
+        .args(["test", "--workspace", "--locked"])
+        .env("TOLLGATE_ONNXRUNTIME", library);
+    cargo
 }
 
 /// Models trained and exported anew by the real libraries score as the libraries do.

@@ -38,8 +38,8 @@ impl Tollgate {
     }
 }
 
-/// Builds `tollgate` and `tollgate-loadtest` as they are served.
-pub(crate) fn build() -> anyhow::Result<Tollgate> {
+/// Says what the Kafka client cannot be built without, before minutes are spent on all else.
+pub(crate) fn can_build() -> anyhow::Result<()> {
     for (tool, package) in [("cc", "a C compiler"), ("make", "make")] {
         let found = Command::new(tool)
             .arg("--version")
@@ -59,6 +59,12 @@ pub(crate) fn build() -> anyhow::Result<Tollgate> {
              needs for TLS"
         );
     }
+    Ok(())
+}
+
+/// Builds `tollgate` and `tollgate-loadtest` as they are served.
+pub(crate) fn build() -> anyhow::Result<Tollgate> {
+    can_build()?;
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args([
         "build",

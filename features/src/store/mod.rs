@@ -174,6 +174,14 @@ impl Store {
         }
     }
 
+    /// As many labels may wait for their transaction; further ones are dropped.
+    pub const LABELS_WAITING_MAX: usize = crate::ledger::PENDING_LABELS_MAX;
+
+    /// Labels that wait for their transaction.
+    pub fn labels_waiting(&self) -> usize {
+        self.ledger.waiting()
+    }
+
     /// Counts what is held. Visits every part of the ledger.
     pub fn size(&self) -> StoreSize {
         StoreSize {

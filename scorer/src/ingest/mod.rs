@@ -6,6 +6,7 @@
 
 mod dead_letters;
 mod decode;
+mod letters;
 mod partitions;
 mod positions;
 mod progress;
@@ -15,8 +16,8 @@ mod topic;
 mod waiting;
 
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
@@ -44,6 +45,8 @@ pub(crate) struct Parts {
     pub(crate) positions: Arc<Positions>,
     /// Where the snapshot ends that the store was read from.
     pub(crate) from: Option<LogPositions>,
+    /// The cluster that positions are of, once it is known; `None` if there are no snapshots, to which alone it matters.
+    pub(crate) cluster: Option<Arc<OnceLock<String>>>,
 }
 
 /// The running threads; they end when this is dropped.
@@ -61,6 +64,15 @@ pub enum IngestError {
     NoTopic { topic: String, key: &'static str },
     #[error("partition {partition} of topic {topic} has no leader; its brokers are not there")]
     NoLeader { topic: String, partition: i32 },
+    #[error(
+        "no broker says which cluster it belongs to, so whether the snapshot is of its log is not known"
+    )]
+    NoCluster,
+    #[error(
+        "the snapshot that was read is of the cluster `{known}`, and the brokers that answer are of `{found}`; mend \
+         kafka.bootstrap, or restart the service to go on without the snapshot"
+    )]
+    OtherCluster { known: String, found: String },
     #[error("the ingest thread did not start: {0}")]
     Thread(#[from] std::io::Error),
 }
@@ -79,7 +91,7 @@ impl Ingest {
             parts.positions.lock(topic).extend(from);
             let waiting = Waiting::new(topic, parts.clone())?;
             let stop = Arc::clone(&ingest.stop);
-            let (state, positions) = (Arc::clone(&parts.state), Arc::clone(&parts.positions));
+            let state = Arc::clone(&parts.state);
             let thread = std::thread::Builder::new()
                 .name(format!("ingest-{}", topic.name()))
                 .spawn(move || {
@@ -91,7 +103,6 @@ impl Ingest {
                     });
                     if std::panic::catch_unwind(run).is_err() {
                         tracing::error!(topic = topic.name(), "ingest failed; this is a bug");
-                        positions.give_up();
                         state.withdraw();
                     }
                 })?;

@@ -1,4 +1,4 @@
-//! Partitions that a topic gets while it is read.
+//! Which partitions a topic has, and those that it gets while it is read.
 
 use std::time::Duration;
 
@@ -9,6 +9,30 @@ use rdkafka::{Offset, TopicPartitionList};
 /// How long a look may hold reading up, if the brokers do not answer: there is nothing to read then.
 const LOOK_MAX: Duration = Duration::from_millis(500);
 
+/// One partition of a topic.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Partition {
+    pub(super) id: i32,
+    /// Whether a broker serves it.
+    pub(super) has_leader: bool,
+}
+
+/// The partitions of a topic; none if there is no such topic.
+pub(super) fn of<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    topic: &str,
+    answer_max: Duration,
+) -> Result<Vec<Partition>, KafkaError> {
+    let metadata = consumer.fetch_metadata(Some(topic), answer_max)?;
+    let found = metadata.topics().iter();
+    let partitions = found.flat_map(|topic| topic.partitions());
+    let partition = |found: &rdkafka::metadata::MetadataPartition| Partition {
+        id: found.id(),
+        has_leader: found.leader() >= 0,
+    };
+    Ok(partitions.map(partition).collect())
+}
+
 /// Begins to read the partitions that are not `known`, from their beginning: what was written before they were noticed
 /// counts like all else. Returns them.
 pub(super) fn read_added<C: ConsumerContext>(
@@ -16,13 +40,9 @@ pub(super) fn read_added<C: ConsumerContext>(
     topic: &str,
     known: impl Fn(i32) -> bool,
 ) -> Result<Vec<i32>, KafkaError> {
-    let metadata = consumer.fetch_metadata(Some(topic), LOOK_MAX)?;
-    let found = metadata
-        .topics()
-        .iter()
-        .flat_map(|topic| topic.partitions());
+    let found = of(consumer, topic, LOOK_MAX)?.into_iter();
     let added: Vec<i32> = found
-        .map(rdkafka::metadata::MetadataPartition::id)
+        .map(|partition| partition.id)
         .filter(|&partition| !known(partition))
         .collect();
     if added.is_empty() {

@@ -5,12 +5,14 @@
 //! behind them.
 
 use std::collections::BTreeMap;
+use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
 use serde::{Deserialize, Serialize};
 use tollgate_types::EventTime;
 
+use super::letters::Letters;
 use super::start::Start;
 use super::topic::Topic;
 
@@ -50,6 +52,37 @@ pub(crate) struct Positions {
     labels: Mutex<TopicPositions>,
     /// A reading thread failed in the midst of a batch.
     broken: AtomicBool,
+    /// Of records before the positions that could not be read.
+    letters: Letters,
+}
+
+/// The positions of one topic, for as long as a batch of it is applied.
+pub(super) struct Batch<'p> {
+    positions: MutexGuard<'p, TopicPositions>,
+    broken: &'p AtomicBool,
+}
+
+impl Deref for Batch<'_> {
+    type Target = TopicPositions;
+
+    fn deref(&self) -> &TopicPositions {
+        &self.positions
+    }
+}
+
+impl DerefMut for Batch<'_> {
+    fn deref_mut(&mut self) -> &mut TopicPositions {
+        &mut self.positions
+    }
+}
+
+impl Drop for Batch<'_> {
+    fn drop(&mut self) {
+        // Before the lock is let go: a snapshot that waits for it must know.
+        if std::thread::panicking() {
+            self.broken.store(true, Ordering::Release);
+        }
+    }
 }
 
 /// While this lives nothing is applied from the log.
@@ -59,11 +92,15 @@ pub(crate) struct Pause<'p> {
 }
 
 impl Positions {
-    /// Those of one topic, for as long as a batch of it is applied.
-    pub(super) fn lock(&self, topic: Topic) -> MutexGuard<'_, TopicPositions> {
-        match topic {
-            Topic::Transactions => self.transactions.lock(),
-            Topic::Labels => self.labels.lock(),
+    /// Those of one topic. A panic while they are held leaves them broken.
+    pub(super) fn lock(&self, topic: Topic) -> Batch<'_> {
+        let positions = match topic {
+            Topic::Transactions => &self.transactions,
+            Topic::Labels => &self.labels,
+        };
+        Batch {
+            positions: positions.lock(),
+            broken: &self.broken,
         }
     }
 
@@ -75,13 +112,13 @@ impl Positions {
         }
     }
 
-    /// Takes note that the positions no longer say what is in the store.
-    pub(super) fn give_up(&self) {
-        self.broken.store(true, Ordering::Release);
-    }
-
     pub(crate) fn are_broken(&self) -> bool {
         self.broken.load(Ordering::Acquire)
+    }
+
+    /// Letters about records that could not be read.
+    pub(crate) const fn letters(&self) -> &Letters {
+        &self.letters
     }
 }
 
@@ -118,4 +155,25 @@ pub(super) fn applied(
     position.next = offset + 1;
     let event_time = event_time.map_or(i64::MIN, EventTime::micros);
     position.event_time_max = position.event_time_max.max(event_time);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_that_fails_breaks_the_positions_before_anyone_else_has_them() {
+        let positions = Positions::default();
+        drop(positions.lock(Topic::Labels));
+        assert!(!positions.are_broken());
+        std::thread::scope(|threads| {
+            let batch = threads.spawn(|| {
+                let _batch = positions.lock(Topic::Transactions);
+                panic!("a batch that fails");
+            });
+            assert!(batch.join().is_err());
+        });
+        let _pause = positions.pause();
+        assert!(positions.are_broken());
+    }
 }

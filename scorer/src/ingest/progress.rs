@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
+use tollgate_features::Store;
 use tollgate_types::{EventTime, Span};
 
 use super::start::Start;
@@ -11,6 +12,10 @@ use super::topic::Topic;
 
 /// Between two lines of the log that say how far reading up to the end has come.
 const REPORT: Duration = Duration::from_secs(5);
+
+/// Labels that may wait for their transaction while transactions are still read up to where the log ended at start: half of
+/// what the store keeps, so that the rest is there for those that come early as ever.
+const LABELS_AHEAD_MAX: usize = Store::LABELS_WAITING_MAX / 2;
 
 /// How far both topics have been read, as other threads may ask.
 #[derive(Debug, Default)]
@@ -48,6 +53,13 @@ impl IngestState {
         !self.withdrawn.load(Ordering::Relaxed) && Topic::ALL.into_iter().all(replayed)
     }
 
+    /// Whether labels should wait until more transactions have been read. Labels are fewer and so are read sooner; beyond what
+    /// may wait in the store they would be dropped, and nobody would read them again.
+    pub(super) fn must_labels_wait(&self, waiting_in_store: usize) -> bool {
+        let is_replayed = self.transactions.replayed.load(Ordering::Acquire);
+        !is_replayed && waiting_in_store >= LABELS_AHEAD_MAX
+    }
+
     /// Makes the service unready for good: it is stopping, or can read no more.
     pub(crate) fn withdraw(&self) {
         self.withdrawn.store(true, Ordering::Relaxed);
@@ -80,6 +92,12 @@ impl IngestState {
 }
 
 impl TopicState {
+    /// What was read has to be read again, in part at least.
+    pub(super) fn begin_again(&self) {
+        self.replayed.store(false, Ordering::Release);
+        self.at_end.store(false, Ordering::Relaxed);
+    }
+
     fn behind(&self, now: EventTime) -> Span {
         let written_at = self.written_at.load(Ordering::Relaxed);
         // Before the first record there is no telling how far; readiness covers that time.
@@ -140,17 +158,17 @@ impl Progress {
         self.partitions.len()
     }
 
-    /// The topic got a partition, of which nothing has been read. Readiness, once there, does not wait for it.
-    pub(super) fn add(&mut self, partition: i32, state: &TopicState) {
+    /// The topic got a partition, of which nothing has been read. Readiness, once there, does not wait for it, and until its
+    /// first record it counts as empty: else a quiet topic would seem to be behind.
+    pub(super) fn add(&mut self, partition: i32) {
         let added = PartitionProgress {
             event_time_max: EventTime::MIN,
-            at_end: false,
+            at_end: true,
             next: 0,
             end_at_start: 0,
             replayed: true,
         };
         self.partitions.insert(partition, added);
-        state.at_end.store(false, Ordering::Relaxed);
     }
 
     /// The record at `offset` of `partition` was applied; `event_time` if it had one.
@@ -357,5 +375,37 @@ mod tests {
         assert_eq!(state.behind(time(5_000)), Span::from_micros(4_000));
         progress.at_end(0, topic);
         assert_eq!(state.behind(time(5_000)), Span::ZERO);
+        // A partition that was added and is empty changes nothing.
+        progress.add(1);
+        assert_eq!(state.behind(time(5_000)), Span::ZERO);
+        progress.applied((1, 0), None, time(2_000), topic);
+        assert_eq!(state.behind(time(5_000)), Span::from_micros(3_000));
+    }
+
+    #[test]
+    fn labels_wait_while_too_many_are_ahead_of_transactions_that_are_still_read() {
+        let state = IngestState::default();
+        let topic = state.topic(Topic::Transactions);
+        let mut progress = ten_records(1, topic);
+        assert!(!state.must_labels_wait(LABELS_AHEAD_MAX - 1));
+        assert!(state.must_labels_wait(LABELS_AHEAD_MAX));
+        progress.applied((0, 9), None, time(1), topic);
+        // What has no transaction by now may never get one, and is not waited for.
+        assert!(!state.must_labels_wait(LABELS_AHEAD_MAX));
+    }
+
+    #[test]
+    fn what_has_to_be_read_again_makes_the_service_unready_until_it_was() {
+        let state = IngestState::default();
+        for topic in Topic::ALL {
+            Progress::new(&[start(0, 7, 7)], state.topic(topic));
+        }
+        let topic = state.topic(Topic::Transactions);
+        topic.begin_again();
+        assert!(!state.is_ready());
+        let mut progress = Progress::new(&[start(0, 3, 7)], topic);
+        assert!(!state.is_ready());
+        progress.applied((0, 6), None, time(1), topic);
+        assert!(state.is_ready());
     }
 }

@@ -14,7 +14,7 @@ use tollgate_types::{EventTime, Record};
 use super::dead_letters::{DeadLetters, Place};
 use super::decode::{self, DecodeError};
 use super::partitions;
-use super::positions;
+use super::positions::{self, Position};
 use super::progress::Progress;
 use super::start::{self, Known, Start};
 use super::topic::Topic;
@@ -39,38 +39,15 @@ pub(super) struct Reader {
     consumer: BaseConsumer<Context>,
     dead_letters: DeadLetters,
     progress: Progress,
+    /// A partition no longer has the record that was to be read next, and reading has not begun anew yet: nothing is read.
+    is_cut: bool,
 }
 
 impl Reader {
     pub(super) fn new(topic: Topic, parts: Parts) -> Result<Self, IngestError> {
         let consumer = consumer(&parts)?;
-        let name = topic.topic(&parts.config);
-        let partitions = all_partitions(&consumer, &name)?;
-        if partitions.is_empty() {
-            return Err(IngestError::NoTopic {
-                topic: name,
-                key: topic.config_key(),
-            });
-        }
-        let mut ends = BTreeMap::new();
-        for partition in partitions {
-            let ends_now = consumer.fetch_watermarks(&name, partition, METADATA_TIMEOUT)?;
-            ends.insert(partition, ends_now);
-        }
-        let starts = starts(topic, &parts, &consumer, &ends)?;
-        let mut assignment = TopicPartitionList::new();
-        for start in &starts {
-            let offset = Offset::Offset(start.offset);
-            assignment.add_partition_offset(&name, start.partition, offset)?;
-        }
-        let begun = starts.iter().map(|start| {
-            let position = positions::at(start);
-            (position.partition, position)
-        });
-        // Partitions that a snapshot had and the topic has not any more go.
-        *parts.positions.lock(topic) = begun.collect();
-        consumer.assign(&assignment)?;
-        let dead_letters = DeadLetters::new(&parts.config, &parts.bootstrap)?;
+        let starts = begin(topic, &parts, &consumer, &known_at_start(topic, &parts))?;
+        let dead_letters = DeadLetters::new(&parts)?;
         let progress = Progress::new(&starts, parts.state.topic(topic));
         Ok(Self {
             topic,
@@ -78,6 +55,7 @@ impl Reader {
             consumer,
             dead_letters,
             progress,
+            is_cut: false,
         })
     }
 
@@ -86,7 +64,11 @@ impl Reader {
         let mut housekeeping_due = clock::instant();
         let mut partitions_due = housekeeping_due + PARTITIONS_LOOK;
         while !stop.load(Ordering::Relaxed) {
-            self.poll();
+            if self.is_cut || self.must_wait() {
+                std::thread::sleep(POLL);
+            } else {
+                self.poll();
+            }
             let now = clock::instant();
             if now >= housekeeping_due {
                 housekeeping_due = now + HOUSEKEEPING;
@@ -94,10 +76,19 @@ impl Reader {
             }
             if now >= partitions_due {
                 partitions_due = now + PARTITIONS_LOOK;
+                if self.is_cut {
+                    self.begin_again();
+                }
                 self.read_added_partitions();
             }
         }
         self.dead_letters.flush();
+    }
+
+    /// Whether these are labels that have run too far ahead of transactions.
+    fn must_wait(&self) -> bool {
+        let waiting = self.parts.store.labels_waiting();
+        self.topic == Topic::Labels && self.parts.state.must_labels_wait(waiting)
     }
 
     /// Waits for a record, takes those that are there behind it, and deals with all of them.
@@ -140,8 +131,42 @@ impl Reader {
         match end {
             // Comes behind the last record of its partition.
             Some(KafkaError::PartitionEOF(partition)) => self.progress.at_end(partition, state),
-            Some(error) => tracing::warn!(%error, topic = self.topic.name(), "kafka consumer"),
+            Some(error) => {
+                tracing::warn!(%error, topic = self.topic.name(), "kafka consumer");
+                // Whoever is asked for a record that is not there says so once for each partition; beginning anew ends that.
+                if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AutoOffsetReset) {
+                    self.begin_again();
+                }
+            }
             None => {}
+        }
+    }
+
+    /// The log was cut where we read: reads on where it still has what comes next, and all that it has of the other partitions.
+    /// The service is not ready until it has done so. Tried again later if the brokers do not answer.
+    fn begin_again(&mut self) {
+        let topic = self.topic.name();
+        let state = self.parts.state.topic(self.topic);
+        state.begin_again();
+        let read: Vec<Position> = self
+            .parts
+            .positions
+            .lock(self.topic)
+            .values()
+            .copied()
+            .collect();
+        let known = Known::Positions(&read);
+        let starts = begin(self.topic, &self.parts, &self.consumer, &known);
+        self.is_cut = starts.is_err();
+        match starts {
+            Ok(starts) => {
+                self.progress = Progress::new(&starts, state);
+                self.note_partitions();
+                tracing::warn!(topic, "reading has begun anew, since the log was cut");
+            }
+            Err(error) => {
+                tracing::error!(%error, topic, "the log was cut, and reading cannot begin anew yet");
+            }
         }
     }
 
@@ -171,9 +196,8 @@ impl Reader {
             Ok(added) if added.is_empty() => {}
             Ok(added) => {
                 tracing::info!(topic, partitions = ?added, "the topic has got partitions; reading them");
-                let state = self.parts.state.topic(self.topic);
                 for partition in added {
-                    self.progress.add(partition, state);
+                    self.progress.add(partition);
                 }
                 self.note_partitions();
             }
@@ -281,8 +305,8 @@ pub(super) fn consumer(parts: &Parts) -> Result<BaseConsumer<Context>, KafkaErro
         .set("group.id", "tollgate")
         .set("enable.auto.commit", "false")
         .set("enable.partition.eof", "true")
-        // If the log lost what was to be read next, all that is left is read: applying is idempotent.
-        .set("auto.offset.reset", "earliest");
+        // If the log lost what was to be read next, that must not go unnoticed.
+        .set("auto.offset.reset", "error");
     if parts.config.bootstrap.is_empty() {
         // The embedded broker answers a fetch only after this time, whatever has arrived since.
         settings.set("fetch.wait.max.ms", "5");
@@ -306,42 +330,60 @@ impl ClientContext for Context {
 
 impl ConsumerContext for Context {}
 
-/// Where each partition is begun.
-fn starts(
+/// Begins to read every partition of a topic where what is known says, and sets the positions to that.
+fn begin(
     topic: Topic,
     parts: &Parts,
     consumer: &BaseConsumer<Context>,
-    ends: &BTreeMap<i32, (i64, i64)>,
-) -> Result<Vec<Start>, KafkaError> {
+    known: &Known<'_>,
+) -> Result<Vec<Start>, IngestError> {
     let name = topic.topic(&parts.config);
-    let known = match &parts.from {
-        Some(from) => Known::Positions(from.topic(topic)),
-        // The embedded broker cannot look times up, and has nothing that is old.
-        None if parts.config.bootstrap.is_empty() => Known::Nothing,
-        None => {
-            let retention_max = parts.store.schema().retention_max();
-            Known::retention(clock::wall_time(), retention_max)
-        }
-    };
-    start::find(consumer, &name, ends, &known, |partition, lost| {
+    let partitions = partitions::of(consumer, &name, METADATA_TIMEOUT)?;
+    if partitions.is_empty() {
+        return Err(IngestError::NoTopic {
+            topic: name,
+            key: topic.config_key(),
+        });
+    }
+    let mut ends = BTreeMap::new();
+    for partition in partitions {
+        let ends_now = consumer.fetch_watermarks(&name, partition.id, METADATA_TIMEOUT)?;
+        ends.insert(partition.id, ends_now);
+    }
+    let starts = start::find(consumer, &name, &ends, known, |partition, lost| {
         parts.metrics.snapshot.lost(lost);
         tracing::error!(
             topic = name,
             partition,
             lost = lost.name(),
-            "the log no longer has where the snapshot ends; all that it has of the partition is read"
+            "the log no longer has what was to be read next; all that it has of the partition is read"
         );
-    })
+    })?;
+    let mut assignment = TopicPartitionList::new();
+    for start in &starts {
+        let offset = Offset::Offset(start.offset);
+        assignment.add_partition_offset(&name, start.partition, offset)?;
+    }
+    consumer.assign(&assignment)?;
+    let begun = starts.iter().map(|start| {
+        let position = positions::at(start);
+        (position.partition, position)
+    });
+    // Partitions that were known and that the topic has not any more go.
+    *parts.positions.lock(topic) = begun.collect();
+    Ok(starts)
 }
 
-fn all_partitions(consumer: &BaseConsumer<Context>, topic: &str) -> Result<Vec<i32>, KafkaError> {
-    let metadata = consumer.fetch_metadata(Some(topic), METADATA_TIMEOUT)?;
-    let found = metadata
-        .topics()
-        .first()
-        .map_or(&[][..], |found| found.partitions());
-    Ok(found
-        .iter()
-        .map(rdkafka::metadata::MetadataPartition::id)
-        .collect())
+/// What a start knows of where to begin.
+fn known_at_start(topic: Topic, parts: &Parts) -> Known<'_> {
+    match &parts.from {
+        // A snapshot that was written before reading began knows of no partition.
+        Some(from) if !from.topic(topic).is_empty() => Known::Positions(from.topic(topic)),
+        // The embedded broker cannot look times up, and has nothing that is old.
+        _ if parts.config.bootstrap.is_empty() => Known::Nothing,
+        _ => {
+            let retention_max = parts.store.schema().retention_max();
+            Known::retention(clock::wall_time(), retention_max)
+        }
+    }
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
+use super::partitions;
 use super::reader::{self, Context, Reader};
 use super::topic::Topic;
 use super::{IngestError, Parts};
@@ -64,9 +65,7 @@ impl Waiting {
     /// Whether the topic is there and can be read, asked in less time than the reader would wait.
     fn look(&self) -> Result<(), IngestError> {
         let name = self.topic.topic(&self.parts.config);
-        let metadata = self.consumer.fetch_metadata(Some(&name), LOOK_MAX)?;
-        let found = metadata.topics().first();
-        let partitions = found.map_or(&[][..], |found| found.partitions());
+        let partitions = partitions::of(&self.consumer, &name, LOOK_MAX)?;
         if partitions.is_empty() {
             return Err(IngestError::NoTopic {
                 topic: name,
@@ -74,12 +73,35 @@ impl Waiting {
             });
         }
         // A topic that was just made, or whose brokers are gone.
-        match partitions.iter().find(|partition| partition.leader() < 0) {
+        let mut partitions = partitions.into_iter();
+        match partitions.find(|partition| !partition.has_leader) {
             Some(partition) => Err(IngestError::NoLeader {
                 topic: name,
-                partition: partition.id(),
+                partition: partition.id,
             }),
-            None => Ok(()),
+            None => self.look_whose(),
+        }
+    }
+
+    /// Whether the brokers are of the cluster whose positions the store has; if it is not known yet, it is theirs.
+    fn look_whose(&self) -> Result<(), IngestError> {
+        let Some(cluster) = &self.parts.cluster else {
+            return Ok(());
+        };
+        // The embedded broker was asked at the start, and is nobody else's.
+        if self.parts.config.bootstrap.is_empty() {
+            return Ok(());
+        }
+        let found = self.consumer.client().fetch_cluster_id(LOOK_MAX);
+        let found = found.ok_or(IngestError::NoCluster)?;
+        let known = cluster.get_or_init(|| found.clone());
+        if *known == found {
+            Ok(())
+        } else {
+            Err(IngestError::OtherCluster {
+                known: known.clone(),
+                found,
+            })
         }
     }
 

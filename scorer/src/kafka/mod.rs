@@ -26,8 +26,8 @@ pub(crate) fn client_config(config: &KafkaConfig, bootstrap: &str) -> ClientConf
     client
 }
 
-/// How long to wait for a broker to say which cluster it belongs to.
-const CLUSTER_ID_MAX: Duration = Duration::from_secs(10);
+/// How long to wait for a broker to say which cluster it belongs to: so much later is a start that finds none.
+const CLUSTER_ID_MAX: Duration = Duration::from_secs(5);
 
 /// The cluster's own name for itself; `None` if it has none, or no broker answers. Blocks.
 pub(crate) fn cluster_id(

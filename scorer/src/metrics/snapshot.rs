@@ -30,7 +30,7 @@ impl SnapshotMetrics {
         )?;
         let positions_lost = make.counters(
             "positions_lost",
-            "Partitions that were not read from where the snapshot ends, since the log does not have it.",
+            "Partitions that were not read on from where reading had come to, since the log does not have it any more.",
             "reason",
         )?;
         // So that an alert sees the first one as an increase.

@@ -1,10 +1,12 @@
 //! What a start finds of an earlier run.
 
+use std::sync::{Arc, OnceLock};
+
 use tollgate_features::Store;
 use tollgate_types::{EventTime, Span};
 
 use super::load::{self, Wanted};
-use super::{SnapshotError, Under};
+use super::{Folder, SnapshotError, Under};
 use crate::config::Config;
 use crate::ingest::LogPositions;
 use crate::metrics::SnapshotMetrics;
@@ -18,8 +20,9 @@ pub(crate) struct Before {
     pub(crate) positions: Option<LogPositions>,
     /// When the snapshot was begun.
     pub(crate) created: Option<EventTime>,
-    /// What snapshots are kept under from now on, unless they are off.
+    /// What snapshots are kept under from now on, and where, unless they are off.
     pub(crate) under: Option<Under>,
+    pub(crate) folder: Option<Folder>,
 }
 
 impl Before {
@@ -38,8 +41,9 @@ impl Before {
         let (schema, base) = (policy.logic().schema.clone(), policy.logic().rates.base());
         let metrics = metrics.clone();
         let look = move || {
+            let known = cluster(&config, &bootstrap)?;
             let under = Under {
-                cluster: cluster(&config, &bootstrap)?,
+                cluster: Arc::new(known.map_or_else(OnceLock::new, OnceLock::from)),
                 transactions_topic: config.kafka.transactions_topic.clone(),
                 labels_topic: config.kafka.labels_topic.clone(),
                 base: base.code().to_owned(),
@@ -54,10 +58,15 @@ impl Before {
                     .plus(Span::from_seconds(expires_s.unwrap_or(i64::MAX))),
             };
             let path = config.snapshot.path;
-            let loaded = load::newest(&path, &wanted, &metrics)
-                .map_err(|error| SnapshotError::Folder { path, error })?;
+            let folder = Folder::open(&path);
+            let found = folder.and_then(|folder| {
+                let loaded = load::newest(&folder, &wanted, &metrics)?;
+                Ok((folder, loaded))
+            });
+            let (folder, loaded) = found.map_err(|error| SnapshotError::Folder { path, error })?;
             let mut before = Self {
                 under: Some(under),
+                folder: Some(folder),
                 ..Self::default()
             };
             if let Some(loaded) = loaded {
@@ -72,14 +81,20 @@ impl Before {
     }
 }
 
-/// The name of the cluster that positions are of.
+/// The name of the cluster that positions are of; `None` if no broker says.
 fn cluster(config: &Config, bootstrap: &str) -> Result<Option<String>, SnapshotError> {
     if config.kafka.bootstrap.is_empty() {
         // The embedded broker ends with the process, and so does the meaning of its positions.
         let began = clock::wall_time().micros();
         return Ok(Some(format!("embedded broker begun at {began}")));
     }
-    // A broker that cannot be reached must not have a good snapshot taken for that of another log.
     let cluster = kafka::cluster_id(&config.kafka, bootstrap).map_err(SnapshotError::Kafka)?;
-    cluster.map(Some).ok_or(SnapshotError::NoCluster)
+    if cluster.is_none() {
+        tracing::warn!(
+            bootstrap,
+            "no broker said which cluster it belongs to; the newest snapshot is taken to be of it, and held against it \
+             once one does"
+        );
+    }
+    Ok(cluster)
 }

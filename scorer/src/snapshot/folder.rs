@@ -1,22 +1,36 @@
 //! The folder of snapshots: numbered files, the newest with the greatest number, whatever a clock says.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock;
 
 const PREFIX: &str = "snapshot-";
 const SUFFIX: &str = ".tollgate";
 const UNFINISHED: &str = ".unfinished";
 
+/// The file that is locked while an instance uses the folder. It stays, empty.
+const LOCK: &str = "lock";
+
+/// How long to wait for an instance that is ending, and between two looks.
+const LOCK_MAX: Duration = Duration::from_secs(10);
+const LOCK_LOOK: Duration = Duration::from_millis(50);
+
 /// A folder that holds the snapshots of one instance.
 #[derive(Clone, Debug)]
-pub(super) struct Folder {
+pub(crate) struct Folder {
     path: PathBuf,
+    /// Unlocked by the system when the last copy is gone.
+    _lock: Arc<File>,
 }
 
 impl Folder {
-    /// Makes the folder if it is not there, and removes what a killed process left unfinished in it.
+    /// Makes the folder if it is not there, takes it for this instance alone, and removes what a killed process left unfinished in it.
     pub(super) fn open(path: &Path) -> std::io::Result<Self> {
         std::fs::create_dir_all(path)?;
+        let lock = lock(&path.join(LOCK))?;
         for entry in std::fs::read_dir(path)? {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy().into_owned();
@@ -26,6 +40,7 @@ impl Folder {
         }
         Ok(Self {
             path: path.to_owned(),
+            _lock: Arc::new(lock),
         })
     }
 
@@ -72,6 +87,29 @@ impl Folder {
     }
 }
 
+/// Waits, bounded, until nobody else has the lock.
+fn lock(path: &Path) -> std::io::Result<File> {
+    let file = File::create(path)?;
+    let began = clock::instant();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Error(error)) => {
+                // Not every file system has locks; without one there is no telling.
+                tracing::warn!(%error, path = %path.display(), "the folder of snapshots cannot be locked");
+                return Ok(file);
+            }
+        }
+        if clock::instant().saturating_duration_since(began) > LOCK_MAX {
+            return Err(std::io::Error::other(
+                "another instance uses it; give each its own",
+            ));
+        }
+        std::thread::sleep(LOCK_LOOK);
+    }
+}
+
 fn number(name: &str) -> Option<u64> {
     let digits = name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?;
     digits.parse().ok()
@@ -109,6 +147,10 @@ mod tests {
             .collect();
         assert_eq!(contents, [(4, "dddd".to_owned()), (3, "ccc".to_owned())]);
         let names = std::fs::read_dir(&path).unwrap();
-        assert_eq!(names.count(), 3, "notes.txt is nobody else's to remove");
+        assert_eq!(
+            names.count(),
+            4,
+            "the lock, and notes.txt, which is not ours to remove"
+        );
     }
 }

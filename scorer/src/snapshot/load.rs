@@ -32,11 +32,11 @@ pub(super) struct Wanted {
 
 /// The newest snapshot in a folder that can be used; those that cannot are told of.
 pub(super) fn newest(
-    path: &Path,
+    folder: &Folder,
     wanted: &Wanted,
     metrics: &SnapshotMetrics,
 ) -> std::io::Result<Option<Loaded>> {
-    for (_, path) in Folder::open(path)?.snapshots()? {
+    for (_, path) in folder.snapshots()? {
         let began = clock::instant();
         match load(&path, wanted) {
             Ok(loaded) => {
@@ -68,8 +68,13 @@ pub(super) fn load(path: &Path, wanted: &Wanted) -> Result<Loaded, Skipped> {
             Err(trailer) => break trailer,
         }
     };
+    let store = restoring.finish(wanted.expires_at)?;
+    if let Some(cluster) = header.cluster {
+        // Where no broker has said it. Brokers that say otherwise later are not read.
+        let _ = wanted.under.cluster.set(cluster);
+    }
     Ok(Loaded {
-        store: restoring.finish(wanted.expires_at)?,
+        store,
         positions: trailer.positions,
         created: EventTime::from_micros(header.created),
     })
@@ -84,11 +89,10 @@ fn fits(header: &Header, under: &Under) -> Result<(), Skipped> {
         base,
         retained,
     } = under;
-    if header.cluster != *cluster {
+    let before = header.cluster.as_deref().unwrap_or("unknown");
+    if let Some(now) = cluster.get().filter(|now| *now != before) {
         return Err(Skipped::OtherLog(format!(
-            "its positions are those of the cluster `{}`, and this is `{}`",
-            header.cluster.as_deref().unwrap_or("unknown"),
-            cluster.as_deref().unwrap_or("unknown")
+            "its positions are those of the cluster `{before}`, and this is `{now}`"
         )));
     }
     let topics = [

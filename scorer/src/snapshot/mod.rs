@@ -13,9 +13,9 @@ mod tests;
 mod write;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use rdkafka::error::KafkaError;
@@ -27,7 +27,7 @@ use crate::config::SnapshotConfig;
 use crate::ingest::{IngestState, Positions};
 use crate::metrics::SnapshotMetrics;
 pub(crate) use before::Before;
-use folder::Folder;
+pub(crate) use folder::Folder;
 
 /// Between two looks at whether a snapshot is due, and how old the gauge of the age may be.
 const TICK: Duration = Duration::from_secs(1);
@@ -38,8 +38,8 @@ const ORDERS_MAX: usize = 1;
 /// What a snapshot is kept under; another one is of no use under anything else.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Under {
-    /// The cluster's own name for itself; positions mean nothing in another one.
-    pub(crate) cluster: Option<String>,
+    /// The cluster's own name for itself, once a broker has said it; positions mean nothing in another one.
+    pub(crate) cluster: Arc<OnceLock<String>>,
     pub(crate) transactions_topic: String,
     pub(crate) labels_topic: String,
     /// The currency that amounts are converted to.
@@ -57,11 +57,6 @@ pub enum SnapshotError {
     },
     #[error("Kafka: {0}")]
     Kafka(KafkaError),
-    #[error(
-        "no broker said which cluster it belongs to, so whether a snapshot is of its log is not known; \
-         see that kafka.bootstrap names brokers that can be reached"
-    )]
-    NoCluster,
     #[error("the thread that reads or writes snapshots failed: {0}")]
     Thread(std::io::Error),
 }
@@ -144,15 +139,13 @@ pub(crate) struct Snapshots {
 }
 
 impl Snapshots {
-    pub(crate) fn start(parts: Parts) -> Result<Self, SnapshotError> {
+    pub(crate) fn start(folder: Folder, parts: Parts) -> Result<Self, SnapshotError> {
         let (last, orders) = sync_channel(ORDERS_MAX);
         let snapshots = Self {
             last,
             give_up_at: Arc::clone(&parts.give_up_at),
             drain: parts.config.drain(),
         };
-        let path = parts.config.path.clone();
-        let folder = Folder::open(&path).map_err(|error| SnapshotError::Folder { path, error })?;
         let writing = Writing { folder, parts };
         std::thread::Builder::new()
             .name("snapshot".to_owned())

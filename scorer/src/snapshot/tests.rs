@@ -49,7 +49,7 @@ fn apply(store: &Store, number: usize) {
 
 fn under(schema: &Schema) -> Under {
     Under {
-        cluster: Some("cluster-1".to_owned()),
+        cluster: Arc::new(OnceLock::from("cluster-1".to_owned())),
         transactions_topic: "transactions".to_owned(),
         labels_topic: "labels".to_owned(),
         base: "EUR".to_owned(),
@@ -103,7 +103,8 @@ fn two_snapshots() -> (tempfile::TempDir, [u128; 2], Vec<PathBuf>) {
 
 fn look(folder: &Path, wanted: &Wanted) -> (Option<Loaded>, Metrics) {
     let metrics = Metrics::new().unwrap();
-    let loaded = newest(folder, wanted, &metrics.snapshot).unwrap();
+    let folder = Folder::open(folder).unwrap();
+    let loaded = newest(&folder, wanted, &metrics.snapshot).unwrap();
     (loaded, metrics)
 }
 
@@ -193,7 +194,7 @@ fn a_snapshot_of_another_log_or_schema_or_form_is_not_used_and_says_why() {
     };
     let cases: [(Change<'_>, &str); 5] = [
         (
-            &|wanted| wanted.under.cluster = Some("cluster-2".to_owned()),
+            &|wanted| wanted.under.cluster = Arc::new(OnceLock::from("cluster-2".to_owned())),
             "other_log: its positions are those of the cluster `cluster-1`, and this is `cluster-2`",
         ),
         (
@@ -220,6 +221,12 @@ fn a_snapshot_of_another_log_or_schema_or_form_is_not_used_and_says_why() {
     for (change, expected) in cases {
         assert_eq!(refusal(change), expected);
     }
+    // Where no broker says which cluster it is of, it is taken to be that of the snapshot.
+    let mut unknown = wanted(&usual());
+    unknown.under.cluster = Arc::default();
+    assert!(load(&paths[0], &unknown).is_ok());
+    let cluster = unknown.under.cluster.get().map(String::as_str);
+    assert_eq!(cluster, Some("cluster-1"));
     let mut bytes = std::fs::read(&paths[0]).unwrap();
     bytes[17] += 1;
     std::fs::write(&paths[0], &bytes).unwrap();
@@ -242,8 +249,9 @@ fn what_cannot_be_written_leaves_what_was_there_and_is_counted() {
     writing.write();
     assert_eq!(writing.parts.metrics.failures.get(), 1);
     assert_eq!(writing.parts.metrics.written.get(), 0);
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
-    let (loaded, _) = look(folder.path(), &wanted(&usual()));
+    let files = writing.folder.snapshots().unwrap();
+    assert_eq!(files.len(), 2);
+    let loaded = load(&files[0].1, &wanted(&usual())).ok();
     assert_eq!(loaded.unwrap().store.digest(), newest);
     writing.parts.give_up_at.store(i64::MAX, Ordering::Relaxed);
     // The folder is gone, as with a disk that was taken away.

@@ -19,6 +19,10 @@ const FEW: usize = 2_000;
 /// What is written while ingest waits is kept in memory up to here, so that it does not wait for the disk.
 const HELD_BYTES_MAX: usize = 64 << 20;
 
+/// How long to wait for Kafka to acknowledge dead letters, and between two looks.
+const LETTERS_MAX: Duration = Duration::from_secs(5);
+const LETTERS_LOOK: Duration = Duration::from_millis(10);
+
 /// Requests that come meanwhile go first; on Linux the priority is the thread's own.
 const NICE: i32 = 10;
 
@@ -31,27 +35,46 @@ pub(super) struct Written {
 }
 
 pub(super) fn write(folder: &Folder, keep: usize, parts: &Parts) -> std::io::Result<Written> {
-    let header = header(parts);
+    let header = header(parts)?;
     folder.write(keep, |path| {
         let mut writer = Writer::create(path, &header)?;
         let mut imaging = parts.store.image();
         at_low_priority(|| passes(&mut imaging, &mut writer, parts))?;
-        let (trailer, pause) = last_pass(imaging, &mut writer, parts)?;
+        let (trailer, pause, letters) = last_pass(imaging, &mut writer, parts)?;
         let bytes = writer.finish(&trailer)?;
+        letters_arrive(letters, parts)?;
         Ok(Written { bytes, pause })
     })
 }
 
-fn header(parts: &Parts) -> Header {
+fn header(parts: &Parts) -> std::io::Result<Header> {
     let under = parts.under.clone();
-    Header {
+    let cluster = under.cluster.get().cloned().ok_or_else(|| {
+        std::io::Error::other("no broker has said yet which cluster it belongs to")
+    })?;
+    Ok(Header {
         created: clock::wall_time().micros(),
-        cluster: under.cluster,
+        cluster: Some(cluster),
         transactions_topic: under.transactions_topic,
         labels_topic: under.labels_topic,
         base: under.base,
         retained: under.retained,
+    })
+}
+
+/// Waits until Kafka has all letters about records before the positions: after a restart nobody would write them again.
+fn letters_arrive(below: usize, parts: &Parts) -> std::io::Result<()> {
+    let began = clock::instant();
+    while !parts.positions.letters().are_done(below) {
+        parts.in_time()?;
+        if clock::instant().saturating_duration_since(began) > LETTERS_MAX {
+            return Err(std::io::Error::other(
+                "Kafka does not take dead letters about records that it would be behind",
+            ));
+        }
+        std::thread::sleep(LETTERS_LOOK);
     }
+    Ok(())
 }
 
 /// Runs most of the work on a thread that gives way to others. The rest may not: ingest waits for it.
@@ -85,12 +108,12 @@ fn passes(imaging: &mut Imaging<'_>, writer: &mut Writer, parts: &Parts) -> std:
     Ok(())
 }
 
-/// What changed last, while ingest waits, and where in the log that is.
+/// What changed last, while ingest waits, where in the log that is, how long it took, and the number of the next dead letter.
 fn last_pass(
     imaging: Imaging<'_>,
     writer: &mut Writer,
     parts: &Parts,
-) -> std::io::Result<(Trailer, Duration)> {
+) -> std::io::Result<(Trailer, Duration, usize)> {
     let mut held: Vec<Vec<u8>> = Vec::new();
     let mut bytes = 0;
     let pause = parts.positions.pause();
@@ -100,6 +123,7 @@ fn last_pass(
         return Err(std::io::Error::other(what));
     }
     let positions = pause.positions();
+    let letters = parts.positions.letters().next();
     let size = imaging.finish(&mut |chunk| {
         held.push(chunk.to_vec());
         bytes += chunk.len();
@@ -113,5 +137,5 @@ fn last_pass(
     drop(pause);
     let paused = clock::instant().saturating_duration_since(began);
     held.iter().try_for_each(|chunk| writer.chunk(chunk))?;
-    Ok((Trailer::new(positions, size), paused))
+    Ok((Trailer::new(positions, size), paused, letters))
 }

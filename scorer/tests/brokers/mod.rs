@@ -21,10 +21,9 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 use tollgate_proto::v1;
-use tollgate_proto::v1::scoring_service_client::ScoringServiceClient;
-use tollgate_scorer::{Config, Service};
+use tollgate_scorer::Config;
 
-use crate::common::{POLICY, Running, start_configured, write_policy};
+use crate::common::{POLICY, Running, start_configured, start_unawaited, write_policy};
 
 /// How long anything may take before a test gives up. Only ever waited out by a failure.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
@@ -45,6 +44,7 @@ impl Brokers {
             .ok()
             .filter(|it| !it.is_empty())
         else {
+            must_not_skip(test);
             eprintln!(
                 "skipped: {test}: KAFKA_BOOTSTRAP names no Kafka; `cargo xtask kafka up` starts one"
             );
@@ -171,27 +171,26 @@ impl Brokers {
     }
 }
 
+/// Where everything must be tested, nothing may be left out.
+pub(crate) fn must_not_skip(test: &str) {
+    assert!(
+        std::env::var_os("KAFKA_REQUIRED").is_none(),
+        "{test}: KAFKA_REQUIRED is set, and the brokers that the test needs are not named"
+    );
+}
+
 /// A service that nobody waits for.
 pub(crate) async fn start_unready(
     brokers: &Brokers,
     configure: impl FnOnce(&mut Config),
 ) -> Running {
     let policy = write_policy(&POLICY);
-    let loader = crate::common::loader(policy.path());
-    let loaded = crate::common::load_policy(&loader);
-    let mut config = Config::default();
-    config.grpc.listen.set_port(0);
-    config.admin.listen.set_port(0);
-    brokers.configure(&mut config);
-    configure(&mut config);
-    let service = Service::start(config, loader, loaded).await.unwrap();
-    let address = format!("http://{}", service.addresses().grpc);
-    let client = ScoringServiceClient::connect(address).await.unwrap();
-    Running {
-        service,
-        client,
-        policy,
-    }
+    let path = policy.path().to_owned();
+    start_unawaited(&path, policy, |config| {
+        brokers.configure(config);
+        configure(config);
+    })
+    .await
 }
 
 pub(crate) fn send(

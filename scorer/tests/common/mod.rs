@@ -167,6 +167,19 @@ pub(crate) async fn start_configured(
     folder: tempfile::TempDir,
     configure: impl FnOnce(&mut Config),
 ) -> Running {
+    let running = start_unawaited(path, folder, configure).await;
+    tokio::time::timeout(PATIENCE, running.service.ready())
+        .await
+        .unwrap();
+    running
+}
+
+/// The same, of which nobody waits until it is ready.
+pub(crate) async fn start_unawaited(
+    path: &Path,
+    folder: tempfile::TempDir,
+    configure: impl FnOnce(&mut Config),
+) -> Running {
     let loader = loader(path);
     let policy = load_policy(&loader);
     let mut config = Config::default();
@@ -174,9 +187,6 @@ pub(crate) async fn start_configured(
     config.admin.listen.set_port(0);
     configure(&mut config);
     let service = Service::start(config, loader, policy).await.unwrap();
-    tokio::time::timeout(PATIENCE, service.ready())
-        .await
-        .unwrap();
     let address = format!("http://{}", service.addresses().grpc);
     let client = ScoringServiceClient::connect(address).await.unwrap();
     Running {

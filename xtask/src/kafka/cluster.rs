@@ -74,8 +74,13 @@ impl Cluster {
     }
 
     /// Whether any of them runs.
-    pub(super) fn is_running(&self) -> bool {
+    fn is_running(&self) -> bool {
         self.brokers.iter().any(Broker::is_running)
+    }
+
+    /// Whether all of them run: what a killed run has left may be a part.
+    pub(super) fn is_whole(&self) -> bool {
+        self.brokers.iter().all(Broker::is_running)
     }
 
     /// All of them at once: none is complete before most are.
@@ -88,7 +93,14 @@ impl Cluster {
 
     /// Ends all of them. What they hold is not wanted any more, so they are not asked to put it in order.
     pub(crate) fn down(&self) -> anyhow::Result<()> {
-        self.brokers.iter().try_for_each(Broker::kill)
+        let failures = self.brokers.iter().filter_map(|broker| broker.kill().err());
+        // Of one that does not end, the others are not left running.
+        let failures: Vec<String> = failures.map(|error| format!("{error:#}")).collect();
+        if failures.is_empty() {
+            Ok(())
+        } else {
+            bail!("{}", failures.join("; "))
+        }
     }
 
     /// `host:port,host:port`, as clients want it.

@@ -1,8 +1,9 @@
 //! The Kafka that `cargo xtask test` gives to tests.
 
-use std::process::Command;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 
 use super::{BOOTSTRAP, Cluster, cluster, maven};
 
@@ -18,11 +19,37 @@ const FOLDER: &str = "KAFKA_FOLDER";
 /// As many as let one be killed while the others go on.
 const BROKERS: u8 = 3;
 
-/// Brokers that tests may use. Those that were started for them end when this is dropped.
+/// Brokers that tests may use. Those that were started for them end when this is dropped, or this process ends.
 pub(crate) struct ForTests {
     bootstrap: String,
     cluster: Option<Cluster>,
-    started_here: bool,
+    _ending: Option<Ending>,
+}
+
+/// A shell that ends the brokers once its input ends, which it does when this process is killed, too.
+struct Ending(Child);
+
+impl Ending {
+    fn start() -> anyhow::Result<Self> {
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-c", "cat >/dev/null; exec \"$0\" kafka down"])
+            .arg(std::env::current_exe()?)
+            .stdin(Stdio::piped())
+            // Of a group of its own, so that it outlives a Ctrl-C.
+            .process_group(0);
+        let child = shell.spawn().context("cannot run sh, which ends brokers")?;
+        Ok(Self(child))
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        if !self.0.wait().is_ok_and(|ended| ended.success()) {
+            println!("brokers are left; end them with `cargo xtask kafka down`");
+        }
+    }
 }
 
 impl ForTests {
@@ -32,14 +59,19 @@ impl ForTests {
             return Ok(Some(Self {
                 bootstrap,
                 cluster: None,
-                started_here: false,
+                _ending: None,
             }));
         }
-        let running = Cluster::found().ok().filter(Cluster::is_running);
-        let started_here = running.is_none();
-        let cluster = match (running, maven::missing()) {
-            (Some(running), _) => running,
-            (None, None) => Cluster::up(BROKERS)?,
+        let running = Cluster::found().ok().filter(Cluster::is_whole);
+        let (cluster, ending) = match (running, maven::missing()) {
+            (Some(running), _) => (running, None),
+            (None, None) => {
+                if let Ok(left_over) = Cluster::found() {
+                    left_over.down()?;
+                }
+                let ending = Ending::start()?;
+                (Cluster::up(BROKERS)?, Some(ending))
+            }
             (None, Some(missing)) if std::env::var_os(REQUIRED).is_some() => bail!("{missing}"),
             (None, Some(missing)) => {
                 println!("skipped: tests on real Kafka: {missing}");
@@ -49,7 +81,7 @@ impl ForTests {
         Ok(Some(Self {
             bootstrap: cluster.bootstrap(),
             cluster: Some(cluster),
-            started_here,
+            _ending: ending,
         }))
     }
 
@@ -61,15 +93,5 @@ impl ForTests {
             tests.env(FOLDER, cluster::folder()?);
         }
         Ok(())
-    }
-}
-
-impl Drop for ForTests {
-    fn drop(&mut self) {
-        if let Some(cluster) = self.cluster.as_ref().filter(|_| self.started_here)
-            && let Err(error) = cluster.down()
-        {
-            println!("brokers are left: {error:#}");
-        }
     }
 }

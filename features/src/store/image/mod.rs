@@ -53,6 +53,7 @@ pub struct Imaging<'s> {
 pub struct ImageSize {
     /// Entities written, those written again included.
     pub entities: usize,
+    /// Labels written, those written again included.
     pub labels: usize,
     pub chunks: usize,
     /// Bytes of all chunks.
@@ -112,9 +113,7 @@ impl Imaging<'_> {
     /// No lock is held while `sink` is called.
     pub fn pass<E>(&mut self, sink: &mut impl FnMut(&[u8]) -> Result<(), E>) -> Result<usize, E> {
         let before = self.size.entities;
-        for at in 0..self.store.kinds.len() {
-            self.pass_over(at, sink)?;
-        }
+        self.pass_over_all(false, sink)?;
         Ok(self.size.entities - before)
     }
 
@@ -124,9 +123,11 @@ impl Imaging<'_> {
         mut self,
         sink: &mut impl FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<ImageSize, E> {
-        // Labels first: a transaction that is scored meanwhile takes those that wait for it, and then has them.
+        // A transaction that is scored meanwhile takes the labels that wait for it, and then has them; one that expires gives them
+        // back. So they are looked for before and behind: twice is once.
         self.labels(sink)?;
-        self.pass(sink)?;
+        self.pass_over_all(true, sink)?;
+        self.labels(sink)?;
         self.chunk.put_u8(END);
         self.chunk.put_i64(self.store.watermark().micros());
         self.chunk.put_count(self.size.entities);
@@ -135,20 +136,35 @@ impl Imaging<'_> {
         Ok(self.size)
     }
 
+    fn pass_over_all<E>(
+        &mut self,
+        is_last: bool,
+        sink: &mut impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        (0..self.store.kinds.len()).try_for_each(|at| self.pass_over(at, is_last, sink))
+    }
+
     fn pass_over<E>(
         &mut self,
         at: usize,
+        is_last: bool,
         sink: &mut impl FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
         let slots = &self.store.kinds[at].slots;
         let since = std::mem::replace(&mut self.since[at], slots.begin_pass());
         for slot in (0..slots.end()).map(SlotId) {
-            if since > 0 && !slots.changed_since(slot, since) {
+            let is_unchanged = || since > 0 && !slots.changed_since(slot, since);
+            // Quick, but a change that is being made may not be noted yet. In the last pass nobody makes any but those of scoring,
+            // which are put right when the image is read.
+            if is_last && is_unchanged() {
                 continue;
             }
             let Some(tenant) = slots.read_at(slot) else {
                 continue;
             };
+            if is_unchanged() {
+                continue;
+            }
             if since == 0 && tenant.key == EntityKey::default() {
                 continue;
             }

@@ -64,8 +64,8 @@ impl Restoring {
             return Err(ImageError::Incomplete);
         }
         let store = self.store;
-        if !store.kinds.iter().all(|kind| kind.slots.index()) {
-            return Err(Malformed("an entity that is there twice").into());
+        for gone in store.kinds.iter().flat_map(|kind| kind.slots.index()) {
+            store.resized(gone.bytes(), 0);
         }
         store.index_transactions();
         store.reconcile(&self.in_flight, expires_at);
@@ -118,7 +118,8 @@ impl Restoring {
             let known_at = EventTime::from_micros(from.i64()?);
             self.labels.push((key, (known_at, from.flag()?)));
         }
-        if self.labels.len() > PENDING_LABELS_MAX {
+        // They are written twice, and some more may wait than are meant to.
+        if self.labels.len() > 3 * PENDING_LABELS_MAX {
             return Err(Malformed("number of labels").into());
         }
         Ok(())
