@@ -24,7 +24,7 @@ use crate::policy::{FeatureTexts, Policy};
 use explain::Explained;
 use ladder::{Progress, Standing};
 pub(crate) use late::decide_late;
-use model::Asked;
+use model::ModelAnswer;
 pub(crate) use model::ModelTimings;
 
 /// One answer, with everything that is needed to explain it.
@@ -145,7 +145,7 @@ async fn steps(
     }
     // A decline that nothing can change needs no score: it costs no model its time, and cannot become late.
     let asked = if known.is_certain_decline() {
-        Asked::not(Ok(None), Rows::default())
+        ModelAnswer::not(Ok(None), Rows::default())
     } else {
         model::ask(context, &known.features, &known.texts, monotonic_now).await
     };
@@ -197,7 +197,7 @@ struct Known<'p> {
 
 /// What the model said.
 struct Found {
-    asked: Asked,
+    asked: ModelAnswer,
     explained: Explained,
 }
 
@@ -205,7 +205,7 @@ impl Default for Found {
     /// It was not asked.
     fn default() -> Self {
         Self {
-            asked: Asked::not(Ok(None), Rows::default()),
+            asked: ModelAnswer::not(Ok(None), Rows::default()),
             explained: Explained::default(),
         }
     }

@@ -19,7 +19,7 @@ use crate::audit::{AuditLog, Entry};
 use crate::config::LateVerdictConfig;
 use crate::decide::Decision;
 use crate::ingest::IngestState;
-use crate::metrics::{LateMetrics, LateResult};
+use crate::metrics::{LateResult, LateVerdictMetrics};
 use crate::policy::Policy;
 use task::Task;
 
@@ -30,7 +30,7 @@ pub(crate) struct Parts {
     pub(crate) store: Arc<Store>,
     pub(crate) ingest: Arc<IngestState>,
     pub(crate) audit: AuditLog,
-    pub(crate) metrics: LateMetrics,
+    pub(crate) metrics: LateVerdictMetrics,
     pub(crate) stale_after: Span,
     pub(crate) model_reasons_max: usize,
 }
@@ -40,7 +40,7 @@ pub(crate) struct Parts {
 pub(crate) struct LateVerdicts {
     /// Absent where they are turned off.
     queue: Option<mpsc::Sender<Answered>>,
-    metrics: LateMetrics,
+    metrics: LateVerdictMetrics,
 }
 
 /// A transaction that was answered without the full decision.
@@ -78,7 +78,7 @@ impl LateVerdicts {
 
     /// For services that make none.
     #[cfg(test)]
-    pub(crate) const fn none(metrics: LateMetrics) -> Self {
+    pub(crate) const fn none(metrics: LateVerdictMetrics) -> Self {
         Self {
             queue: None,
             metrics,
@@ -111,7 +111,7 @@ impl LateVerdicts {
 /// A place in the backlog.
 pub(crate) struct Place<'v> {
     permit: mpsc::Permit<'v, Answered>,
-    metrics: &'v LateMetrics,
+    metrics: &'v LateVerdictMetrics,
 }
 
 impl Place<'_> {
@@ -124,7 +124,7 @@ impl Place<'_> {
 
 fn write(
     audit: &AuditLog,
-    metrics: &LateMetrics,
+    metrics: &LateVerdictMetrics,
     entry: Entry,
     answered: Outcome,
     verdict: Outcome,
