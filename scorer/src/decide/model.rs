@@ -8,7 +8,11 @@ use tollgate_models::{Circuit, Permit, Reply, Rows, RunError};
 use tollgate_types::{Cause, Cell};
 
 use super::{Context, ladder};
+use crate::lines::Lines;
 use crate::policy::{FeatureTexts, Model};
+
+/// Of all models that were champion.
+static FAILED_RUNS: Lines = Lines::new();
 
 /// What the champion was asked and what it said.
 pub(super) struct ModelAnswer {
@@ -127,7 +131,10 @@ impl Waited<'_> {
             // It has not failed, but it would not have answered in time either.
             Ok(Ok(Err(RunError::Stuck | RunError::Stopped(_)))) => Err(Cause::ModelTimeout),
             Ok(Ok(Err(error))) => {
-                tracing::warn!(%error, model = self.champion.version(), "model run failed");
+                if let Some(count) = FAILED_RUNS.next() {
+                    let model = self.champion.version();
+                    tracing::warn!(%error, model, count, "model run failed");
+                }
                 Err(Cause::ModelFailed)
             }
             Ok(Err(_gone)) => Err(Cause::ModelFailed),
