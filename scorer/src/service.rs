@@ -8,14 +8,13 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::task::JoinHandle;
 use tollgate_features::Store;
-use tollgate_types::Span;
 
 use crate::admin::{AdminServer, AdminState};
 use crate::admit::Admission;
 use crate::audit::{AuditLog, DecisionIds, PublisherError, Publishing};
 use crate::clock;
 use crate::config::{Config, GrpcConfig};
-use crate::grpc::{GrpcServer, Scoring, ServerError};
+use crate::grpc::{GrpcServer, Scoring, ServerError, seconds};
 use crate::housekeeping;
 use crate::idempotency::Idempotency;
 use crate::ingest::{Ingest, IngestError, IngestState, Parts, Positions};
@@ -303,7 +302,6 @@ impl Core {
     }
 
     fn late_verdicts(&self, config: &Config, audit: AuditLog) -> (LateVerdicts, Judging) {
-        let stale_after_s = i64::try_from(config.features.stale_after_s).unwrap_or(i64::MAX);
         LateVerdicts::start(late::Parts {
             config: config.late_verdict.clone(),
             admission: Arc::clone(&self.admission),
@@ -311,7 +309,7 @@ impl Core {
             ingest: Arc::clone(&self.ingest_state),
             audit,
             metrics: self.metrics.late_verdicts.clone(),
-            stale_after: Span::from_seconds(stale_after_s),
+            stale_after: seconds(config.features.stale_after_s),
             model_reasons_max: config.watch.reasons_max,
         })
     }

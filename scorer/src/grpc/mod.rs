@@ -25,6 +25,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::clock;
 use arrival::Arrival;
+pub(crate) use asked::seconds;
 pub(crate) use response::response;
 pub(crate) use scoring::Scoring;
 pub(crate) use server::{GrpcServer, ServerError};

@@ -15,7 +15,7 @@ use tollgate_features::Store;
 use tollgate_types::{Cause, Degradation, Outcome, Span, Transaction};
 
 use crate::admit::Admission;
-use crate::audit::{AuditLog, Entry};
+use crate::audit::AuditLog;
 use crate::config::LateVerdictConfig;
 use crate::decide::Decision;
 use crate::ingest::IngestState;
@@ -122,27 +122,6 @@ impl Place<'_> {
     }
 }
 
-fn write(
-    audit: &AuditLog,
-    metrics: &LateVerdictMetrics,
-    entry: Entry,
-    answered: Outcome,
-    verdict: Outcome,
-) {
-    let entry = Entry {
-        answered: Some(answered),
-        // Challengers and drift look at what was answered, once, and not at this.
-        features: Vec::new(),
-        ..entry
-    };
-    if audit.record(entry) {
-        metrics.count(LateResult::Written);
-        metrics.compare(answered, verdict);
-    } else {
-        metrics.count(LateResult::LogFull);
-    }
-}
-
 /// What kept the full decision from being made has passed, or may have, by the time there is room for it. Histories that lag
 /// are no such thing: an answer with them is as full as it could be.
 fn is_owed(level: Degradation, causes: &[Cause]) -> bool {
@@ -159,12 +138,12 @@ fn is_owed(level: Degradation, causes: &[Cause]) -> bool {
         | Cause::CurrencyWithoutRate
         | Cause::HistoryCutOff => false,
     };
-    // Nothing but the static answer is given before the transaction is counted; what is not, is not decided on either.
+    // All answers but the static one count the transaction; what is not counted is not decided on either.
     !matches!(level, Degradation::Full | Degradation::Static) && causes.iter().any(passes)
 }
 
 impl Judging {
-    /// Gives up what still waits, which is counted, and waits for the one that is being decided.
+    /// Gives up what still waits and the one that is being decided, which are counted, and waits until that is done.
     pub(crate) async fn finish(self) {
         // An error means that the task has ended by itself, or never was.
         let _ = self.stop.send(());
