@@ -194,7 +194,6 @@ impl Service {
         self.late.finish().await;
         self.audit.finish(AUDIT_DRAIN_MAX).await;
         self.housekeeping.abort();
-        drop(self.admin);
         // Ending threads and the broker waits for them, so not on a thread that serves requests.
         let snapshots = self.snapshots;
         let limit = THREADS_END_MAX + snapshots.as_ref().map_or(Duration::ZERO, Snapshots::drain);
@@ -214,6 +213,8 @@ impl Service {
             Ok(Err(error)) => tracing::error!(%error, "a thread did not end as it should"),
             Err(_) => tracing::error!("a thread did not end in time and is left behind"),
         }
+        // Probes and metrics until the end.
+        drop(self.admin);
     }
 }
 
