@@ -20,6 +20,7 @@ mod idempotency;
 mod ingest;
 mod kafka;
 mod late;
+mod lines;
 mod memory;
 mod metrics;
 mod model_report;

@@ -7,7 +7,7 @@
 mod admission;
 mod connections;
 mod idempotency;
-mod late;
+mod late_verdicts;
 mod snapshot;
 mod stalls;
 mod topics;
@@ -24,7 +24,7 @@ use tollgate_rules::RuleSet;
 pub(crate) use admission::AdmissionMetrics;
 pub(crate) use connections::{ConnectionEvent, ConnectionMetrics};
 pub(crate) use idempotency::{Duplicate, IdempotencyMetrics};
-pub(crate) use late::{LateMetrics, LateResult};
+pub(crate) use late_verdicts::{LateResult, LateVerdictMetrics};
 pub(crate) use snapshot::SnapshotMetrics;
 pub(crate) use stalls::StallMetrics;
 pub(crate) use topics::TopicMetrics;
@@ -56,7 +56,7 @@ pub(crate) struct Metrics {
     pub(crate) store: StoreMetrics,
     pub(crate) audit_records: IntCounterVec,
     pub(crate) watch: WatchMetrics,
-    pub(crate) late_verdicts: LateMetrics,
+    pub(crate) late_verdicts: LateVerdictMetrics,
     pub(crate) snapshot: SnapshotMetrics,
     pub(crate) circuit: CircuitMetrics,
     pub(crate) policy: PolicyMetrics,
@@ -152,7 +152,7 @@ impl Metrics {
                 "result",
             )?,
             watch: WatchMetrics::new(&make)?,
-            late_verdicts: LateMetrics::new(&make)?,
+            late_verdicts: LateVerdictMetrics::new(&make)?,
             snapshot: SnapshotMetrics::new(&make)?,
             circuit: CircuitMetrics::new(&make)?,
             policy: PolicyMetrics::new(&make)?,

@@ -7,22 +7,33 @@ use std::panic::{AssertUnwindSafe, Location};
 use futures::FutureExt;
 use prometheus::IntCounter;
 
+use crate::lines::Lines;
+
 /// Has every panic of the process told of by its place alone. What a panic says of itself is not repeated: it may have the
 /// contents of a field in it, and those may be a card number. `RUST_BACKTRACE=1` adds how it came there.
 pub(crate) fn hide_messages() {
     std::panic::set_hook(Box::new(|panic| tell_of_place(panic.location())));
 }
 
+/// Panics by the line of the code they come from, so that one that comes with every request hides no other; several lines may
+/// share a count.
+static PANICS: [Lines; 64] = [const { Lines::new() }; 64];
+
 /// Knows nothing but the place, so it can tell of nothing else.
 fn tell_of_place(place: Option<&Location<'_>>) {
+    let line = place.map_or(0, Location::line);
+    let lines = usize::try_from(line).map_or(0, |line| line % PANICS.len());
+    let Some(count) = PANICS[lines].next() else {
+        return;
+    };
     let thread = std::thread::current();
     let thread = thread.name().unwrap_or("unnamed");
     let place = place.map_or_else(|| "unknown".to_owned(), ToString::to_string);
     let backtrace = Backtrace::capture();
     if backtrace.status() == BacktraceStatus::Captured {
-        tracing::error!(place, thread, %backtrace, "panicked; this is a bug");
+        tracing::error!(place, thread, count, %backtrace, "panicked; this is a bug");
     } else {
-        tracing::error!(place, thread, "panicked; this is a bug");
+        tracing::error!(place, thread, count, "panicked; this is a bug");
     }
 }
 

@@ -8,14 +8,13 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::task::JoinHandle;
 use tollgate_features::Store;
-use tollgate_types::Span;
 
 use crate::admin::{AdminServer, AdminState};
 use crate::admit::Admission;
 use crate::audit::{AuditLog, DecisionIds, PublisherError, Publishing};
 use crate::clock;
 use crate::config::{Config, GrpcConfig};
-use crate::grpc::{GrpcServer, Scoring, ServerError};
+use crate::grpc::{GrpcServer, Scoring, ServerError, seconds};
 use crate::housekeeping;
 use crate::idempotency::Idempotency;
 use crate::ingest::{Ingest, IngestError, IngestState, Parts, Positions};
@@ -195,7 +194,6 @@ impl Service {
         self.late.finish().await;
         self.audit.finish(AUDIT_DRAIN_MAX).await;
         self.housekeeping.abort();
-        drop(self.admin);
         // Ending threads and the broker waits for them, so not on a thread that serves requests.
         let snapshots = self.snapshots;
         let limit = THREADS_END_MAX + snapshots.as_ref().map_or(Duration::ZERO, Snapshots::drain);
@@ -215,6 +213,8 @@ impl Service {
             Ok(Err(error)) => tracing::error!(%error, "a thread did not end as it should"),
             Err(_) => tracing::error!("a thread did not end in time and is left behind"),
         }
+        // Probes and metrics until the end.
+        drop(self.admin);
     }
 }
 
@@ -312,7 +312,6 @@ impl Core {
     }
 
     fn late_verdicts(&self, config: &Config, audit: AuditLog) -> (LateVerdicts, Judging) {
-        let stale_after_s = i64::try_from(config.features.stale_after_s).unwrap_or(i64::MAX);
         LateVerdicts::start(late::Parts {
             config: config.late_verdict.clone(),
             admission: Arc::clone(&self.admission),
@@ -320,7 +319,7 @@ impl Core {
             ingest: Arc::clone(&self.ingest_state),
             audit,
             metrics: self.metrics.late_verdicts.clone(),
-            stale_after: Span::from_seconds(stale_after_s),
+            stale_after: seconds(config.features.stale_after_s),
             model_reasons_max: config.watch.reasons_max,
         })
     }

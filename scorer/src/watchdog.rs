@@ -148,6 +148,10 @@ impl Stalls {
             return None;
         }
         let stalled = overslept.saturating_sub(nap.cpu_used);
+        // With many cores, what they may have worked through can be more than what is left of it.
+        if stalled < STALL_MIN {
+            return None;
+        }
         if self.stalls.len() == STALLS_MAX {
             self.stalls.pop_front();
         }
@@ -242,6 +246,20 @@ mod tests {
         ];
         for (nap, expected) in cases {
             let stalled = Stalls::new(CORES).note(nap);
+            assert_eq!(stalled, expected.map(Duration::from_millis), "{nap:?}");
+        }
+    }
+
+    #[test]
+    fn with_many_cores_too_it_is_the_standstill_that_is_long() {
+        let times = Times::new();
+        let cases = [
+            (times.nap(0, 13, 8), None),
+            (times.nap(0, 20, 10), None),
+            (times.nap(0, 20, 9), Some(10)),
+        ];
+        for (nap, expected) in cases {
+            let stalled = Stalls::new(16).note(nap);
             assert_eq!(stalled, expected.map(Duration::from_millis), "{nap:?}");
         }
     }

@@ -7,6 +7,8 @@
 
 mod common;
 
+use std::time::Duration;
+
 use common::{Running, start, start_configured, transaction, write_policy};
 use tollgate_proto::v1;
 use tollgate_proto::v1::scoring_service_client::ScoringServiceClient;
@@ -14,6 +16,8 @@ use tonic::client::Grpc;
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::Endpoint;
 use tonic::{Code, Request};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
 
 fn endpoint(running: &Running) -> Endpoint {
     let address = format!("http://{}", running.service.addresses().grpc);
@@ -82,5 +86,42 @@ async fn beyond_the_bound_a_new_connection_is_closed_while_none_is_idle() {
     assert!(running.metric(refused).await > 0.0);
     running.score(transaction("s2", "card-1", 0, 100)).await;
     drop((requests, answers));
+    running.service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_watches_and_answers_that_nobody_reads_are_no_calls_in_progress() {
+    let folder = write_policy(&common::POLICY);
+    let path = folder.path().to_owned();
+    let one = |config: &mut tollgate_scorer::Config| config.overload.requests_max = 1;
+    let mut running = start_configured(&path, folder, one).await;
+    let mut health = HealthClient::new(endpoint(&running).connect().await.unwrap());
+    let mut watches = Vec::new();
+    for _ in 0..3 {
+        let watch = health.watch(HealthCheckRequest::default()).await.unwrap();
+        watches.push(watch);
+    }
+    running.score(transaction("s1", "card-1", 0, 100)).await;
+
+    // It gives the server no window to answer into.
+    let unread = endpoint(&running).initial_stream_window_size(0);
+    let mut unread = ScoringServiceClient::new(unread.connect().await.unwrap());
+    let asked = tokio::spawn(async move { unread.score(request("s2")).await });
+    let both = "tollgate_decisions_total{outcome=\"approve\"}";
+    let answered = async {
+        while running.metric(both).await < 2.0 {
+            tokio::task::yield_now().await;
+        }
+        // Its answer is known; a moment later it is no call in progress any more.
+        while running.client.score(request("s3")).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    // Only ever waited out by a failure.
+    let answered = tokio::time::timeout(Duration::from_secs(30), answered);
+    answered.await.unwrap();
+    assert!(!asked.is_finished());
+    asked.abort();
+    drop(watches);
     running.service.stop().await;
 }

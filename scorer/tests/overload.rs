@@ -188,6 +188,27 @@ async fn channels_have_a_priority_and_streams_are_admitted_message_by_message() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn messages_of_a_stream_are_taken_in_while_one_before_them_waits_for_the_model() {
+    let running = start(1).await;
+    let mut client = running.client.clone();
+    let of = |id: &str, amount_minor| v1::ScoreRequest {
+        transaction: Some(transaction(id, id, 0, amount_minor)),
+        include_features: false,
+    };
+    let messages = [of("stuck", STUCK), of("second", 100), of("third", 100)];
+    let answers = client.score_stream(tokio_stream::iter(messages)).await;
+    let mut answers = answers.unwrap().into_inner();
+    // The first is being decided, the second waits for its place, the third finds no room to wait.
+    running.until(1.0, 1.0).await;
+    for (id, shed) in [("stuck", false), ("second", false), ("third", true)] {
+        let answer = answers.message().await.unwrap().unwrap();
+        assert_eq!(answer.transaction_id, id, "in the order of the messages");
+        assert_eq!(is_shed(&answer), shed, "{answer:?}");
+    }
+    running.service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn beyond_the_last_bound_a_request_is_refused_unread() {
     let folder = write_policy(&POLICY);
     let path = folder.path().to_owned();

@@ -22,7 +22,10 @@ use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
 use rustix::process::{Pid, Signal, kill_process};
 use tollgate_proto::v1;
 use tollgate_proto::v1::scoring_service_client::ScoringServiceClient;
-use tonic::transport::Channel;
+use tonic::transport::{Channel, Endpoint};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
 
 const PARTITIONS: i32 = 2;
 
@@ -36,11 +39,20 @@ struct Process {
     grpc: String,
     admin: String,
     broker: MockCluster<'static, DefaultProducerContext>,
-    _policy: tempfile::TempDir,
+    policy: tempfile::TempDir,
 }
 
 impl Process {
     fn start(settings: &[(&str, &str)]) -> Self {
+        let mut process = Self::spawn(settings);
+        process.wait_for_line("ready: the log has been read");
+        (process.grpc, process.admin) =
+            read_addresses(&process.policy.path().join("addresses.json"));
+        process
+    }
+
+    /// The same without waiting for it: it has no addresses yet.
+    fn spawn(settings: &[(&str, &str)]) -> Self {
         let broker = MockCluster::new(1).unwrap();
         for topic in ["transactions", "labels", "decisions", "dead-letters"] {
             let topic = format!("tollgate.{topic}");
@@ -59,20 +71,13 @@ impl Process {
             .spawn()
             .unwrap();
         let log = BufReader::new(child.stderr.take().unwrap());
-        let mut process = Self {
+        Self {
             child,
             log,
             grpc: String::new(),
             admin: String::new(),
             broker,
-            _policy: policy,
-        };
-        process.wait_for_line("ready: the log has been read");
-        let (grpc, admin) = read_addresses(&addresses);
-        Self {
-            grpc,
-            admin,
-            ..process
+            policy,
         }
     }
 
@@ -242,6 +247,57 @@ async fn a_client_that_holds_on_to_its_stream_does_not_hold_up_the_end() {
     assert_eq!(ended.recorded, ["s1"]);
     // Held until after the process has ended.
     drop((requests, answers, client));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_health_watch_is_told_and_ends_and_does_not_hold_up_the_end() {
+    let process = Process::start(&[
+        ("TOLLGATE_GRPC__LAME_DUCK_MS", "0"),
+        ("TOLLGATE_GRPC__DRAIN_MS", "600000"),
+    ]);
+    let endpoint = Endpoint::from_shared(format!("http://{}", process.grpc)).unwrap();
+    let mut health = HealthClient::new(endpoint.connect().await.unwrap());
+    let watch = health.watch(HealthCheckRequest::default()).await.unwrap();
+    let mut watch = watch.into_inner();
+    let first = watch.message().await.unwrap().unwrap();
+    assert_eq!(first.status(), ServingStatus::Serving);
+    process.signal();
+    let second = watch.message().await.unwrap().unwrap();
+    assert_eq!(second.status(), ServingStatus::NotServing);
+    assert_eq!(watch.message().await.unwrap(), None);
+    // The client keeps its connection, and the drain would take ten minutes.
+    let ended = process.ended();
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.log);
+    assert!(
+        !ended.log.contains("kept their connections"),
+        "{}",
+        ended.log
+    );
+    drop(health);
+}
+
+#[tokio::test]
+async fn a_start_that_waits_for_kafka_ends_when_it_is_told_to() {
+    // Takes connections and says nothing; without it the snapshot's positions are of no known log.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap().to_string();
+    let snapshots = tempfile::tempdir().unwrap();
+    let mut process = Process::spawn(&[
+        ("TOLLGATE_KAFKA__BOOTSTRAP", &address),
+        (
+            "TOLLGATE_SNAPSHOT__PATH",
+            snapshots.path().to_str().unwrap(),
+        ),
+    ]);
+    process.wait_for_line("starting");
+    process.signal();
+    let ended = process.ended();
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.log);
+    assert!(
+        ended.log.contains("before the start was over"),
+        "{}",
+        ended.log
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -62,8 +62,9 @@ const NORMAL_RATE: f64 = 500.0;
 /// Connections that do nothing.
 const IDLE: usize = 1_000;
 
-/// Clients that ask and never read: half of them leave the socket unread, half give the server no window to answer into.
-const SLOW: usize = 20;
+/// Clients that ask and never read: half of them leave the socket unread, half give the server no window to answer into. Together they
+/// ask more than may be in progress (`overload.requests_max`), which unread answers must not count as.
+const SLOW: usize = 60;
 const SLOW_REQUESTS: usize = 90;
 
 /// What a client that vanishes has asked by then, and how long after the one before the next does.

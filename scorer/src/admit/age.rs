@@ -15,7 +15,7 @@ const SAMPLES_MIN: u32 = 5;
 const WARY_INTERVALS: u32 = 10;
 
 #[derive(Debug)]
-pub(super) struct Standing {
+pub(super) struct StandingQueue {
     target: Duration,
     interval: Duration,
     is_standing: bool,
@@ -26,7 +26,7 @@ pub(super) struct Standing {
     wary_until: Option<Instant>,
 }
 
-impl Standing {
+impl StandingQueue {
     pub(super) const fn new(target: Duration, interval: Duration) -> Self {
         Self {
             target,
@@ -89,7 +89,7 @@ mod tests {
     }
 
     /// Notes an age every millisecond from `from` to `to`. Whether it ever stood.
-    fn noted(standing: &mut Standing, start: Instant, span: (u64, u64), age: u64) -> bool {
+    fn noted(standing: &mut StandingQueue, start: Instant, span: (u64, u64), age: u64) -> bool {
         let mut stood = false;
         for at in span.0..span.1 {
             stood |= standing.note(millis(age), start + millis(at));
@@ -100,7 +100,7 @@ mod tests {
     #[test]
     fn it_stands_after_an_interval_without_a_young_one_and_until_there_is_one() {
         let start = clock::instant();
-        let mut standing = Standing::new(millis(5), millis(100));
+        let mut standing = StandingQueue::new(millis(5), millis(100));
         assert!(!noted(&mut standing, start, (0, 100), 50), "a burst");
         assert!(!noted(&mut standing, start, (100, 101), 5));
         assert!(!noted(&mut standing, start, (101, 201), 6));
@@ -112,7 +112,7 @@ mod tests {
     #[test]
     fn it_stands_again_sooner_for_a_second() {
         let start = clock::instant();
-        let mut standing = Standing::new(millis(5), millis(100));
+        let mut standing = StandingQueue::new(millis(5), millis(100));
         assert!(noted(&mut standing, start, (0, 101), 6));
         standing.note(millis(1), start + millis(101));
         assert!(noted(&mut standing, start, (102, 113), 6));
@@ -124,7 +124,7 @@ mod tests {
     #[test]
     fn few_requests_and_old_news_say_nothing() {
         let start = clock::instant();
-        let mut standing = Standing::new(millis(5), millis(100));
+        let mut standing = StandingQueue::new(millis(5), millis(100));
         for at in [0, 90, 180, 270] {
             assert!(!standing.note(millis(50), start + millis(at)));
         }

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::age::Standing;
+use super::age::StandingQueue;
 use super::limit::{Limit, Sample};
 use super::priority::{PRIORITIES, Priority};
 use super::queue::{ConnectionId, Queue, Ticket, Waiter};
@@ -57,7 +57,7 @@ pub(super) enum Answer {
 
 /// What one that waits is told.
 #[derive(Debug)]
-pub(super) struct Verdict<H> {
+pub(super) struct Told<H> {
     pub(super) handle: H,
     pub(super) result: Result<(), Shed>,
 }
@@ -80,14 +80,14 @@ pub(super) struct Gate<H> {
     /// So many are in progress whatever their age: where shedding makes nobody younger, it would only leave nothing.
     spared: usize,
     queue: Queue<H>,
-    standing: [Standing; PRIORITIES],
+    standing: [StandingQueue; PRIORITIES],
     target: Duration,
     next_ticket: u64,
 }
 
 impl<H> Gate<H> {
     pub(super) fn new(config: &OverloadConfig) -> Self {
-        let standing = || Standing::new(config.target(), config.interval());
+        let standing = || StandingQueue::new(config.target(), config.interval());
         Self {
             limit: Limit::new(config.limit_min, config.limit_max),
             in_progress: 0,
@@ -105,7 +105,7 @@ impl<H> Gate<H> {
         ask: Ask,
         now: Instant,
         handle: impl FnOnce() -> H,
-    ) -> (Answer, Option<Verdict<H>>) {
+    ) -> (Answer, Option<Told<H>>) {
         let age = now.saturating_duration_since(ask.arrived);
         if self.is_too_old(ask.priority, age, now) {
             self.note_age(ask.priority, age, now);
@@ -139,7 +139,7 @@ impl<H> Gate<H> {
             until,
             handle: handle(),
         });
-        let displaced = displaced.map(|waiter| Verdict {
+        let displaced = displaced.map(|waiter| Told {
             handle: waiter.handle,
             result: Err(Shed::Displaced),
         });
@@ -160,12 +160,7 @@ impl<H> Gate<H> {
     }
 
     /// A decision is made, or given up: its place is free. `sample` is what it says of the load.
-    pub(super) fn leave(
-        &mut self,
-        sample: Option<Sample>,
-        now: Instant,
-        verdicts: &mut Vec<Verdict<H>>,
-    ) {
+    pub(super) fn leave(&mut self, sample: Option<Sample>, now: Instant, told: &mut Vec<Told<H>>) {
         if let Some(sample) = sample {
             self.limit.note(sample, self.in_progress, now);
         }
@@ -186,7 +181,7 @@ impl<H> Gate<H> {
             };
             self.note_age(priority, age, now);
             let handle = waiter.handle;
-            verdicts.push(Verdict { handle, result });
+            told.push(Told { handle, result });
         }
     }
 

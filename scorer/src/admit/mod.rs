@@ -27,7 +27,7 @@ use tokio::sync::oneshot;
 use crate::clock;
 use crate::config::OverloadConfig;
 use crate::metrics::AdmissionMetrics;
-use gate::{Answer, Gate, Verdict};
+use gate::{Answer, Gate, Told};
 pub(crate) use gate::{Ask, Load, Shed};
 use limit::Sample;
 pub(crate) use priority::HEADER as PRIORITY_HEADER;
@@ -111,14 +111,14 @@ impl Admission {
 
     /// A place is free: those that get it, and those for whom it comes too late, are told.
     fn leave(self: &Arc<Self>, sample: Option<Sample>, now: Instant) {
-        let mut verdicts = Vec::new();
-        self.gate.lock().leave(sample, now, &mut verdicts);
-        self.tell(verdicts);
+        let mut told = Vec::new();
+        self.gate.lock().leave(sample, now, &mut told);
+        self.tell(told);
     }
 
     /// Outside of the lock: a permit that nobody is there to take is given back, which takes it.
-    fn tell(self: &Arc<Self>, verdicts: impl IntoIterator<Item = Verdict<Handle>>) {
-        for Verdict { handle, result } in verdicts {
+    fn tell(self: &Arc<Self>, told: impl IntoIterator<Item = Told<Handle>>) {
+        for Told { handle, result } in told {
             let result = result.map(|()| self.permit(clock::instant()));
             // Whoever has stopped waiting meanwhile does not want to know, and its permit is dropped here.
             let _ = handle.send(result);

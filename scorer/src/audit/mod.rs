@@ -20,6 +20,7 @@ use tollgate_types::{CardId, Cell, EventTime, Outcome, contains_card_number};
 
 use crate::config::{Format, KafkaConfig};
 use crate::convert;
+use crate::lines;
 use crate::metrics::Metrics;
 use crate::policy::{FeatureTexts, Policy};
 use crate::watch::{self, Watch};
@@ -32,9 +33,6 @@ const QUEUE_MAX: usize = 32_768;
 
 /// Records that may wait for Kafka: some 40 MB, ten seconds of a busy service.
 const RECORDS_MAX: usize = 65_536;
-
-/// Dropped records per line of the log.
-const DROPS_PER_LINE: u64 = 1_000;
 
 /// Records taken from the queue at a time, and so scored by challengers together.
 const BATCH_MAX: usize = 256;
@@ -123,7 +121,7 @@ fn count_dropped(metrics: &Metrics, error: &dyn std::fmt::Display) {
     let dropped = metrics.audit_records.with_label_values(&["dropped"]);
     dropped.inc();
     // One line for many: this happens when there is least time to write lines.
-    if dropped.get() % DROPS_PER_LINE == 1 {
+    if lines::is_told(dropped.get()) {
         tracing::error!(%error, dropped = dropped.get(), "decision records dropped");
     }
 }

@@ -30,9 +30,15 @@ impl Serve {
         runtime.block_on(async {
             let mut signals = Signals::new()?;
             let version = policy.version().to_owned();
-            let service = Service::start(config, loader, policy)
-                .await
-                .context("cannot start")?;
+            tracing::info!(policy_version = version, "starting");
+            let service = tokio::select! {
+                started = Service::start(config, loader, policy) => started.context("cannot start")?,
+                () = signals.next() => {
+                    // Nothing has been answered yet, so nothing is to be ended in order.
+                    tracing::info!("stopped before the start was over");
+                    return Ok(());
+                }
+            };
             let addresses = service.addresses();
             if let Some(path) = &self.write_addresses {
                 let json = serde_json::to_string(addresses).context("addresses")?;

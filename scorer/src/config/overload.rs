@@ -17,10 +17,11 @@ pub struct OverloadConfig {
     pub limit_max: u32,
     /// Requests that may wait for a place among them.
     pub waiting_max: usize,
-    /// While every request is older than this for an interval, those that are older are shed at once.
+    /// Once every request has been older than this for an interval, those older than one to four times this are shed at once,
+    /// the less important at the smaller multiple.
     pub target_ms: u64,
     pub interval_ms: u64,
-    /// Requests in progress on all connections, in whatever state, beyond which one is not even read.
+    /// Scoring calls in progress on all connections, open streams included, beyond which one is not even read.
     pub requests_max: usize,
     pub priority: ChannelPriorities,
 }

@@ -10,7 +10,7 @@ use std::time::Instant;
 use tollgate_models::{Comparison, Effect, Rows};
 use tollgate_types::{Cause, Outcome, Reason};
 
-use super::model::Asked;
+use super::model::ModelAnswer;
 use super::{Context, ModelTimings, ladder};
 use crate::policy::Model;
 
@@ -31,7 +31,7 @@ pub(super) struct Explained {
 pub(super) async fn explain(
     context: &Context<'_>,
     outcome: Outcome,
-    asked: &Asked,
+    asked: &ModelAnswer,
     monotonic_now: impl Fn() -> Instant,
 ) -> Explained {
     let (Some(champion), Ok(Some(score))) = (context.policy.champion(), &asked.score) else {

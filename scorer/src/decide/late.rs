@@ -9,7 +9,7 @@ use tollgate_models::Rows;
 use tollgate_types::{Cause, Degradation, Record};
 
 use super::ladder::Standing;
-use super::model::Asked;
+use super::model::ModelAnswer;
 use super::{Context, Decision, Found, Known, explain, frame_of, model};
 
 /// Decides once more, at leisure, until the deadline of the context. The cause if there is no full decision.
@@ -25,7 +25,7 @@ pub(crate) async fn decide_late(
     let mut frame = frame_of(context.policy, record, &mut causes);
     let mut known = Known::of(context, record, &mut frame, &mut causes);
     let asked = if known.is_certain_decline() {
-        Asked::not(Ok(None), Rows::default())
+        ModelAnswer::not(Ok(None), Rows::default())
     } else {
         model::ask_at_leisure(context, &known.features, &known.texts, &monotonic_now).await
     };

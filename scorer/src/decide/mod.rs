@@ -24,7 +24,7 @@ use crate::policy::{FeatureTexts, Policy};
 use explain::Explained;
 use ladder::{Progress, Standing};
 pub(crate) use late::decide_late;
-use model::Asked;
+use model::ModelAnswer;
 pub(crate) use model::ModelTimings;
 
 /// One answer, with everything that is needed to explain it.
@@ -91,8 +91,13 @@ pub(crate) async fn decide(
     decision
 }
 
-/// Answers from the request alone, for want of capacity. The transaction counts for the next ones of its card like any other.
-pub(crate) fn overloaded(context: &Context<'_>, record: &Record<'_>) -> Decision {
+/// Answers from the request alone, and waits for nothing. The transaction counts for the next ones of its card like any other;
+/// once, if it has been counted already.
+pub(crate) fn from_request_alone(
+    context: &Context<'_>,
+    record: &Record<'_>,
+    cause: Cause,
+) -> Decision {
     let mut progress = Progress::default();
     let look = AssertUnwindSafe(|| {
         let _frame = begin(context, record, &mut progress);
@@ -100,7 +105,7 @@ pub(crate) fn overloaded(context: &Context<'_>, record: &Record<'_>) -> Decision
     if std::panic::catch_unwind(look).is_err() {
         return progress.after_failure(context.policy);
     }
-    progress.causes.push(Cause::Overload);
+    progress.causes.push(cause);
     Decision::bare(progress.fall(context.policy), progress.causes)
 }
 
@@ -145,7 +150,7 @@ async fn steps(
     }
     // A decline that nothing can change needs no score: it costs no model its time, and cannot become late.
     let asked = if known.is_certain_decline() {
-        Asked::not(Ok(None), Rows::default())
+        ModelAnswer::not(Ok(None), Rows::default())
     } else {
         model::ask(context, &known.features, &known.texts, monotonic_now).await
     };
@@ -197,7 +202,7 @@ struct Known<'p> {
 
 /// What the model said.
 struct Found {
-    asked: Asked,
+    asked: ModelAnswer,
     explained: Explained,
 }
 
@@ -205,7 +210,7 @@ impl Default for Found {
     /// It was not asked.
     fn default() -> Self {
         Self {
-            asked: Asked::not(Ok(None), Rows::default()),
+            asked: ModelAnswer::not(Ok(None), Rows::default()),
             explained: Explained::default(),
         }
     }
@@ -303,18 +308,6 @@ fn read_features(
     let features = layout.features.iter();
     let features = features.map(|feature| frame.cell(feature.slot)).collect();
     (features, reading)
-}
-
-/// Decides from the request alone, of a transaction that is counted elsewhere. Waits for nothing.
-pub(crate) fn from_request_alone(policy: &Policy, record: &Record<'_>, cause: Cause) -> Decision {
-    let mut causes = Vec::new();
-    let frame = frame_of(policy, record, &mut causes);
-    causes.push(cause);
-    let standing = Standing {
-        verdict: ladder::request_only(policy, &frame),
-        level: Degradation::RequestOnly,
-    };
-    Decision::bare(standing, causes)
 }
 
 pub(crate) use ladder::{model_patience as patience, static_answer};

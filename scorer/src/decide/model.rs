@@ -8,10 +8,14 @@ use tollgate_models::{Circuit, Permit, Reply, Rows, RunError};
 use tollgate_types::{Cause, Cell};
 
 use super::{Context, ladder};
+use crate::lines::Lines;
 use crate::policy::{FeatureTexts, Model};
 
+/// Of all models that were champion.
+static FAILED_RUNS: Lines = Lines::new();
+
 /// What the champion was asked and what it said.
-pub(super) struct Asked {
+pub(super) struct ModelAnswer {
     /// The score; `None` if nobody was to be asked; the cause if there should be one and is not.
     pub(super) score: Result<Option<f64>, Cause>,
     pub(super) inputs: Rows,
@@ -35,23 +39,23 @@ pub(super) async fn ask(
     features: &[Cell],
     texts: &FeatureTexts,
     monotonic_now: impl Fn() -> Instant,
-) -> Asked {
+) -> ModelAnswer {
     let Some(champion) = context.policy.champion() else {
-        return Asked::not(Ok(None), Rows::default());
+        return ModelAnswer::not(Ok(None), Rows::default());
     };
     let inputs = champion.row(features, texts);
     let asked = monotonic_now();
     let patience = ladder::model_patience(context.deadline.saturating_duration_since(asked));
     if patience < ladder::MODEL_NEEDS {
-        return Asked::not(Err(Cause::DeadlineTooShort), inputs);
+        return ModelAnswer::not(Err(Cause::DeadlineTooShort), inputs);
     }
     let Some(permit) = champion.permit(asked) else {
-        return Asked::not(Err(Cause::ModelCircuitOpen), inputs);
+        return ModelAnswer::not(Err(Cause::ModelCircuitOpen), inputs);
     };
     // A full queue says nothing of the model: there is more to do than it can.
     let Ok(reply) = champion.submit(inputs.clone()) else {
         champion.give_back(&permit);
-        return Asked::not(Err(Cause::ModelQueueFull), inputs);
+        return ModelAnswer::not(Err(Cause::ModelQueueFull), inputs);
     };
     let waited = Waited {
         champion,
@@ -67,7 +71,7 @@ pub(super) async fn ask(
     } else {
         waited.report(&permit, score.err(), answered)
     };
-    Asked {
+    ModelAnswer {
         score: score.map(Some),
         inputs,
         timings: Some(ModelTimings { asked, answered }),
@@ -82,17 +86,17 @@ pub(super) async fn ask_at_leisure(
     features: &[Cell],
     texts: &FeatureTexts,
     monotonic_now: impl Fn() -> Instant,
-) -> Asked {
+) -> ModelAnswer {
     let Some(champion) = context.policy.champion() else {
-        return Asked::not(Ok(None), Rows::default());
+        return ModelAnswer::not(Ok(None), Rows::default());
     };
     let inputs = champion.row(features, texts);
     // Until it has recovered, what it can do belongs to answers.
     if champion.circuit() != Circuit::Closed {
-        return Asked::not(Err(Cause::ModelCircuitOpen), inputs);
+        return ModelAnswer::not(Err(Cause::ModelCircuitOpen), inputs);
     }
     let Ok(reply) = champion.submit(inputs.clone()) else {
-        return Asked::not(Err(Cause::ModelQueueFull), inputs);
+        return ModelAnswer::not(Err(Cause::ModelQueueFull), inputs);
     };
     let asked = monotonic_now();
     let waited = Waited {
@@ -102,7 +106,7 @@ pub(super) async fn ask_at_leisure(
     };
     let score = waited.answer(reply).await;
     let answered = monotonic_now();
-    Asked {
+    ModelAnswer {
         score: score.map(Some),
         inputs,
         timings: Some(ModelTimings { asked, answered }),
@@ -127,7 +131,10 @@ impl Waited<'_> {
             // It has not failed, but it would not have answered in time either.
             Ok(Ok(Err(RunError::Stuck | RunError::Stopped(_)))) => Err(Cause::ModelTimeout),
             Ok(Ok(Err(error))) => {
-                tracing::warn!(%error, model = self.champion.version(), "model run failed");
+                if let Some(count) = FAILED_RUNS.next() {
+                    let model = self.champion.version();
+                    tracing::warn!(%error, model, count, "model run failed");
+                }
                 Err(Cause::ModelFailed)
             }
             Ok(Err(_gone)) => Err(Cause::ModelFailed),
@@ -157,7 +164,7 @@ impl Waited<'_> {
     }
 }
 
-impl Asked {
+impl ModelAnswer {
     /// The model was not asked.
     pub(super) const fn not(score: Result<Option<f64>, Cause>, inputs: Rows) -> Self {
         Self {

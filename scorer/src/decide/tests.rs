@@ -187,13 +187,20 @@ async fn what_there_is_no_room_for_is_answered_from_the_request_and_counts() {
     let world = World::new("");
     let context = world.context(0, PLENTY);
     let transaction = payment("t1", "m-risky", 901);
-    let decision = world.with_record(&transaction, |record| overloaded(&context, record));
+    let decision = world.with_record(&transaction, |record| {
+        from_request_alone(&context, record, Cause::Overload)
+    });
     assert_eq!(decision.level, Degradation::RequestOnly);
     assert_eq!(decision.causes, [Cause::Overload]);
     assert_eq!(
         (decision.outcome, codes(&decision)),
         (Outcome::Decline, vec!["UNSEEN"])
     );
+    // Nor does it count twice for a duplicate that could not wait.
+    let again = world.with_record(&transaction, |record| {
+        from_request_alone(&context, record, Cause::DeadlineTooShort)
+    });
+    assert_eq!(again.causes, [Cause::DeadlineTooShort]);
     assert_eq!(world.count("t2").await, Some(2.0));
 }
 

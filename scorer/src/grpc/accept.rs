@@ -7,12 +7,13 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use hyper::server::conn::http2;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-use super::connections::{Connections, Entered, Streams};
+use super::connections::{Connections, Entered};
 use super::entrance::{Entrance, Services};
 use crate::config::GrpcConfig;
 use crate::metrics::ConnectionEvent;
@@ -23,6 +24,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// A connection on which nothing at all has come for so long after it was opened is no client's.
 const FIRST_BYTE_MAX: Duration = Duration::from_secs(10);
+
+/// The same once the drain has begun: what a client sends right after it has connected is under way, and is answered.
+const FIRST_BYTE_IN_DRAIN_MAX: Duration = Duration::from_millis(200);
 
 /// How long an idle connection that was sent away may take to be gone.
 const LEAVE_MAX: Duration = Duration::from_secs(1);
@@ -63,8 +67,14 @@ impl Acceptor {
                 }
             }
         }
-        while let Some(Ok((socket, _))) = futures::FutureExt::now_or_never(self.listener.accept()) {
-            self.serve(socket);
+        // However many they are, none of them is waited for.
+        let next = || tokio::task::unconstrained(self.listener.accept()).now_or_never();
+        while let Some(accepted) = next() {
+            match accepted {
+                Ok((socket, _)) => self.serve(socket),
+                Err(error) if pause_after(&error).is_none() => {}
+                Err(_) => break,
+            }
         }
     }
 
@@ -131,11 +141,16 @@ async fn serve(
 ) {
     let mut cut = phase.clone();
     let serving = async {
-        let first_byte = tokio::time::timeout(FIRST_BYTE_MAX, socket.readable());
-        tokio::select! {
-            first_byte = first_byte => if !matches!(first_byte, Ok(Ok(()))) { return },
+        let first_byte = |limit| tokio::time::timeout(limit, socket.readable());
+        let first_byte = tokio::select! {
+            // What has been sent is read, whatever else there is to do.
+            biased;
+            first_byte = first_byte(FIRST_BYTE_MAX) => first_byte,
             () = entered.connection.told_to_leave() => return,
-            () = reached(&mut phase, Phase::Drain) => return,
+            () = reached(&mut phase, Phase::Drain) => first_byte(FIRST_BYTE_IN_DRAIN_MAX).await,
+        };
+        if !matches!(first_byte, Ok(Ok(()))) {
+            return;
         }
         let mut serving = std::pin::pin!(connection(socket, &entered, services, &config));
         let leaves = tokio::select! {
@@ -168,19 +183,13 @@ fn connection(
     entered: &Entered,
     services: Arc<Services>,
     config: &GrpcConfig,
-) -> http2::Connection<TokioIo<TcpStream>, Entrance, Streams> {
-    let connections = Arc::clone(&entered.connections);
-    let connection = Arc::clone(&entered.connection);
-    let streams = Streams {
-        connections: Arc::clone(&connections),
-        connection: Arc::clone(&connection),
-    };
+) -> http2::Connection<TokioIo<TcpStream>, Entrance, TokioExecutor> {
     let entrance = Entrance {
         services,
-        connections,
-        connection,
+        connections: Arc::clone(&entered.connections),
+        connection: Arc::clone(&entered.connection),
     };
-    let mut builder = http2::Builder::new(streams);
+    let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(config.streams_per_connection_max)

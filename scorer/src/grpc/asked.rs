@@ -102,7 +102,11 @@ impl Scoring {
         };
         let context = self.context(asked);
         let Ok(permit) = self.admission.admit(ask).await else {
-            return asked.said(decide::overloaded(&context, record));
+            return asked.said(decide::from_request_alone(
+                &context,
+                record,
+                Cause::Overload,
+            ));
         };
         let decided = std::pin::pin!(decide::decide(&context, record, clock::instant));
         let (decision, served) = Measured::new(decided).await;
@@ -123,7 +127,8 @@ impl Scoring {
             return asked.constant();
         };
         let decided = self.caught(Stage::WithoutHistory, || {
-            asked.said(decide::from_request_alone(asked.policy, record, cause))
+            let context = self.context(asked);
+            asked.said(decide::from_request_alone(&context, record, cause))
         });
         decided.unwrap_or_else(|| asked.constant())
     }
@@ -158,6 +163,7 @@ impl Scoring {
     }
 }
 
-fn seconds(count: u64) -> Span {
+/// A span of the configuration.
+pub(crate) fn seconds(count: u64) -> Span {
     Span::from_seconds(i64::try_from(count).unwrap_or(i64::MAX))
 }

@@ -19,11 +19,16 @@ pub(super) struct DueBody {
     /// `None`: it may take as long as the connection lives.
     due: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
-    incomplete: IntCounter,
+    /// Counts the body if it does not come in time, where that is of interest.
+    incomplete: Option<IntCounter>,
 }
 
 impl DueBody {
-    pub(super) const fn new(body: Incoming, due: Option<Instant>, incomplete: IntCounter) -> Self {
+    pub(super) const fn new(
+        body: Incoming,
+        due: Option<Instant>,
+        incomplete: Option<IntCounter>,
+    ) -> Self {
         Self {
             body,
             due,
@@ -53,7 +58,9 @@ impl Body for DueBody {
         match timer.as_mut().poll(context) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(()) => {
-                self.incomplete.inc();
+                if let Some(incomplete) = &self.incomplete {
+                    incomplete.inc();
+                }
                 let status = Status::deadline_exceeded(
                     "the request did not arrive in full before its deadline, so there was nothing to score",
                 );

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use hyper::rt::Executor;
 use parking_lot::Mutex;
 use prometheus::IntGauge;
 use tokio::sync::Notify;
@@ -28,8 +27,8 @@ pub(super) struct Connections {
     open: Mutex<HashMap<ConnectionId, Arc<Connection>>>,
     open_max: usize,
     leaving: AtomicUsize,
-    /// Requests in progress on all of them.
-    streams: AtomicUsize,
+    /// Scoring calls in progress on all of them.
+    calls: AtomicUsize,
     next: AtomicU64,
     began: Instant,
     gauge: IntGauge,
@@ -38,8 +37,9 @@ pub(super) struct Connections {
 /// One open connection.
 pub(super) struct Connection {
     id: ConnectionId,
-    streams: AtomicUsize,
-    /// Milliseconds after `Connections::began` at which its last request ended, or it was opened.
+    /// Scoring calls in progress on it.
+    calls: AtomicUsize,
+    /// Milliseconds after `Connections::began` at which its last scoring call ended, or it was opened.
     idle_since_ms: AtomicU64,
     /// Tells its task that it is to go.
     leave: Notify,
@@ -51,7 +51,7 @@ impl Connections {
             open: Mutex::new(HashMap::new()),
             open_max,
             leaving: AtomicUsize::new(0),
-            streams: AtomicUsize::new(0),
+            calls: AtomicUsize::new(0),
             next: AtomicU64::new(1),
             began: clock::instant(),
             gauge,
@@ -76,7 +76,7 @@ impl Connections {
         }
         let connection = Arc::new(Connection {
             id: ConnectionId::new(self.next.fetch_add(1, Ordering::Relaxed)),
-            streams: AtomicUsize::new(0),
+            calls: AtomicUsize::new(0),
             idle_since_ms: AtomicU64::new(now_ms),
             leave: Notify::new(),
         });
@@ -96,7 +96,7 @@ impl Connections {
     ) -> Option<Arc<Connection>> {
         let idle_min = u64::try_from(IDLE_MIN.as_millis()).unwrap_or(u64::MAX);
         open.values()
-            .filter(|connection| connection.streams.load(Ordering::Relaxed) == 0)
+            .filter(|connection| connection.calls.load(Ordering::Relaxed) == 0)
             .map(|connection| {
                 let since = connection.idle_since_ms.load(Ordering::Relaxed);
                 (since, connection)
@@ -106,9 +106,9 @@ impl Connections {
             .map(|(_, connection)| Arc::clone(connection))
     }
 
-    /// Requests in progress on all connections.
-    pub(super) fn streams(&self) -> usize {
-        self.streams.load(Ordering::Relaxed)
+    /// Scoring calls in progress on all connections.
+    pub(super) fn calls(&self) -> usize {
+        self.calls.load(Ordering::Relaxed)
     }
 
     /// Connections that are open, leaving ones included.
@@ -151,46 +151,32 @@ impl Drop for Entered {
     }
 }
 
-/// Runs the requests of one connection, and counts them until their answers have been handed to the connection.
-#[derive(Clone)]
-pub(super) struct Streams {
-    pub(super) connections: Arc<Connections>,
-    pub(super) connection: Arc<Connection>,
+/// One scoring call in progress, until this is dropped: when its answer is known, or its stream ends. Health watches are none,
+/// as clients hold one for as long as they run, and neither are answers that their client is slow to read.
+pub(super) struct Counted {
+    connections: Arc<Connections>,
+    connection: Arc<Connection>,
 }
-
-impl<F> Executor<F> for Streams
-where
-    F: Future + Send + 'static,
-    F::Output: Send + 'static,
-{
-    fn execute(&self, request: F) {
-        let counted = Counted::new(self.clone());
-        tokio::spawn(async move {
-            let _counted = counted;
-            request.await;
-        });
-    }
-}
-
-/// One request in progress.
-struct Counted(Streams);
 
 impl Counted {
-    fn new(streams: Streams) -> Self {
-        streams.connection.streams.fetch_add(1, Ordering::Relaxed);
-        streams.connections.streams.fetch_add(1, Ordering::Relaxed);
-        Self(streams)
+    pub(super) fn new(connections: &Arc<Connections>, connection: &Arc<Connection>) -> Self {
+        connection.calls.fetch_add(1, Ordering::Relaxed);
+        connections.calls.fetch_add(1, Ordering::Relaxed);
+        Self {
+            connections: Arc::clone(connections),
+            connection: Arc::clone(connection),
+        }
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        let Streams {
+        let Self {
             connections,
             connection,
-        } = &self.0;
-        connections.streams.fetch_sub(1, Ordering::Relaxed);
-        if connection.streams.fetch_sub(1, Ordering::Relaxed) == 1 {
+        } = self;
+        connections.calls.fetch_sub(1, Ordering::Relaxed);
+        if connection.calls.fetch_sub(1, Ordering::Relaxed) == 1 {
             let now_ms = connections.now_ms();
             connection.idle_since_ms.store(now_ms, Ordering::Relaxed);
         }
@@ -238,14 +224,11 @@ mod tests {
         let connections = connections(1);
         let busy = connections.enter().unwrap();
         idle_since(&busy, 0);
-        let request = Counted::new(Streams {
-            connections: Arc::clone(&connections),
-            connection: Arc::clone(&busy.connection),
-        });
-        assert_eq!(connections.streams(), 1);
+        let call = Counted::new(&connections, &busy.connection);
+        assert_eq!(connections.calls(), 1);
         assert!(connections.enter().is_none());
-        drop(request);
-        assert_eq!(connections.streams(), 0);
+        drop(call);
+        assert_eq!(connections.calls(), 0);
         assert!(connections.enter().is_none(), "it was busy just now");
         idle_since(&busy, 0);
         assert!(connections.enter().is_some());

@@ -22,7 +22,7 @@ use tower_service::Service;
 use super::ScoringHandler;
 use super::arrival::Arrival;
 use super::body::DueBody;
-use super::connections::{Connection, Connections};
+use super::connections::{Connection, Connections, Counted};
 use super::deadline;
 use crate::clock;
 use crate::config::DeadlineConfig;
@@ -43,7 +43,7 @@ pub(super) struct Services {
     pub(super) scoring: Scoring,
     pub(super) others: Routes,
     pub(super) deadline: DeadlineConfig,
-    /// Requests in progress on all connections, beyond which scoring is refused.
+    /// Scoring calls in progress on all connections, beyond which one is refused.
     pub(super) requests_max: usize,
     pub(super) metrics: ConnectionMetrics,
 }
@@ -108,7 +108,7 @@ impl hyper::service::Service<Request<Incoming>> for Entrance {
         let method = Method::of(request.uri().path());
         let services = &self.services;
         let is_scoring = matches!(method, Method::Score | Method::ScoreStream);
-        if is_scoring && self.connections.streams() >= services.requests_max {
+        if is_scoring && self.connections.calls() >= services.requests_max {
             services.metrics.exhausted.inc();
             let refusal = Status::resource_exhausted(
                 "more requests are in progress than can be answered in time; try again later",
@@ -117,9 +117,11 @@ impl hyper::service::Service<Request<Incoming>> for Entrance {
         }
         request.extensions_mut().insert(arrival);
         let due = self.body_due(method, &arrival);
-        let incomplete = services.metrics.incomplete.clone();
-        let request = request.map(|body| DueBody::new(body, due, incomplete));
+        let incomplete = (method == Method::Score).then(|| services.metrics.incomplete.clone());
+        let mut request = request.map(|body| DueBody::new(body, due, incomplete));
         if is_scoring {
+            let counted = Counted::new(&self.connections, &self.connection);
+            request.extensions_mut().insert(Arc::new(counted));
             services.scoring.clone().call(request)
         } else {
             Box::pin(services.others.clone().call(request))

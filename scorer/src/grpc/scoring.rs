@@ -66,9 +66,13 @@ impl Scoring {
         let answer = panics::caught(&self.metrics.panics, answer).await;
         answer.unwrap_or_else(|| {
             // What can fail is caught where it can be answered better. Should anything else do so: an answer, at least.
-            self.observe_answer(timing);
-            let asked = Asked::nothing_known(&policy, timing, caller);
-            Ok(self.signed(asked.constant().response, timing))
+            let Decided { response, decision } =
+                Asked::nothing_known(&policy, timing, caller).constant();
+            self.caught(Stage::Observe, || {
+                self.observe_answer(timing);
+                self.observe_decision(&decision);
+            });
+            Ok(self.signed(response, timing))
         })
     }
 

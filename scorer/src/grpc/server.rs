@@ -20,6 +20,9 @@ use crate::metrics::{ConnectionEvent, ConnectionMetrics};
 /// Largest request read: real ones are below 2 KB.
 const REQUEST_BYTES_MAX: usize = 64 * 1024;
 
+/// Probes ask for the scoring service by name, or for the empty name, which stands for the server.
+const HEALTH_NAMES: [&str; 2] = ["", <entrance::Scoring as tonic::server::NamedService>::NAME];
+
 /// The running server. Dropping it closes every connection.
 pub(crate) struct GrpcServer {
     address: SocketAddr,
@@ -132,10 +135,14 @@ impl GrpcServer {
         cut
     }
 
-    /// Readiness, GOAWAY and the wait, one after the other.
-    pub(crate) async fn drain(self, limit: Duration) {
-        self.set_ready(false).await;
+    /// GOAWAY, the end of health watches, and the wait. Probes have been told.
+    pub(crate) async fn drain(mut self, limit: Duration) {
         self.close();
+        // Clients hold a watch for as long as they run. It ends behind the news that the service is not ready, and then
+        // nothing holds their connections any more.
+        for service in HEALTH_NAMES {
+            self.health.clear_service_status(service).await;
+        }
         self.closed(limit).await;
     }
 }
@@ -159,9 +166,8 @@ fn with_reflection(routes: Routes) -> Result<Routes, ServerError> {
         .add_service(reflection().build_v1alpha()?))
 }
 
-/// Probes ask for the scoring service by name, or for the empty name, which stands for the server.
 async fn set_health(health: &HealthReporter, status: ServingStatus) {
-    for service in ["", <entrance::Scoring as tonic::server::NamedService>::NAME] {
+    for service in HEALTH_NAMES {
         health.set_service_status(service, status).await;
     }
 }

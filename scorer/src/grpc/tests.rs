@@ -249,6 +249,23 @@ async fn duplicates_of_a_request_that_panics_get_its_answer() {
 }
 
 #[tokio::test]
+async fn what_is_answered_without_a_decision_counts_for_its_card_once() {
+    let service = Service::start();
+    let counted = || service.scoring.store.size().transactions;
+    service.scoring.sabotage.set(&[Stage::Decide]);
+    let answer = service.score("t1").await.unwrap();
+    assert_eq!(answer.degradation(), v1::Degradation::RequestOnly);
+    assert_eq!(counted(), 1);
+    service.scoring.sabotage.set(&[]);
+    service.score("t2").await.unwrap();
+    assert_eq!(counted(), 2);
+    // The constant knows of no transaction.
+    service.scoring.sabotage.set(&[Stage::Lay]);
+    service.score("t3").await.unwrap();
+    assert_eq!(counted(), 2);
+}
+
+#[tokio::test]
 async fn a_late_answer_is_counted_whoever_decided_it() {
     // DE-4
     let service = Service::start();

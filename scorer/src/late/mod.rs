@@ -15,11 +15,11 @@ use tollgate_features::Store;
 use tollgate_types::{Cause, Degradation, Outcome, Span, Transaction};
 
 use crate::admit::Admission;
-use crate::audit::{AuditLog, Entry};
+use crate::audit::AuditLog;
 use crate::config::LateVerdictConfig;
 use crate::decide::Decision;
 use crate::ingest::IngestState;
-use crate::metrics::{LateMetrics, LateResult};
+use crate::metrics::{LateResult, LateVerdictMetrics};
 use crate::policy::Policy;
 use task::Task;
 
@@ -30,7 +30,7 @@ pub(crate) struct Parts {
     pub(crate) store: Arc<Store>,
     pub(crate) ingest: Arc<IngestState>,
     pub(crate) audit: AuditLog,
-    pub(crate) metrics: LateMetrics,
+    pub(crate) metrics: LateVerdictMetrics,
     pub(crate) stale_after: Span,
     pub(crate) model_reasons_max: usize,
 }
@@ -40,7 +40,7 @@ pub(crate) struct Parts {
 pub(crate) struct LateVerdicts {
     /// Absent where they are turned off.
     queue: Option<mpsc::Sender<Answered>>,
-    metrics: LateMetrics,
+    metrics: LateVerdictMetrics,
 }
 
 /// A transaction that was answered without the full decision.
@@ -78,7 +78,7 @@ impl LateVerdicts {
 
     /// For services that make none.
     #[cfg(test)]
-    pub(crate) const fn none(metrics: LateMetrics) -> Self {
+    pub(crate) const fn none(metrics: LateVerdictMetrics) -> Self {
         Self {
             queue: None,
             metrics,
@@ -111,7 +111,7 @@ impl LateVerdicts {
 /// A place in the backlog.
 pub(crate) struct Place<'v> {
     permit: mpsc::Permit<'v, Answered>,
-    metrics: &'v LateMetrics,
+    metrics: &'v LateVerdictMetrics,
 }
 
 impl Place<'_> {
@@ -119,27 +119,6 @@ impl Place<'_> {
         // Before the task can count it out again.
         self.metrics.backlog.inc();
         self.permit.send(answered);
-    }
-}
-
-fn write(
-    audit: &AuditLog,
-    metrics: &LateMetrics,
-    entry: Entry,
-    answered: Outcome,
-    verdict: Outcome,
-) {
-    let entry = Entry {
-        answered: Some(answered),
-        // Challengers and drift look at what was answered, once, and not at this.
-        features: Vec::new(),
-        ..entry
-    };
-    if audit.record(entry) {
-        metrics.count(LateResult::Written);
-        metrics.compare(answered, verdict);
-    } else {
-        metrics.count(LateResult::LogFull);
     }
 }
 
@@ -159,12 +138,12 @@ fn is_owed(level: Degradation, causes: &[Cause]) -> bool {
         | Cause::CurrencyWithoutRate
         | Cause::HistoryCutOff => false,
     };
-    // Nothing but the static answer is given before the transaction is counted; what is not, is not decided on either.
+    // All answers but the static one count the transaction; what is not counted is not decided on either.
     !matches!(level, Degradation::Full | Degradation::Static) && causes.iter().any(passes)
 }
 
 impl Judging {
-    /// Gives up what still waits, which is counted, and waits for the one that is being decided.
+    /// Gives up what still waits and the one that is being decided, which are counted, and waits until that is done.
     pub(crate) async fn finish(self) {
         // An error means that the task has ended by itself, or never was.
         let _ = self.stop.send(());

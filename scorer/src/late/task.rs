@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use futures::FutureExt;
 use tokio::sync::{mpsc, oneshot};
 use tollgate_models::Circuit;
-use tollgate_types::{Cause, Outcome};
+use tollgate_types::Cause;
 
-use super::{Answered, Parts, write};
+use super::{Answered, Parts};
 use crate::audit::Entry;
 use crate::clock;
 use crate::convert;
@@ -30,6 +30,8 @@ pub(super) struct Task {
     waiting: mpsc::Receiver<Answered>,
     /// Not before then, for the sake of pace.
     next_at: Instant,
+    /// What held up the last one that was looked at; one that is too old by its turn has waited for the same.
+    held_up: LateResult,
 }
 
 /// What came of one look.
@@ -47,6 +49,7 @@ impl Task {
             parts,
             waiting,
             next_at: clock::instant(),
+            held_up: LateResult::TooOldNoRoom,
         }
     }
 
@@ -95,11 +98,10 @@ impl Task {
     /// The full decision, as soon as it can be made, or why it is given up.
     async fn judge(&mut self, answered: &Answered) -> Result<Box<Decision>, LateResult> {
         let mut tries = 0;
-        let mut held_up = LateResult::TooOldNoRoom;
         loop {
             let now = clock::instant();
             if now.saturating_duration_since(answered.arrived) > self.parts.config.age_max() {
-                return Err(held_up);
+                return Err(self.held_up);
             }
             let wait = self.next_at.saturating_duration_since(now);
             if !wait.is_zero() {
@@ -109,9 +111,10 @@ impl Task {
             match self.look(answered).await {
                 Look::Decided(decision) => {
                     self.next_at = now + self.parts.config.pause();
+                    self.held_up = LateResult::TooOldNoRoom;
                     return Ok(decision);
                 }
-                Look::NotNow(because) => held_up = because,
+                Look::NotNow(because) => self.held_up = because,
                 Look::Failed(because) => {
                     tries += 1;
                     if tries == TRIES_MAX {
@@ -170,7 +173,7 @@ impl Task {
     }
 
     fn write(&self, answered: Answered, decision: Decision) {
-        let verdict: Outcome = decision.outcome;
+        let verdict = decision.outcome;
         let mut response = response(
             &answered.policy,
             answered.transaction.id.as_str(),
@@ -184,13 +187,117 @@ impl Task {
             card_id: answered.transaction.card_id,
             event_time: answered.transaction.event_time,
             decided_at: clock::wall_time(),
-            answered: None,
+            answered: Some(answered.outcome),
             model_inputs: decision.model_inputs,
+            // Challengers and drift look at what was answered, once, and not at this.
             features: Vec::new(),
             texts: decision.texts,
             policy: answered.policy,
         };
-        let (audit, metrics) = (&self.parts.audit, &self.parts.metrics);
-        write(audit, metrics, entry, answered.outcome, verdict);
+        let metrics = &self.parts.metrics;
+        if self.parts.audit.record(entry) {
+            metrics.count(LateResult::Written);
+            metrics.compare(answered.outcome, verdict);
+        } else {
+            metrics.count(LateResult::LogFull);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use arc_swap::ArcSwap;
+    use tollgate_features::Store;
+    use tollgate_models::Runtime;
+    use tollgate_proto::v1;
+    use tollgate_types::{Outcome, Span};
+
+    use super::*;
+    use crate::admit::Admission;
+    use crate::audit::AuditLog;
+    use crate::config::{KafkaConfig, LateVerdictConfig, OverloadConfig, WatchConfig};
+    use crate::ingest::IngestState;
+    use crate::metrics::Metrics;
+    use crate::policy::{Loader, ModelLimits, Policy};
+    use crate::watch::{DriftReports, Watch};
+
+    fn policy() -> Arc<Policy> {
+        let folder = tempfile::tempdir().unwrap();
+        let schema = "entities:\n  card: {key: card_id, retain: [amount], retention: 1d}\n";
+        let fallback = "cases: []\notherwise: {then: approve}\n\
+                        static: {then: flag, reason: UNKNOWN, description: Nothing is known.}\n";
+        for (file, text) in [
+            ("schema.yaml", schema),
+            ("fx.yaml", "base: EUR\nrates: {}\n"),
+            ("rules/none.yaml", "rules: []\n"),
+            ("fallback.yaml", fallback),
+        ] {
+            let file = folder.path().join(file);
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(file, text).unwrap();
+        }
+        let runtime = Runtime::load(Path::new("none"));
+        let loader = Loader::new(folder.path().to_owned(), runtime, ModelLimits::default());
+        Arc::new(loader.load().unwrap().0)
+    }
+
+    /// For ingest that is always further behind than it may be.
+    fn parts(policy: &Arc<Policy>) -> Parts {
+        let metrics = Metrics::new().unwrap();
+        let live = Arc::new(ArcSwap::from(Arc::clone(policy)));
+        let reports = DriftReports::default();
+        let watch = Watch::new(&WatchConfig::default(), live, reports, &metrics);
+        let (kafka, nobody) = (KafkaConfig::default(), "127.0.0.1:1");
+        let (audit, _publishing) = AuditLog::start(&kafka, nobody, watch, metrics.clone()).unwrap();
+        let overload = OverloadConfig::default();
+        Parts {
+            config: LateVerdictConfig {
+                age_max_s: 1,
+                ..LateVerdictConfig::default()
+            },
+            admission: Arc::new(Admission::new(&overload, metrics.admission.clone())),
+            store: Arc::new(Store::new(Arc::clone(&policy.logic().schema))),
+            ingest: Arc::new(IngestState::default()),
+            audit,
+            metrics: metrics.late_verdicts,
+            stale_after: Span::from_micros(-1),
+            model_reasons_max: 0,
+        }
+    }
+
+    fn answered(policy: &Arc<Policy>, age: Duration) -> Answered {
+        let transaction = v1::Transaction {
+            transaction_id: "t1".to_owned(),
+            event_time: Some(convert::to_timestamp(clock::wall_time())),
+            card_id: "card-1".to_owned(),
+            currency: "EUR".to_owned(),
+            merchant_id: "m1".to_owned(),
+            ..v1::Transaction::default()
+        };
+        Answered {
+            transaction: convert::transaction(Some(transaction), clock::wall_time()).unwrap(),
+            policy: Arc::clone(policy),
+            decision_id: "d1".to_owned(),
+            outcome: Outcome::Approve,
+            arrived: clock::instant().checked_sub(age).unwrap(),
+        }
+    }
+
+    #[tokio::test]
+    async fn one_that_is_too_old_by_its_turn_was_held_up_by_what_held_up_the_one_before_it() {
+        let policy = policy();
+        let (_queue, waiting) = mpsc::channel(1);
+        let mut task = Task::new(parts(&policy), waiting);
+        let mut given_up = async |age| {
+            let answered = answered(&policy, Duration::from_millis(age));
+            task.judge(&answered).await.err()
+        };
+        let lagging = Some(LateResult::TooOldFeaturesLagging);
+        assert_eq!(given_up(2_000).await, Some(LateResult::TooOldNoRoom));
+        assert_eq!(given_up(900).await, lagging);
+        assert_eq!(given_up(2_000).await, lagging);
     }
 }

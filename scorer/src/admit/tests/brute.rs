@@ -184,7 +184,7 @@ impl Pair {
             until,
             ticket: Some(ticket),
         });
-        let handle = displaced.map(|verdict| verdict.handle);
+        let handle = displaced.map(|told| told.handle);
         assert_eq!(handle, gave_way.map(|waits| waits.number));
         if let Some(handle) = handle {
             self.told(handle, Err(Shed::Displaced));
@@ -195,8 +195,8 @@ impl Pair {
         if self.brute.in_progress == 0 {
             return;
         }
-        let mut verdicts = Vec::new();
-        self.gate.leave(None, self.now, &mut verdicts);
+        let mut told = Vec::new();
+        self.gate.leave(None, self.now, &mut told);
         let mut expected = Vec::new();
         self.brute.in_progress -= 1;
         while self.brute.in_progress < self.brute.limit {
@@ -211,9 +211,9 @@ impl Pair {
             };
             expected.push((waits.number, fate));
         }
-        let told: Vec<_> = verdicts
+        let told: Vec<_> = told
             .into_iter()
-            .map(|verdict| (verdict.handle, verdict.result))
+            .map(|one| (one.handle, one.result))
             .collect();
         assert_eq!(told, expected);
         for (number, fate) in told {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::admit::gate::{Answer, Ask, Gate, Verdict};
+use crate::admit::gate::{Answer, Ask, Gate, Told};
 use crate::admit::limit::Sample;
 use crate::admit::priority::Priority;
 use crate::admit::queue::{ConnectionId, Ticket};
@@ -285,8 +285,8 @@ impl Simulation {
         answer
     }
 
-    fn tell(&mut self, verdicts: impl IntoIterator<Item = Verdict<usize>>) {
-        for Verdict { handle, result } in verdicts {
+    fn tell(&mut self, told: impl IntoIterator<Item = Told<usize>>) {
+        for Told { handle, result } in told {
             let work = if result.is_ok() {
                 self.requests[handle].admitted = self.now;
                 Work::Begin
@@ -312,10 +312,10 @@ impl Simulation {
                     served: Duration::from_nanos(self.now - served_from - waited),
                     held: Duration::from_nanos(self.now - admitted),
                 };
-                let mut verdicts = Vec::new();
+                let mut told = Vec::new();
                 let now = self.instant(self.now);
-                self.gate.leave(Some(sample), now, &mut verdicts);
-                self.tell(verdicts);
+                self.gate.leave(Some(sample), now, &mut told);
+                self.tell(told);
                 self.tally(request).full += 1;
                 self.answered(request);
             }

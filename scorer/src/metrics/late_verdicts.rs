@@ -45,13 +45,13 @@ impl LateResult {
 }
 
 #[derive(Debug, Clone)]
-pub(crate) struct LateMetrics {
+pub(crate) struct LateVerdictMetrics {
     results: IntCounterVec,
     outcomes: IntCounterVec,
     pub(crate) backlog: IntGauge,
 }
 
-impl LateMetrics {
+impl LateVerdictMetrics {
     pub(super) fn new(make: &Maker) -> Result<Self, prometheus::Error> {
         Ok(Self {
             results: make.counters(
