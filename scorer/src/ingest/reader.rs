@@ -180,6 +180,8 @@ impl Reader {
         let (left, rate) = self.parts.state.replay();
         self.parts.metrics.snapshot.replay_left.set(left);
         self.parts.metrics.snapshot.replay_rate.set(rate);
+        let is_ready = self.parts.state.is_ready();
+        self.parts.metrics.ready.set(i64::from(is_ready));
         if self.topic == Topic::Transactions {
             self.parts
                 .store
