@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import uuid
 from concurrent import futures
 
 import grpc
@@ -137,6 +138,7 @@ class Check:
     def __init__(self, tollgate: str, command: list[str]) -> None:
         self.tollgate, self.command = tollgate, command
         self.folder = pathlib.Path(tempfile.mkdtemp())
+        self.suffix = uuid.uuid4().hex[:8]
 
     def client(
         self,
@@ -147,7 +149,8 @@ class Check:
         **fields,
     ) -> tuple[int, str]:
         """Runs the client with the sample transaction under another id; its exit status and what it printed."""
-        own = {"transactionId": id, "cardId": f"card-of-{id}"}
+        # The service refuses an id that another client has used for a transaction with other contents.
+        own = {"transactionId": f"{id}-{self.suffix}", "cardId": f"card-of-{id}-{self.suffix}"}
         transaction = json.loads(TRANSACTION.read_text()) | own | fields
         file = self.folder / f"{id}.json"
         file.write_text(json.dumps(transaction))
@@ -164,7 +167,7 @@ class Check:
     def answered(self, ended: tuple[int, str], id: str) -> None:
         status, text = ended
         expect(status == 0, f"the client ended with {status}")
-        expect(text.startswith(f"{id}: "), "the answer names the transaction")
+        expect(text.startswith(f"{id}-{self.suffix}: "), "the answer names the transaction")
         expect("decided by Tollgate" in text, "Tollgate decided")
 
     def decided_by_itself(self, ended: tuple[int, str], why: str) -> None:
