@@ -15,6 +15,10 @@ const TEMPLATES: usize = 100_000;
 /// Enough that an entity is not the same one again and again.
 const CARDS: u32 = 20_000;
 
+/// Numbers in the ids of events begin here, far beyond those of requests. Their times begin with those of requests: the service refuses
+/// what lies in the future.
+const EVENTS_FROM: u64 = 100_000_000_000;
+
 /// `c-` and twelve digits.
 const ID_BYTES: usize = 14;
 
@@ -76,11 +80,11 @@ impl Requests {
         Bytes::from(framed)
     }
 
-    /// A `TransactionEvent` and its card.
+    /// A `TransactionEvent` and its card, under an id that no request has.
     pub(super) fn event(&self, number: u64) -> (&str, Vec<u8>) {
         let (template, seconds) = self.of(number);
         let mut event = Vec::with_capacity(template.transaction.len() + 8);
-        template.put(&mut event, number, seconds);
+        template.put(&mut event, EVENTS_FROM + number, seconds);
         event.extend_from_slice(&AUTHORIZED);
         (&template.card_id, event)
     }
@@ -179,6 +183,7 @@ mod tests {
             let (card, event) = requests.event(number);
             let event = v1::TransactionEvent::decode(event.as_slice()).unwrap();
             assert_eq!(card, expected.card_id);
+            expected.transaction_id = Requests::id(EVENTS_FROM + number);
             assert_eq!(
                 (event.transaction, event.authorized),
                 (Some(expected), true)
