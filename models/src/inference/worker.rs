@@ -100,27 +100,32 @@ impl Worker {
             self.shared.idle.fetch_add(1, Ordering::Relaxed);
             let taken = self.take_first();
             let idle = self.shared.idle.fetch_sub(1, Ordering::Relaxed) - 1;
-            let Some((first, others)) = taken else {
+            let Some((first, when_idle)) = taken else {
                 return;
             };
-            self.take_batch(first, &others, idle);
+            self.take_batch(first, when_idle, idle);
             self.run_batch();
         }
     }
 
-    /// Waits for a row, and says where others like it wait. `None` once nobody can submit any more and no row waits that must be run.
-    fn take_first(&self) -> Option<(Job, Receiver<Job>)> {
+    /// Waits for a row, and says whether it is one of those that are run when no other waits. `None` once nobody can submit any more and no row waits that must be run.
+    fn take_first(&self) -> Option<(Job, bool)> {
         if let Ok(job) = self.jobs.try_recv() {
-            return Some((job, self.jobs.clone()));
+            return Some((job, false));
         }
         select_biased! {
-            recv(self.jobs) -> job => Some((job.ok()?, self.jobs.clone())),
-            recv(self.idle_jobs) -> job => Some((job.ok()?, self.idle_jobs.clone())),
+            recv(self.jobs) -> job => Some((job.ok()?, false)),
+            recv(self.idle_jobs) -> job => Some((job.ok()?, true)),
         }
     }
 
     /// Takes this thread's share of what waits right now, `idle` others having nothing to do.
-    fn take_batch(&mut self, first: Job, others: &Receiver<Job>, idle: usize) {
+    fn take_batch(&mut self, first: Job, when_idle: bool, idle: usize) {
+        let others = if when_idle {
+            &self.idle_jobs
+        } else {
+            &self.jobs
+        };
         let share = share(others.len(), idle, self.threads).min(self.rows_at_once);
         self.batch.push(first);
         while self.batch.len() < share

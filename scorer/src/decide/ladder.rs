@@ -32,8 +32,8 @@ pub(super) const MODEL_NEEDS: Duration = Duration::from_micros(500);
 /// for as long again where all are in use.
 const ANSWER_NEEDS: Duration = Duration::from_millis(10);
 
-/// How long to wait for the model when `left` is left: with a tight deadline, half of it.
-pub(crate) fn model_patience(left: Duration) -> Duration {
+/// How long to wait, for the model or whatever else the decision hangs on, when `left` is left: with a tight deadline, half of it.
+pub(crate) fn patience(left: Duration) -> Duration {
     left.saturating_sub(ANSWER_NEEDS.min(left / 2))
 }
 
@@ -235,9 +235,9 @@ mod tests {
     #[test]
     fn time_to_answer_is_kept_back_from_the_model() {
         let millis = Duration::from_millis;
-        assert_eq!(model_patience(millis(80)), millis(70));
-        assert_eq!(model_patience(millis(4)), millis(2));
-        assert_eq!(model_patience(Duration::ZERO), Duration::ZERO);
+        assert_eq!(patience(millis(80)), millis(70));
+        assert_eq!(patience(millis(4)), millis(2));
+        assert_eq!(patience(Duration::ZERO), Duration::ZERO);
         assert_eq!(reasons_patience(millis(80)), millis(40));
         assert_eq!(reasons_patience(millis(18)), millis(8));
         assert_eq!(reasons_patience(millis(4)), Duration::ZERO);

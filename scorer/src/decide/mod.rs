@@ -310,7 +310,7 @@ fn read_features(
     (features, reading)
 }
 
-pub(crate) use ladder::{model_patience as patience, static_answer};
+pub(crate) use ladder::{patience, static_answer};
 
 #[cfg(test)]
 mod tests;

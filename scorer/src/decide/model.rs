@@ -45,7 +45,7 @@ pub(super) async fn ask(
     };
     let inputs = champion.row(features, texts);
     let asked = monotonic_now();
-    let patience = ladder::model_patience(context.deadline.saturating_duration_since(asked));
+    let patience = ladder::patience(context.deadline.saturating_duration_since(asked));
     if patience < ladder::MODEL_NEEDS {
         return ModelAnswer::not(Err(Cause::DeadlineTooShort), inputs);
     }
@@ -62,21 +62,19 @@ pub(super) async fn ask(
         asked,
         patience,
     };
-    let score = waited.answer(reply).await;
-    let answered = monotonic_now();
+    let (score, timings) = waited.answer(reply, monotonic_now).await;
     let is_behind = score == Err(Cause::ModelTimeout) && champion.has_answered_since(asked);
     let circuit = if is_behind {
         champion.give_back(&permit);
         None
     } else {
-        waited.report(&permit, score.err(), answered)
+        waited.report(&permit, score.err(), timings.answered)
     };
     ModelAnswer {
-        score: score.map(Some),
-        inputs,
-        timings: Some(ModelTimings { asked, answered }),
+        timings: Some(timings),
         is_behind,
         circuit,
+        ..ModelAnswer::not(score.map(Some), inputs)
     }
 }
 
@@ -104,14 +102,10 @@ pub(super) async fn ask_at_leisure(
         asked,
         patience: context.deadline.saturating_duration_since(asked),
     };
-    let score = waited.answer(reply).await;
-    let answered = monotonic_now();
+    let (score, timings) = waited.answer(reply, monotonic_now).await;
     ModelAnswer {
-        score: score.map(Some),
-        inputs,
-        timings: Some(ModelTimings { asked, answered }),
-        is_behind: false,
-        circuit: None,
+        timings: Some(timings),
+        ..ModelAnswer::not(score.map(Some), inputs)
     }
 }
 
@@ -123,8 +117,21 @@ struct Waited<'a> {
 }
 
 impl Waited<'_> {
-    /// The score, or why there is none.
-    async fn answer(&self, reply: Reply) -> Result<f64, Cause> {
+    /// The score, or why there is none, and when that was known.
+    async fn answer(
+        &self,
+        reply: Reply,
+        monotonic_now: impl Fn() -> Instant,
+    ) -> (Result<f64, Cause>, ModelTimings) {
+        let score = self.score(reply).await;
+        let timings = ModelTimings {
+            asked: self.asked,
+            answered: monotonic_now(),
+        };
+        (score, timings)
+    }
+
+    async fn score(&self, reply: Reply) -> Result<f64, Cause> {
         let until = self.asked + self.patience;
         match tokio::time::timeout_at(until.into(), reply).await {
             Ok(Ok(Ok(score))) => Ok(score.value()),

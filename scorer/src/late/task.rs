@@ -135,7 +135,7 @@ impl Task {
             return Look::NotNow(LateResult::TooOldNoRoom);
         };
         let champion = answered.policy.champion();
-        // It leaves the model to answers while many wait for it.
+        // It leaves the model to answers while any waits for it.
         if champion.is_some_and(|champion| champion.rows_for_reasons().is_none()) {
             return Look::NotNow(LateResult::TooOldModel);
         }

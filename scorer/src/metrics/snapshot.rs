@@ -1,6 +1,6 @@
 //! Metrics of snapshots, and of reading the log from where one ends.
 
-use prometheus::{Gauge, IntCounter, IntCounterVec, IntGauge, Opts};
+use prometheus::{Gauge, IntCounter, IntCounterVec, IntGauge};
 
 use super::Maker;
 use crate::ingest::Lost;
@@ -43,13 +43,11 @@ impl SnapshotMetrics {
         Ok(Self {
             written: make.counter("snapshot_written", "Snapshots written.")?,
             failures: make.counter("snapshot_failures", "Snapshots that could not be written.")?,
-            seconds: seconds(
-                make,
+            seconds: make.seconds_gauge(
                 "snapshot_write_seconds",
                 "How long the last snapshot took to write.",
             )?,
-            pause_seconds: seconds(
-                make,
+            pause_seconds: make.seconds_gauge(
                 "snapshot_pause_seconds",
                 "How long nothing was applied from the log for the last snapshot.",
             )?,
@@ -58,8 +56,7 @@ impl SnapshotMetrics {
                 "snapshot_age_seconds",
                 "Age of the newest snapshot; -1 while there is none.",
             )?,
-            load_seconds: seconds(
-                make,
+            load_seconds: make.seconds_gauge(
                 "snapshot_load_seconds",
                 "How long reading a snapshot took at start.",
             )?,
@@ -83,10 +80,4 @@ impl SnapshotMetrics {
     pub(crate) fn lost(&self, lost: Lost) {
         self.positions_lost.with_label_values(&[lost.name()]).inc();
     }
-}
-
-fn seconds(make: &Maker, name: &str, help: &str) -> Result<Gauge, prometheus::Error> {
-    let gauge = Gauge::with_opts(Opts::new(format!("tollgate_{name}"), help))?;
-    make.registry.register(Box::new(gauge.clone()))?;
-    Ok(gauge)
 }
