@@ -5,6 +5,7 @@
 //! them records are dropped, counted, and logged. A Kafka that is away holds up its own queue only.
 
 mod publisher;
+mod record;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,10 +17,9 @@ use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 use tollgate_models::Rows;
 use tollgate_proto::v1;
-use tollgate_types::{CardId, Cell, EventTime, Outcome, contains_card_number};
+use tollgate_types::{CardId, Cell, EventTime, Outcome};
 
 use crate::config::{Format, KafkaConfig};
-use crate::convert;
 use crate::lines;
 use crate::metrics::Metrics;
 use crate::policy::{FeatureTexts, Policy};
@@ -192,7 +192,7 @@ async fn look(
         let scores = watch.look_at(&batch).await;
         for (entry, challengers) in batch.drain(..).zip(scores) {
             let card_id = entry.card_id.clone();
-            let record = record(entry, challengers);
+            let record = record::record(entry, challengers);
             let bytes = encode(&record, format);
             if let Err(error) = records.try_send(Encoded { card_id, bytes }) {
                 count_dropped(&metrics, &error);
@@ -222,34 +222,6 @@ fn encode(record: &v1::DecisionRecord, format: Format) -> Vec<u8> {
         }
     }
     record.encode_to_vec()
-}
-
-fn record(entry: Entry, challengers: Vec<v1::ChallengerScore>) -> v1::DecisionRecord {
-    v1::DecisionRecord {
-        response: Some(entry.response),
-        card_id: entry.card_id.as_str().to_owned(),
-        event_time: Some(convert::to_timestamp(entry.event_time)),
-        decided_at: Some(convert::to_timestamp(entry.decided_at)),
-        model_inputs: entry.model_inputs.numbers,
-        model_texts: shown(&entry.model_inputs.texts),
-        challengers,
-        late_verdict: entry.answered.is_some(),
-        answered_outcome: entry
-            .answered
-            .map_or(0, |answered| convert::outcome(answered).into()),
-    }
-}
-
-/// A model may be given what nobody may keep.
-fn shown(texts: &[Arc<str>]) -> Vec<String> {
-    let shown = |text: &Arc<str>| {
-        if contains_card_number(text) {
-            "(a card number)".to_owned()
-        } else {
-            text.to_string()
-        }
-    };
-    texts.iter().map(shown).collect()
 }
 
 #[cfg(test)]
