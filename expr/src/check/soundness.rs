@@ -151,7 +151,11 @@ proptest! {
             filter: None,
             function: Function::Count,
         };
-        layout.aggregate(count, 1);
+        let written = Written {
+            source: "card.last(\"1d\").count()".to_owned(),
+            kind: Type::Number,
+        };
+        layout.aggregate(count, written, 1);
         let mut checker = Checker {
             schema: &schema,
             lists: &BTreeMap::new(),

@@ -5,11 +5,11 @@
 //! them records are dropped, counted, and logged. A Kafka that is away holds up its own queue only.
 
 mod publisher;
-mod record;
+pub(crate) mod record;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use prost::Message;
 use tokio::sync::{mpsc, oneshot};
@@ -17,9 +17,10 @@ use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 use tollgate_models::Rows;
 use tollgate_proto::v1;
-use tollgate_types::{CardId, Cell, EventTime, Outcome};
+use tollgate_types::{CardId, Cell, EventTime, Outcome, Transaction};
 
 use crate::config::{Format, KafkaConfig};
+use crate::decide::{ModelTimings, Times};
 use crate::lines;
 use crate::metrics::Metrics;
 use crate::policy::{FeatureTexts, Policy};
@@ -40,14 +41,25 @@ const BATCH_MAX: usize = 256;
 /// What is known when a decision has been made.
 pub(crate) struct Entry {
     pub(crate) response: v1::ScoreResponse,
+    pub(crate) transaction: Arc<Transaction>,
     pub(crate) card_id: CardId,
     pub(crate) event_time: EventTime,
     pub(crate) decided_at: EventTime,
     /// Of a late verdict, what was answered.
     pub(crate) answered: Option<Outcome>,
+    /// When the request had arrived, and how far the decision was when.
+    pub(crate) arrived: Instant,
+    pub(crate) times: Times,
+    pub(crate) model_timings: Option<ModelTimings>,
+    pub(crate) reasons_timings: Option<ModelTimings>,
+    /// Ids of all rules that matched.
+    pub(crate) matched_rules: Vec<Arc<str>>,
+    /// All slots of the policy's layout, or none where histories were not read.
+    pub(crate) cells: Vec<Cell>,
+    pub(crate) model_reasons_max: usize,
     /// The champion's row, or none.
     pub(crate) model_inputs: Rows,
-    /// Named features, for the challengers.
+    /// Named features, for the challengers; empty where they are not to look at this.
     pub(crate) features: Vec<Cell>,
     pub(crate) texts: FeatureTexts,
     /// The policy that decided; its challengers score, and not those of a later one.
