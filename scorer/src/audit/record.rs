@@ -21,7 +21,7 @@ pub(crate) use vector::{pack, unpack};
 pub(crate) const PROGRAM: &str = env!("CARGO_PKG_VERSION");
 
 /// The record of a decision, with what challengers made of it.
-pub(super) fn record(entry: Entry, challengers: Vec<v1::ChallengerScore>) -> v1::DecisionRecord {
+pub(crate) fn record(entry: Entry, challengers: Vec<v1::ChallengerScore>) -> v1::DecisionRecord {
     let policy = &*entry.policy;
     let (aggregates, features) = vectors(policy, &entry.cells).unzip();
     let timings = timings(&entry);

@@ -98,23 +98,23 @@ impl<'w> Search<'w> {
             bail!("there is no such topic; kafka.decisions_topic names it");
         }
         let mut ends = BTreeMap::new();
-        let mut asked = TopicPartitionList::new();
-        let since_ms = (wanted.since.micros() / 1_000).max(0);
         for partition in partitions {
             let (begin, end) = consumer.fetch_watermarks(topic, partition, ANSWER_MAX)?;
             if begin < end {
                 ends.insert(partition, end);
-                asked.add_partition_offset(topic, partition, Offset::Offset(since_ms))?;
             }
         }
+        let since_ms = (wanted.since.micros() / 1_000).max(0);
+        let since = at_time(&consumer, topic, ends.keys(), since_ms)?;
+        // Of a partition in which nothing was written since, a broker names no offset; one that names none for the beginning of
+        // time either cannot look times up, and all is read then.
+        let looks_up = !since.is_empty() || !at_time(&consumer, topic, ends.keys(), 0)?.is_empty();
+        ends.retain(|partition, _| !looks_up || since.contains_key(partition));
         let mut assignment = TopicPartitionList::new();
-        for answer in consumer.offsets_for_times(asked, ANSWER_MAX)?.elements() {
-            // Where a broker names none, nothing was written since, or it cannot look times up: all is read then.
-            let offset = match answer.offset() {
-                Offset::Offset(offset) if offset >= 0 => Offset::Offset(offset),
-                _ => Offset::Beginning,
-            };
-            assignment.add_partition_offset(topic, answer.partition(), offset)?;
+        for partition in ends.keys() {
+            let offset = since.get(partition).copied();
+            let offset = offset.map_or(Offset::Beginning, Offset::Offset);
+            assignment.add_partition_offset(topic, *partition, offset)?;
         }
         consumer.assign(&assignment)?;
         Ok(Self {
@@ -171,6 +171,29 @@ impl<'w> Search<'w> {
         }
         Ok(())
     }
+}
+
+/// The first offset that was written at or after a moment, where there is one.
+fn at_time<'p>(
+    consumer: &BaseConsumer,
+    topic: &str,
+    partitions: impl Iterator<Item = &'p i32>,
+    at_ms: i64,
+) -> Result<BTreeMap<i32, i64>, KafkaError> {
+    let mut asked = TopicPartitionList::new();
+    for partition in partitions {
+        asked.add_partition_offset(topic, *partition, Offset::Offset(at_ms))?;
+    }
+    if asked.count() == 0 {
+        return Ok(BTreeMap::new());
+    }
+    let answers = consumer.offsets_for_times(asked, ANSWER_MAX)?;
+    let answers = answers.elements();
+    let found = answers.iter().filter_map(|answer| match answer.offset() {
+        Offset::Offset(offset) if offset >= 0 => Some((answer.partition(), offset)),
+        _ => None,
+    });
+    Ok(found.collect())
 }
 
 /// Whether nothing behind this message is of interest in its partition.
