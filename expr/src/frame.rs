@@ -46,11 +46,6 @@ impl<'r> Frame<'r> {
             .unwrap_or(Cell::MISSING)
     }
 
-    /// The values of all slots, in their order.
-    pub fn into_cells(self) -> Vec<Cell> {
-        self.cells
-    }
-
     /// Computes the named features in their order, from the aggregates and lookups set before.
     pub fn evaluate_features(&mut self, layout: &Layout) {
         layout.computed.evaluate(self);
@@ -138,10 +133,6 @@ mod tests {
         assert!(frame.cell(SlotId(u32::MAX)).is_missing());
         assert_eq!(layout.written[0].source, "card.last(\"1h\").count()");
         assert_eq!(layout.written[0].kind, crate::Type::Number);
-        let cells = frame.into_cells();
-        assert_eq!(cells.len(), layout.slots);
-        let count = usize::try_from(layout.aggregates[0].1.0).unwrap();
-        assert_eq!(cells[count], Cell::number(4.0));
     }
 
     fn transaction() -> Transaction {

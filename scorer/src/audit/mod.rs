@@ -54,16 +54,24 @@ pub(crate) struct Entry {
     pub(crate) reasons_timings: Option<ModelTimings>,
     /// Ids of all rules that matched.
     pub(crate) matched_rules: Vec<Arc<str>>,
-    /// All slots of the policy's layout, or none where histories were not read.
-    pub(crate) cells: Vec<Cell>,
+    /// The layout's aggregates, or none where histories were not read.
+    pub(crate) aggregates: Option<Vec<Cell>>,
     pub(crate) model_reasons_max: usize,
     /// The champion's row, or none.
     pub(crate) model_inputs: Rows,
-    /// Named features, for the challengers; empty where they are not to look at this.
+    /// Named features.
     pub(crate) features: Vec<Cell>,
     pub(crate) texts: FeatureTexts,
     /// The policy that decided; its challengers score, and not those of a later one.
     pub(crate) policy: Arc<Policy>,
+}
+
+impl Entry {
+    /// Whether challengers and drift look at it: once at what was answered, where it was made with features, as models are, and
+    /// not at a late verdict.
+    pub(crate) fn is_watched(&self) -> bool {
+        !self.features.is_empty() && self.answered.is_none()
+    }
 }
 
 /// Where decisions are handed over. Cheap to clone.

@@ -23,7 +23,9 @@ pub(crate) const PROGRAM: &str = env!("CARGO_PKG_VERSION");
 /// The record of a decision, with what challengers made of it.
 pub(crate) fn record(entry: Entry, challengers: Vec<v1::ChallengerScore>) -> v1::DecisionRecord {
     let policy = &*entry.policy;
-    let (aggregates, features) = vectors(policy, &entry.cells).unzip();
+    let packed = |cells: &[Cell]| pack(cells.iter().copied());
+    let aggregates = entry.aggregates.as_deref().map(packed);
+    let features = aggregates.is_some().then(|| packed(&entry.features));
     let timings = timings(&entry);
     let (transaction, withheld) = transaction::message(&entry.transaction);
     let matched = entry.matched_rules.iter();
@@ -49,24 +51,6 @@ pub(crate) fn record(entry: Entry, challengers: Vec<v1::ChallengerScore>) -> v1:
         model_reasons_max: u32::try_from(entry.model_reasons_max).unwrap_or(u32::MAX),
         response: Some(entry.response),
     }
-}
-
-/// Aggregates and named features, if histories were read.
-fn vectors(policy: &Policy, cells: &[Cell]) -> Option<(v1::Vector, v1::Vector)> {
-    if cells.is_empty() {
-        return None;
-    }
-    let layout = &policy.logic().layout;
-    let cell = |slot: tollgate_expr::SlotId| {
-        let place = usize::try_from(slot.0).ok();
-        place.and_then(|place| cells.get(place).copied())
-    };
-    let missing = Cell::MISSING;
-    let aggregates = layout.aggregates.iter();
-    let aggregates = aggregates.map(|(_, slot)| cell(*slot).unwrap_or(missing));
-    let features = layout.features.iter();
-    let features = features.map(|feature| cell(feature.slot).unwrap_or(missing));
-    Some((pack(aggregates), pack(features)))
 }
 
 /// Rules that are no shadow rules and were reported as if they were.

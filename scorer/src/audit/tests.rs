@@ -54,7 +54,7 @@ fn entry(policy: &Arc<Policy>) -> Entry {
         model_timings: None,
         reasons_timings: None,
         matched_rules: Vec::new(),
-        cells: Vec::new(),
+        aggregates: None,
         model_reasons_max: 0,
         model_inputs: Rows::default(),
         features,

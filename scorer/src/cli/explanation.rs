@@ -4,10 +4,11 @@
 
 use std::fmt::Write as _;
 
-use tollgate_expr::{SlotId, Type};
+use tollgate_expr::Type;
 use tollgate_proto::v1;
 use tollgate_types::{Cell, EventTime};
 
+use crate::decide::Decision;
 use crate::policy::Policy;
 
 /// Lines of a label and a value.
@@ -49,19 +50,15 @@ impl Explanation {
     }
 
     /// The values that rules and the model read, by name.
-    pub(super) fn values(&mut self, policy: &Policy, cells: &[Cell]) {
+    pub(super) fn values(&mut self, policy: &Policy, decision: &Decision) {
         let layout = &policy.logic().layout;
-        let cell = |slot: SlotId| {
-            let place = usize::try_from(slot.0).ok();
-            let cell = place.and_then(|place| cells.get(place));
-            cell.copied().unwrap_or(Cell::MISSING)
-        };
-        for feature in &layout.features {
-            let value = value(feature.kind, cell(feature.slot));
+        for (feature, cell) in layout.features.iter().zip(&decision.features) {
+            let value = value(feature.kind, *cell);
             self.line("feature", format_args!("{} = {value}", feature.name));
         }
-        for ((_, slot), written) in layout.aggregates.iter().zip(&layout.written) {
-            let value = value(written.kind, cell(*slot));
+        let aggregates = decision.aggregates.iter().flatten();
+        for (written, cell) in layout.written.iter().zip(aggregates) {
+            let value = value(written.kind, *cell);
             self.line("aggregate", format_args!("{} = {value}", written.source));
         }
     }

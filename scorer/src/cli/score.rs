@@ -39,7 +39,7 @@ impl Score {
         let id = transaction.id.as_str();
         explanation.answer(&response(&policy, id, &decision, false));
         explanation.line("history", "empty: only this transaction");
-        explanation.values(&policy, &decision.cells);
+        explanation.values(&policy, &decision);
         print!("{}", explanation.text());
         Ok(ExitCode::SUCCESS)
     }

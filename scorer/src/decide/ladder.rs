@@ -177,7 +177,7 @@ impl Decision {
             shadow_matches: verdict.shadow_matches,
             demoted: Vec::new(),
             features: Vec::new(),
-            cells: Vec::new(),
+            aggregates: None,
             texts: FeatureTexts::default(),
             times: Times::default(),
             model_inputs: Rows::default(),

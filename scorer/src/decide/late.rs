@@ -36,9 +36,5 @@ pub(crate) async fn decide_late(
     causes.extend(explained.left_out);
     let level = Degradation::Full;
     let found = Found { asked, explained };
-    let standing = Standing { verdict, level };
-    Ok(Decision {
-        cells: frame.into_cells(),
-        ..known.decision(standing, causes, found)
-    })
+    Ok(known.decision(Standing { verdict, level }, causes, found))
 }

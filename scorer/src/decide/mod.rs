@@ -47,8 +47,8 @@ pub(crate) struct Decision {
     pub(crate) demoted: Vec<Demoted>,
     /// Named features in the order of the policy; empty below the levels that read histories.
     pub(crate) features: Vec<Cell>,
-    /// All slots of the policy's layout; empty where histories were not read.
-    pub(crate) cells: Vec<Cell>,
+    /// The layout's aggregates, in their order; `None` where histories were not read.
+    pub(crate) aggregates: Option<Vec<Cell>>,
     /// Those of the features that models take as texts.
     pub(crate) texts: FeatureTexts,
     pub(crate) times: Times,
@@ -177,7 +177,6 @@ async fn steps(
     let demoted = known.matches.note(standing.verdict.outcome, context.now);
     Decision {
         demoted,
-        cells: frame.into_cells(),
         ..known.decision(standing, causes, Found { asked, explained })
     }
 }
@@ -208,6 +207,7 @@ fn frame_of<'r>(policy: &Policy, record: &'r Record<'r>, causes: &mut Vec<Cause>
 struct Known<'p> {
     matches: Matches<'p>,
     features: Vec<Cell>,
+    aggregates: Option<Vec<Cell>>,
     texts: FeatureTexts,
     times: Times,
 }
@@ -268,6 +268,7 @@ impl<'p> Known<'p> {
         Self {
             matches,
             features,
+            aggregates: Some(aggregates_in(frame, &policy.logic().layout)),
             texts,
             times: Times::default(),
         }
@@ -286,6 +287,7 @@ impl<'p> Known<'p> {
         Self {
             matches,
             features: Vec::new(),
+            aggregates: None,
             texts: FeatureTexts::default(),
             times: Times::default(),
         }
@@ -322,6 +324,7 @@ impl<'p> Known<'p> {
             reasons,
             matched_rules: matched.map(|rule| Arc::clone(&rule.id)).collect(),
             features: self.features,
+            aggregates: self.aggregates,
             texts: self.texts,
             times: self.times,
             model_inputs: asked.inputs,
@@ -345,6 +348,12 @@ fn read_features(
     let reading = context.store.read(plan, record, frame);
     frame.evaluate_features(layout);
     (features_in(frame, layout), reading)
+}
+
+/// The aggregates that were read, for the decision log. Smaller than all slots, of which large policies have thousands.
+fn aggregates_in(frame: &Frame<'_>, layout: &Layout) -> Vec<Cell> {
+    let aggregates = layout.aggregates.iter();
+    aggregates.map(|(_, slot)| frame.cell(*slot)).collect()
 }
 
 /// The named features, once they are computed.

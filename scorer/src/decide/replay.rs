@@ -69,8 +69,7 @@ pub(crate) async fn replay<'p>(
             asked: ModelAnswer::not(Ok(None), row.unwrap_or_default()),
             ..Found::default()
         };
-        let decision = known.decision(Standing { verdict, level }, causes, found);
-        return Ok(past.with_cells(decision, frame));
+        return Ok(known.decision(Standing { verdict, level }, causes, found));
     }
     let asked = if known.is_certain_decline() {
         ModelAnswer::not(Ok(None), tollgate_models::Rows::default())
@@ -88,8 +87,7 @@ pub(crate) async fn replay<'p>(
     }
     let level = past.level;
     let found = Found { asked, explained };
-    let decision = known.decision(Standing { verdict, level }, causes, found);
-    Ok(past.with_cells(decision, frame))
+    Ok(known.decision(Standing { verdict, level }, causes, found))
 }
 
 impl<'p> Past<'p> {
@@ -137,14 +135,5 @@ impl<'p> Past<'p> {
             | Cause::Internal => false,
         };
         self.ignores_histories(context) || self.causes.iter().any(misses)
-    }
-
-    /// With the slots, where they were logged.
-    fn with_cells(&self, decision: Decision, frame: Frame<'_>) -> Decision {
-        let cells = self.aggregates.map(|_| frame.into_cells());
-        Decision {
-            cells: cells.unwrap_or_default(),
-            ..decision
-        }
     }
 }

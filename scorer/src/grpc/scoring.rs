@@ -176,7 +176,7 @@ impl Scoring {
             model_timings: decision.model_timings,
             reasons_timings: decision.reasons_timings,
             matched_rules: decision.matched_rules,
-            cells: decision.cells,
+            aggregates: decision.aggregates,
             model_reasons_max: self.model_reasons_max,
             model_inputs: decision.model_inputs,
             features: decision.features,

@@ -194,11 +194,10 @@ impl Task {
             model_timings: decision.model_timings,
             reasons_timings: decision.reasons_timings,
             matched_rules: decision.matched_rules,
-            cells: decision.cells,
+            aggregates: decision.aggregates,
             model_reasons_max: self.parts.model_reasons_max,
             model_inputs: decision.model_inputs,
-            // Challengers and drift look at what was answered, once, and not at this.
-            features: Vec::new(),
+            features: decision.features,
             texts: decision.texts,
             policy: answered.policy,
         };

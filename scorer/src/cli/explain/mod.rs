@@ -173,11 +173,11 @@ fn explanation(
     let Ok(again) = again else {
         return text.text();
     };
-    if again.decision.cells.is_empty() {
+    if again.decision.aggregates.is_none() {
         text.line("history", "was not read");
     } else {
         text.line("history", "as it was logged");
-        text.values(policy, &again.decision.cells);
+        text.values(policy, &again.decision);
     }
     if again.differences.is_empty() {
         text.line("made again", "the same");

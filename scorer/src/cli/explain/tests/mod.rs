@@ -4,6 +4,7 @@ mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use prost::Message;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
@@ -87,7 +88,7 @@ fn de_3_what_is_made_again_from_its_record_is_the_same() {
             assert_eq!(again.shadow_matches, decision.shadow_matches);
             assert_eq!(again.matched_rules, decision.matched_rules);
             assert_eq!(again.features, decision.features);
-            assert_eq!(again.cells, decision.cells);
+            assert_eq!(again.aggregates, decision.aggregates);
         }
     }
     assert_eq!(seen.ways.len(), Way::ALL.len());
@@ -121,6 +122,40 @@ fn records(way: Way, count: usize) -> (Policy, Vec<v1::DecisionRecord>) {
 
 fn differences(policy: &Policy, record: &v1::DecisionRecord) -> Vec<String> {
     replay(policy, &sample(), record).unwrap().differences
+}
+
+/// What docs/explain.md says is printed; what is asserted leaves it room.
+#[test]
+fn the_size_of_a_record_of_the_sample_policy() {
+    let (policy, records) = records(Way::InTime, 1_000);
+    let size = |record: &v1::DecisionRecord| record.encoded_len();
+    let before = |record: &v1::DecisionRecord| {
+        let old = v1::DecisionRecord {
+            response: record.response.clone(),
+            card_id: record.card_id.clone(),
+            event_time: record.event_time,
+            decided_at: record.decided_at,
+            model_inputs: record.model_inputs.clone(),
+            ..v1::DecisionRecord::default()
+        };
+        old.encoded_len()
+    };
+    let mean = |sizes: Vec<usize>| sizes.iter().sum::<usize>() / sizes.len();
+    let now = mean(records.iter().map(size).collect());
+    let before = mean(records.iter().map(before).collect());
+    let vector = |vector: &Option<v1::Vector>| vector.as_ref().map_or(0, Message::encoded_len);
+    let aggregates = mean(records.iter().map(|one| vector(&one.aggregates)).collect());
+    let features = mean(records.iter().map(|one| vector(&one.features)).collect());
+    let transaction = |one: &v1::DecisionRecord| one.transaction.as_ref().unwrap().encoded_len();
+    let transaction = mean(records.iter().map(transaction).collect());
+    let layout = &policy.logic().layout;
+    println!(
+        "{now} bytes, {before} without what a replay needs: {aggregates} of {} aggregates, {features} of {} features, \
+         {transaction} of the transaction",
+        layout.aggregates.len(),
+        layout.features.len(),
+    );
+    assert!(now < 2_000 && before < now, "{now} {before}");
 }
 
 #[test]

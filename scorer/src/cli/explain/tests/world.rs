@@ -250,7 +250,7 @@ impl World {
             model_timings: decision.model_timings,
             reasons_timings: decision.reasons_timings,
             matched_rules: decision.matched_rules,
-            cells: decision.cells,
+            aggregates: decision.aggregates,
             model_reasons_max: REASONS_MAX,
             model_inputs: decision.model_inputs,
             features: decision.features,
