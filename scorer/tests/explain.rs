@@ -31,6 +31,7 @@ async fn explain(arguments: &[&str], policy: &Path, variables: &[(&str, &str)]) 
         .args(arguments)
         .env("TOLLGATE_POLICY__PATH", policy)
         .env("TOLLGATE_MODEL__LIBRARY", library())
+        .env("RUST_LOG", "error")
         .envs(variables.iter().copied());
     let output = tokio::task::spawn_blocking(move || command.output().unwrap());
     let output = output.await.unwrap();
@@ -315,7 +316,7 @@ async fn mistakes_are_answered_with_what_to_do_instead() {
         ),
         (
             vec!["--record", broken],
-            format!("error: {broken}: not a DecisionRecord in JSON: line 1, column 28\n"),
+            format!("error: {broken}: not a DecisionRecord in JSON: line 1, column 27\n"),
         ),
         (
             vec!["--record", missing],
