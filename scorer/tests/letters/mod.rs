@@ -156,6 +156,34 @@ impl Told {
     }
 }
 
+/// The environment of a command that reads these topics, whose records have this form.
+pub(crate) fn settings(brokers: &Brokers, format: Format) -> Vec<(&'static str, String)> {
+    let mut config = Config::default();
+    brokers.configure(&mut config);
+    let kafka = config.kafka;
+    let format = serde_json::to_value(format).unwrap();
+    let format = format.as_str().unwrap().to_owned();
+    vec![
+        ("TOLLGATE_KAFKA__BOOTSTRAP", kafka.bootstrap),
+        (
+            "TOLLGATE_KAFKA__TRANSACTIONS_TOPIC",
+            kafka.transactions_topic,
+        ),
+        ("TOLLGATE_KAFKA__LABELS_TOPIC", kafka.labels_topic),
+        ("TOLLGATE_KAFKA__DECISIONS_TOPIC", kafka.decisions_topic),
+        (
+            "TOLLGATE_KAFKA__DEAD_LETTERS_TOPIC",
+            kafka.dead_letters_topic,
+        ),
+        ("TOLLGATE_KAFKA__FORMATS__TRANSACTIONS", format.clone()),
+        ("TOLLGATE_KAFKA__FORMATS__LABELS", format),
+        (
+            "TOLLGATE_KAFKA__PROPERTIES__FETCH_WAIT_MAX_MS",
+            "5".to_owned(),
+        ),
+    ]
+}
+
 /// Runs the command with these formats for transactions and labels.
 pub(crate) async fn dead_letters(
     brokers: &Brokers,
@@ -164,32 +192,12 @@ pub(crate) async fn dead_letters(
     arguments: &[&str],
 ) -> Told {
     let folder = write_policy(policy);
-    let mut config = Config::default();
-    brokers.configure(&mut config);
     let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
-    let kafka = &config.kafka;
-    let format = serde_json::to_value(format).unwrap();
     command
         .arg("dead-letters")
         .args(arguments)
         .env("TOLLGATE_POLICY__PATH", folder.path())
-        .env("TOLLGATE_KAFKA__BOOTSTRAP", &kafka.bootstrap)
-        .env(
-            "TOLLGATE_KAFKA__TRANSACTIONS_TOPIC",
-            &kafka.transactions_topic,
-        )
-        .env("TOLLGATE_KAFKA__LABELS_TOPIC", &kafka.labels_topic)
-        .env("TOLLGATE_KAFKA__DECISIONS_TOPIC", &kafka.decisions_topic)
-        .env(
-            "TOLLGATE_KAFKA__DEAD_LETTERS_TOPIC",
-            &kafka.dead_letters_topic,
-        )
-        .env(
-            "TOLLGATE_KAFKA__FORMATS__TRANSACTIONS",
-            format.as_str().unwrap(),
-        )
-        .env("TOLLGATE_KAFKA__FORMATS__LABELS", format.as_str().unwrap())
-        .env("TOLLGATE_KAFKA__PROPERTIES__FETCH_WAIT_MAX_MS", "5");
+        .envs(settings(brokers, format));
     let output = tokio::task::spawn_blocking(move || command.output().unwrap());
     let output = output.await.unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned()
