@@ -213,6 +213,7 @@ pub(crate) async fn dead_letters(
     let output = output.await.unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned()
         + &String::from_utf8_lossy(&output.stderr);
+    println!("$ tollgate dead-letters {}\n{text}", arguments.join(" "));
     // Whatever was in a record is told by nobody.
     assert!(!text.contains("4111111111111111"), "{text}");
     Told {
