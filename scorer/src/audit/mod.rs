@@ -5,10 +5,11 @@
 //! them records are dropped, counted, and logged. A Kafka that is away holds up its own queue only.
 
 mod publisher;
+pub(crate) mod record;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use prost::Message;
 use tokio::sync::{mpsc, oneshot};
@@ -16,10 +17,10 @@ use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 use tollgate_models::Rows;
 use tollgate_proto::v1;
-use tollgate_types::{CardId, Cell, EventTime, Outcome, contains_card_number};
+use tollgate_types::{CardId, Cell, EventTime, Outcome, Transaction};
 
 use crate::config::{Format, KafkaConfig};
-use crate::convert;
+use crate::decide::{ModelTimings, Times};
 use crate::lines;
 use crate::metrics::Metrics;
 use crate::policy::{FeatureTexts, Policy};
@@ -40,18 +41,37 @@ const BATCH_MAX: usize = 256;
 /// What is known when a decision has been made.
 pub(crate) struct Entry {
     pub(crate) response: v1::ScoreResponse,
+    pub(crate) transaction: Arc<Transaction>,
     pub(crate) card_id: CardId,
     pub(crate) event_time: EventTime,
     pub(crate) decided_at: EventTime,
     /// Of a late verdict, what was answered.
     pub(crate) answered: Option<Outcome>,
+    /// When the request had arrived, and how far the decision was when.
+    pub(crate) arrived: Instant,
+    pub(crate) times: Times,
+    pub(crate) model_timings: Option<ModelTimings>,
+    pub(crate) reasons_timings: Option<ModelTimings>,
+    /// Ids of all rules that matched.
+    pub(crate) matched_rules: Vec<Arc<str>>,
+    /// The layout's aggregates, or none where histories were not read.
+    pub(crate) aggregates: Option<Vec<Cell>>,
+    pub(crate) model_reasons_max: usize,
     /// The champion's row, or none.
     pub(crate) model_inputs: Rows,
-    /// Named features, for the challengers.
+    /// Named features.
     pub(crate) features: Vec<Cell>,
     pub(crate) texts: FeatureTexts,
     /// The policy that decided; its challengers score, and not those of a later one.
     pub(crate) policy: Arc<Policy>,
+}
+
+impl Entry {
+    /// Whether challengers and drift look at it: once at what was answered, where it was made with features, as models are, and
+    /// not at a late verdict.
+    pub(crate) fn is_watched(&self) -> bool {
+        !self.features.is_empty() && self.answered.is_none()
+    }
 }
 
 /// Where decisions are handed over. Cheap to clone.
@@ -192,7 +212,7 @@ async fn look(
         let scores = watch.look_at(&batch).await;
         for (entry, challengers) in batch.drain(..).zip(scores) {
             let card_id = entry.card_id.clone();
-            let record = record(entry, challengers);
+            let record = record::record(entry, challengers);
             let bytes = encode(&record, format);
             if let Err(error) = records.try_send(Encoded { card_id, bytes }) {
                 count_dropped(&metrics, &error);
@@ -222,34 +242,6 @@ fn encode(record: &v1::DecisionRecord, format: Format) -> Vec<u8> {
         }
     }
     record.encode_to_vec()
-}
-
-fn record(entry: Entry, challengers: Vec<v1::ChallengerScore>) -> v1::DecisionRecord {
-    v1::DecisionRecord {
-        response: Some(entry.response),
-        card_id: entry.card_id.as_str().to_owned(),
-        event_time: Some(convert::to_timestamp(entry.event_time)),
-        decided_at: Some(convert::to_timestamp(entry.decided_at)),
-        model_inputs: entry.model_inputs.numbers,
-        model_texts: shown(&entry.model_inputs.texts),
-        challengers,
-        late_verdict: entry.answered.is_some(),
-        answered_outcome: entry
-            .answered
-            .map_or(0, |answered| convert::outcome(answered).into()),
-    }
-}
-
-/// A model may be given what nobody may keep.
-fn shown(texts: &[Arc<str>]) -> Vec<String> {
-    let shown = |text: &Arc<str>| {
-        if contains_card_number(text) {
-            "(a card number)".to_owned()
-        } else {
-            text.to_string()
-        }
-    };
-    texts.iter().map(shown).collect()
 }
 
 #[cfg(test)]
