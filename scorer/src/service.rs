@@ -11,7 +11,7 @@ use tollgate_features::Store;
 
 use crate::admin::{AdminServer, AdminState};
 use crate::admit::Admission;
-use crate::audit::{AuditLog, DecisionIds, PublisherError, Publishing};
+use crate::audit::{AuditError, AuditLog, DecisionIds, Publishing, SpoolError, Spools};
 use crate::clock;
 use crate::config::{Config, GrpcConfig};
 use crate::grpc::{GrpcServer, Scoring, ServerError, seconds};
@@ -74,7 +74,9 @@ pub enum StartError {
     #[error(transparent)]
     Broker(EmbeddedBrokerError),
     #[error("the decision log: {0}")]
-    Audit(PublisherError),
+    Audit(AuditError),
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
     #[error(transparent)]
     Ingest(IngestError),
     #[error(transparent)]
@@ -112,12 +114,13 @@ impl Service {
             .as_ref()
             .map_or(config.kafka.bootstrap.as_str(), EmbeddedBroker::bootstrap);
         let metrics = Metrics::new()?;
+        let spools = Spools::open(&config.decision_log, &metrics.decision_log).await?;
         let before = Before::look(&config, bootstrap, &policy, &metrics.snapshot).await?;
         let core = Core::new(&config, policy, metrics, before);
         let (reload, wake) = core.start_reload(loader, &config)?;
         let metrics = core.metrics.clone();
         let watch = core.watch(&config);
-        let (audit_log, audit) = AuditLog::start(&config.kafka, bootstrap, watch, metrics.clone())
+        let (audit_log, audit) = AuditLog::start(&config.kafka, bootstrap, spools, watch, &metrics)
             .map_err(StartError::Audit)?;
         let ingest = core.start_ingest(&config, bootstrap)?;
         let snapshots = core.start_snapshots(&config)?;

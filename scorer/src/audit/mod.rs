@@ -1,11 +1,16 @@
 //! The decision log: one record per decision, published to Kafka after the answer has gone out.
 //!
-//! Answers never wait for the log. What was decided is first looked at by whatever watches the models ([`watch`]), whose
-//! challengers can delay no answer here and change none (DE-1); then it waits for Kafka. Both queues are bounded: beyond
-//! them records are dropped, counted, and logged. A Kafka that is away holds up its own queue only.
+//! What was decided is first looked at by whatever watches the models ([`watch`]), whose challengers can delay no answer here and
+//! change none (DE-1). Then a thread of its own ([`sending`]) sends it to Kafka. What Kafka does not take in time waits in memory,
+//! and then on disk ([`spool`]); all of it is bounded, and what is beyond is counted and told (docs/decision-log.md, ADR 21).
 
+mod inbox;
+mod outbox;
 mod publisher;
 mod record;
+mod sending;
+mod spool;
+mod spools;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,7 +18,6 @@ use std::time::Duration;
 
 use prost::Message;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 use tollgate_models::Rows;
 use tollgate_proto::v1;
@@ -21,18 +25,19 @@ use tollgate_types::{CardId, Cell, EventTime, Outcome};
 
 use crate::config::{Format, KafkaConfig};
 use crate::lines;
-use crate::metrics::Metrics;
+use crate::metrics::{DecisionLogMetrics, Metrics, RecordResult};
 use crate::policy::{FeatureTexts, Policy};
 use crate::watch::{self, Watch};
+use inbox::{Handed, Inbox};
+use outbox::{Outbox, Record};
 use publisher::Publisher;
 pub(crate) use publisher::PublisherError;
+use sending::{Ended, Sending};
+pub(crate) use spools::{SpoolError, Spools};
 
 /// Decisions that may wait to be looked at: several times what a busy service decides while one batch waits for a
 /// challenger that is stuck.
 const QUEUE_MAX: usize = 32_768;
-
-/// Records that may wait for Kafka: some 40 MB, ten seconds of a busy service.
-const RECORDS_MAX: usize = 65_536;
 
 /// Records taken from the queue at a time, and so scored by challengers together.
 const BATCH_MAX: usize = 256;
@@ -58,43 +63,75 @@ pub(crate) struct Entry {
 #[derive(Clone)]
 pub(crate) struct AuditLog {
     queue: mpsc::Sender<Entry>,
-    /// Decisions handed over, whatever became of them.
-    handed_over: Arc<AtomicU64>,
-    metrics: Metrics,
+    counts: Arc<Counts>,
+    metrics: DecisionLogMetrics,
+}
+
+/// Decisions that are between being handed over and being a record.
+#[derive(Debug, Default)]
+struct Counts {
+    handed_over: AtomicU64,
+    /// Of those, how many are records by now, or were dropped.
+    settled: AtomicU64,
+}
+
+/// Why there can be no decision log.
+#[derive(Debug, thiserror::Error)]
+pub enum AuditError {
+    #[error(transparent)]
+    Publisher(#[from] PublisherError),
+    #[error("the thread that sends decisions did not start: {0}")]
+    Thread(std::io::Error),
 }
 
 impl AuditLog {
-    /// Starts the tasks that look at what was decided, and publish it.
+    /// Starts the task that looks at what was decided, and the thread that publishes it.
     pub(crate) fn start(
         config: &KafkaConfig,
         bootstrap: &str,
+        spools: Spools,
         watch: Watch,
-        metrics: Metrics,
-    ) -> Result<(Self, Publishing), PublisherError> {
+        metrics: &Metrics,
+    ) -> Result<(Self, Publishing), AuditError> {
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
-        let (records, encoded) = mpsc::channel(RECORDS_MAX);
         let (close, closed) = oneshot::channel();
-        let publisher = Publisher::new(config, bootstrap, metrics.clone())?;
-        let (formats, counts) = (config.formats, metrics.clone());
-        tokio::spawn(look(
-            waiting,
-            closed,
+        let metrics = metrics.decision_log.clone();
+        let counts = Arc::<Counts>::default();
+        let bytes_max = spools.config.memory_bytes_max();
+        let inbox = Arc::new(Inbox::new(spools.config.memory_records_max, bytes_max));
+        let publisher = Publisher::new(config, bootstrap, Arc::clone(&inbox))?;
+        let outbox = Outbox::new(spools.spool);
+        let sending = Sending::new(
+            outbox,
+            publisher,
+            Arc::clone(&inbox),
+            spools.config,
+            metrics.clone(),
+        );
+        let (tell, ended) = oneshot::channel();
+        std::thread::Builder::new()
+            .name("decision-log".to_owned())
+            .spawn(move || {
+                // Nobody waits for it any more if it took too long.
+                let _ = tell.send(sending.run());
+            })
+            .map_err(AuditError::Thread)?;
+        let looking = Looking {
             watch,
-            records,
-            formats.decisions,
-            counts,
-        ));
-        let task = tokio::spawn(publish(encoded, publisher));
-        let handed_over = Arc::new(AtomicU64::new(0));
+            inbox,
+            format: config.formats.decisions,
+            counts: Arc::clone(&counts),
+            metrics: metrics.clone(),
+        };
+        tokio::spawn(looking.run(waiting, closed));
         let publishing = Publishing {
             close,
-            task,
-            handed_over: Arc::clone(&handed_over),
-            metrics: metrics.clone(),
+            ended,
+            counts: Arc::clone(&counts),
         };
         let log = Self {
             queue,
-            handed_over,
+            counts,
             metrics,
         };
         Ok((log, publishing))
@@ -103,114 +140,127 @@ impl AuditLog {
     /// How many decisions were handed over.
     #[cfg(test)]
     pub(crate) fn handed_over(&self) -> u64 {
-        self.handed_over.load(Ordering::Relaxed)
+        self.counts.handed_over.load(Ordering::Relaxed)
     }
 
     /// Hands a decision over; `false` if there was no room. Never blocks.
     pub(crate) fn record(&self, entry: Entry) -> bool {
-        self.handed_over.fetch_add(1, Ordering::Relaxed);
+        self.counts.handed_over.fetch_add(1, Ordering::Relaxed);
         let sent = self.queue.try_send(entry);
         if let Err(error) = &sent {
             count_dropped(&self.metrics, error);
+            self.counts.settled.fetch_add(1, Ordering::Relaxed);
         }
         sent.is_ok()
     }
 }
 
-fn count_dropped(metrics: &Metrics, error: &dyn std::fmt::Display) {
-    let dropped = metrics.audit_records.with_label_values(&["dropped"]);
-    dropped.inc();
+fn count_dropped(metrics: &DecisionLogMetrics, error: &dyn std::fmt::Display) {
+    metrics.count(RecordResult::Dropped, 1);
+    let dropped = metrics.counted(RecordResult::Dropped);
     // One line for many: this happens when there is least time to write lines.
-    if lines::is_told(dropped.get()) {
-        tracing::error!(%error, dropped = dropped.get(), "decision records dropped");
+    if lines::is_told(dropped) {
+        tracing::error!(%error, dropped, "decision records dropped");
     }
 }
 
 /// The running publisher.
 pub(crate) struct Publishing {
     close: oneshot::Sender<()>,
-    task: JoinHandle<()>,
-    handed_over: Arc<AtomicU64>,
-    metrics: Metrics,
+    ended: oneshot::Receiver<Ended>,
+    counts: Arc<Counts>,
 }
 
 impl Publishing {
     /// Publishes what was handed over so far, takes nothing more, and waits for Kafka, `limit` at most. Clients
     /// that hold on to a stream do not hold this up.
     pub(crate) async fn finish(self, limit: Duration) {
-        let count = |result| {
-            let records = &self.metrics.audit_records;
-            records.with_label_values(&[result]).get()
-        };
-        // Those were told of when it happened.
-        let lost_before = count("failed") + count("dropped");
         // An error means that the task has ended by itself.
         let _ = self.close.send(());
-        let in_time = tokio::time::timeout(limit, self.task).await.is_ok();
-        let handed_over = self.handed_over.load(Ordering::Relaxed);
-        let lost = handed_over.saturating_sub(count("published") + lost_before);
-        if !in_time || lost > 0 {
-            tracing::error!(
-                lost,
-                "the decision log was not flushed in time: records that Kafka has not acknowledged are lost"
-            );
-        }
-    }
-}
-
-/// A record as Kafka takes it.
-struct Encoded {
-    card_id: CardId,
-    bytes: Vec<u8>,
-}
-
-/// Looks at what was decided and hands it on to be published, until it is told to close, or every [`AuditLog`] is gone,
-/// and the queue is empty.
-async fn look(
-    mut waiting: mpsc::Receiver<Entry>,
-    mut close: oneshot::Receiver<()>,
-    mut watch: Watch,
-    records: mpsc::Sender<Encoded>,
-    format: Format,
-    metrics: Metrics,
-) {
-    let mut batch = Vec::with_capacity(BATCH_MAX);
-    let mut report = tokio::time::interval(watch::REPORT_EVERY);
-    report.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            biased;
-            _ = report.tick() => watch.report(),
-            count = waiting.recv_many(&mut batch, BATCH_MAX) => {
-                if count == 0 {
-                    break;
+        let ended = tokio::time::timeout(limit, self.ended).await;
+        let unsettled = self.counts.handed_over.load(Ordering::Relaxed)
+            - self.counts.settled.load(Ordering::Relaxed);
+        match ended {
+            Ok(Ok(Ended { kept, lost })) => {
+                if kept > 0 {
+                    tracing::warn!(
+                        kept,
+                        "Kafka has not taken all decisions: they are in the spool, and go to Kafka after the next start"
+                    );
+                }
+                let lost = lost + unsettled;
+                if lost > 0 {
+                    tracing::error!(
+                        lost,
+                        "the decision log was not flushed in time: records that Kafka has not acknowledged are lost"
+                    );
                 }
             }
-            // What is in the queue is still received; nothing more gets in.
-            _ = &mut close, if !waiting.is_closed() => waiting.close(),
-        }
-        let scores = watch.look_at(&batch).await;
-        for (entry, challengers) in batch.drain(..).zip(scores) {
-            let card_id = entry.card_id.clone();
-            let record = record::record(entry, challengers);
-            let bytes = encode(&record, format);
-            if let Err(error) = records.try_send(Encoded { card_id, bytes }) {
-                count_dropped(&metrics, &error);
-            }
+            Ok(Err(_)) | Err(_) => tracing::error!(
+                unsettled,
+                "the decision log did not end in time: decisions that neither Kafka nor the spool has are lost"
+            ),
         }
     }
 }
 
-/// Publishes until nothing more is looked at and the queue is empty.
-async fn publish(mut records: mpsc::Receiver<Encoded>, publisher: Publisher) {
-    while let Some(Encoded { card_id, bytes }) = records.recv().await {
-        publisher.send(card_id.as_str(), &bytes).await;
+/// The task that looks at what was decided.
+struct Looking {
+    watch: Watch,
+    inbox: Arc<Inbox>,
+    format: Format,
+    counts: Arc<Counts>,
+    metrics: DecisionLogMetrics,
+}
+
+impl Looking {
+    /// Looks at what was decided and hands it on to be published, until it is told to close, or every [`AuditLog`] is gone,
+    /// and the queue is empty.
+    async fn run(mut self, mut waiting: mpsc::Receiver<Entry>, mut close: oneshot::Receiver<()>) {
+        let mut batch = Vec::with_capacity(BATCH_MAX);
+        let mut report = tokio::time::interval(watch::REPORT_EVERY);
+        report.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                _ = report.tick() => self.watch.report(),
+                count = waiting.recv_many(&mut batch, BATCH_MAX) => {
+                    if count == 0 {
+                        break;
+                    }
+                }
+                // What is in the queue is still received; nothing more gets in.
+                _ = &mut close, if !waiting.is_closed() => waiting.close(),
+            }
+            let scores = self.watch.look_at(&batch).await;
+            for (entry, challengers) in batch.drain(..).zip(scores) {
+                self.hand_on(entry, challengers);
+            }
+        }
     }
-    // Waits for acknowledgements, so not on a thread that serves requests.
-    let flushed = tokio::task::spawn_blocking(move || publisher.flush()).await;
-    if let Err(error) = flushed {
-        tracing::error!(%error, "the decision log was not flushed");
+
+    fn hand_on(&self, entry: Entry, challengers: Vec<v1::ChallengerScore>) {
+        let record = encoded(entry, challengers, self.format);
+        let early = None;
+        if !self.inbox.hand_over(Handed { record, early }) {
+            count_dropped(&self.metrics, &"no more fit into memory");
+        }
+        self.counts.settled.fetch_add(1, Ordering::Relaxed);
     }
+}
+
+impl Drop for Looking {
+    /// However it ends, nothing more comes.
+    fn drop(&mut self) {
+        self.inbox.close();
+    }
+}
+
+fn encoded(entry: Entry, challengers: Vec<v1::ChallengerScore>, format: Format) -> Record {
+    let key = entry.card_id.as_str().as_bytes().to_vec();
+    let at = entry.decided_at.micros();
+    let value = encode(&record::record(entry, challengers), format);
+    Record { key, value, at }
 }
 
 fn encode(record: &v1::DecisionRecord, format: Format) -> Vec<u8> {
