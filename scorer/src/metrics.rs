@@ -24,7 +24,7 @@ use tollgate_rules::RuleSet;
 
 pub(crate) use admission::AdmissionMetrics;
 pub(crate) use connections::{ConnectionEvent, ConnectionMetrics};
-pub(crate) use decision_log::{DecisionLogMetrics, RecordResult};
+pub(crate) use decision_log::{DecisionLogMetrics, RecordResult, Unlogged};
 pub(crate) use idempotency::{Duplicate, IdempotencyMetrics};
 pub(crate) use late_verdicts::{LateResult, LateVerdictMetrics};
 pub(crate) use snapshot::SnapshotMetrics;

@@ -129,12 +129,13 @@ impl Service {
         let idempotency = Idempotency::new(&config.idempotency, metrics.idempotency.clone());
         let idempotency = Arc::new(idempotency);
         let (late_verdicts, late) = core.late_verdicts(&config, audit_log.clone());
+        let log = audit_log.clone();
         let kept = Arc::clone(&idempotency);
         let scoring = core.scoring(&config, (audit_log, late_verdicts), kept, late_answers);
         let grpc = GrpcServer::start(&config.grpc, Arc::new(scoring));
         let grpc = grpc.await.map_err(StartError::Grpc)?;
         let address = config.admin.listen;
-        let admin = AdminServer::start(address, core.admin_state(wake)).await;
+        let admin = AdminServer::start(address, core.admin_state(wake, log)).await;
         let admin = admin.map_err(|error| StartError::Admin { address, error })?;
         let keeping = housekeeping::keep(core.store, idempotency, metrics.clone(), config.features);
         let addresses = Addresses {
@@ -354,7 +355,7 @@ impl Core {
         }
     }
 
-    fn admin_state(&self, wake: Wake) -> AdminState {
+    fn admin_state(&self, wake: Wake, audit: AuditLog) -> AdminState {
         AdminState {
             metrics: self.metrics.clone(),
             ingest: Arc::clone(&self.ingest_state),
@@ -363,6 +364,7 @@ impl Core {
             wake,
             drift: self.drift.clone(),
             admission: Arc::clone(&self.admission),
+            audit,
         }
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
+use super::early::Ticket;
 use super::outbox::Record;
 use super::publisher::Delivery;
 
@@ -18,11 +19,11 @@ pub(super) struct Inbox {
     bytes_max: usize,
 }
 
-/// A record, and its number among those that were written before they were answered, if it was.
+/// A record, and its ticket if it was written before it was answered.
 #[derive(Debug)]
 pub(super) struct Handed {
     pub(super) record: Record,
-    pub(super) early: Option<u64>,
+    pub(super) ticket: Option<Ticket>,
 }
 
 #[derive(Debug, Default)]

@@ -4,7 +4,9 @@
 //! change none (DE-1). Then a thread of its own ([`sending`]) sends it to Kafka. What Kafka does not take in time waits in memory,
 //! and then on disk ([`spool`]); all of it is bounded, and what is beyond is counted and told (docs/decision-log.md, ADR 21).
 
+mod early;
 mod inbox;
+mod low;
 mod outbox;
 mod publisher;
 mod record;
@@ -14,7 +16,7 @@ mod spools;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use prost::Message;
 use tokio::sync::{mpsc, oneshot};
@@ -23,11 +25,14 @@ use tollgate_models::Rows;
 use tollgate_proto::v1;
 use tollgate_types::{CardId, Cell, EventTime, Outcome};
 
-use crate::config::{Format, KafkaConfig};
+use crate::clock;
+use crate::config::{Durability, Format, KafkaConfig, WhenUnlogged};
 use crate::lines;
-use crate::metrics::{DecisionLogMetrics, Metrics, RecordResult};
+use crate::metrics::{DecisionLogMetrics, Metrics, RecordResult, Unlogged};
 use crate::policy::{FeatureTexts, Policy};
 use crate::watch::{self, Watch};
+use early::Early;
+pub(crate) use early::Ticket;
 use inbox::{Handed, Inbox};
 use outbox::{Outbox, Record};
 use publisher::Publisher;
@@ -41,6 +46,9 @@ const QUEUE_MAX: usize = 32_768;
 
 /// Records taken from the queue at a time, and so scored by challengers together.
 const BATCH_MAX: usize = 256;
+
+/// How long the thread that writes what answers wait for may take to end.
+const EARLY_END_MAX: Duration = Duration::from_secs(1);
 
 /// What is known when a decision has been made.
 pub(crate) struct Entry {
@@ -62,9 +70,32 @@ pub(crate) struct Entry {
 /// Where decisions are handed over. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct AuditLog {
-    queue: mpsc::Sender<Entry>,
+    queue: mpsc::Sender<(Entry, Option<Ticket>)>,
     counts: Arc<Counts>,
+    inbox: Arc<Inbox>,
+    early: Option<Early>,
+    settings: Settings,
     metrics: DecisionLogMetrics,
+}
+
+/// What the path has to know of the configuration.
+#[derive(Clone, Copy, Debug)]
+struct Settings {
+    durability: Durability,
+    when_unlogged: WhenUnlogged,
+    sync_wait_max: Duration,
+    format: Format,
+}
+
+/// Where records are, for the admin page.
+#[derive(Clone, Copy, Debug, serde::Serialize)]
+pub(crate) struct LogReport {
+    durability: &'static str,
+    /// Neither memory nor the spool takes more.
+    is_full: bool,
+    memory_records: i64,
+    spool_records: i64,
+    spool_bytes: i64,
 }
 
 /// Decisions that are between being handed over and being a record.
@@ -99,7 +130,17 @@ impl AuditLog {
         let counts = Arc::<Counts>::default();
         let bytes_max = spools.config.memory_bytes_max();
         let inbox = Arc::new(Inbox::new(spools.config.memory_records_max, bytes_max));
+        let settings = Settings {
+            durability: spools.config.durability,
+            when_unlogged: spools.config.when_unlogged,
+            sync_wait_max: spools.config.sync_wait_max(),
+            format: config.formats.decisions,
+        };
         let publisher = Publisher::new(config, bootstrap, Arc::clone(&inbox))?;
+        let early = spools.early;
+        let early = early.map(|spool| Early::start(spool, metrics.clone()));
+        let early = early.transpose().map_err(AuditError::Thread)?;
+        let (early, early_ended) = early.unzip();
         let outbox = Outbox::new(spools.spool);
         let sending = Sending::new(
             outbox,
@@ -118,8 +159,8 @@ impl AuditLog {
             .map_err(AuditError::Thread)?;
         let looking = Looking {
             watch,
-            inbox,
-            format: config.formats.decisions,
+            inbox: Arc::clone(&inbox),
+            format: settings.format,
             counts: Arc::clone(&counts),
             metrics: metrics.clone(),
         };
@@ -127,11 +168,15 @@ impl AuditLog {
         let publishing = Publishing {
             close,
             ended,
+            early: early.clone().zip(early_ended),
             counts: Arc::clone(&counts),
         };
         let log = Self {
             queue,
             counts,
+            inbox,
+            early,
+            settings,
             metrics,
         };
         Ok((log, publishing))
@@ -143,10 +188,59 @@ impl AuditLog {
         self.counts.handed_over.load(Ordering::Relaxed)
     }
 
-    /// Hands a decision over; `false` if there was no room. Never blocks.
-    pub(crate) fn record(&self, entry: Entry) -> bool {
+    /// Whether decisions are to be written before they are answered.
+    pub(crate) const fn is_spool_first(&self) -> bool {
+        self.early.is_some()
+    }
+
+    /// Whether the fallback is to answer what cannot be logged.
+    pub(crate) fn degrades(&self) -> bool {
+        self.settings.when_unlogged == WhenUnlogged::Degrade
+    }
+
+    /// Whether a decision that is made now had better be one of the fallback, since it cannot be logged; counted.
+    pub(crate) fn is_closed_to_decisions(&self) -> bool {
+        let is_closed = self.degrades() && !self.is_spool_first() && self.inbox.is_full();
+        if is_closed {
+            self.metrics.unlogged(Unlogged::Full);
+        }
+        is_closed
+    }
+
+    /// Has a decision written before it is answered, and waits for that, until `until` at most. `None`, counted, if the disk does
+    /// not have it by then.
+    pub(crate) async fn write_early(&self, entry: Entry, until: Instant) -> Option<Ticket> {
+        let early = self.early.as_ref()?;
+        let left = until.saturating_duration_since(clock::instant());
+        let limit = left.min(self.settings.sync_wait_max);
+        let written = if self.inbox.is_full() {
+            Err(Unlogged::Full)
+        } else {
+            let record = encoded(entry, Vec::new(), self.settings.format);
+            early.write(record, limit).await
+        };
+        written
+            .inspect_err(|reason| self.metrics.unlogged(*reason))
+            .ok()
+    }
+
+    /// Where records are.
+    pub(crate) fn report(&self) -> LogReport {
+        let places = self.metrics.places();
+        LogReport {
+            durability: self.settings.durability.name(),
+            is_full: self.inbox.is_full(),
+            memory_records: places.memory_records,
+            spool_records: places.spool_records,
+            spool_bytes: places.spool_bytes,
+        }
+    }
+
+    /// Hands a decision over, with its ticket if it was written before it was answered; `false` if there was no room. Never
+    /// blocks.
+    pub(crate) fn record(&self, entry: Entry, ticket: Option<Ticket>) -> bool {
         self.counts.handed_over.fetch_add(1, Ordering::Relaxed);
-        let sent = self.queue.try_send(entry);
+        let sent = self.queue.try_send((entry, ticket));
         if let Err(error) = &sent {
             count_dropped(&self.metrics, error);
             self.counts.settled.fetch_add(1, Ordering::Relaxed);
@@ -168,6 +262,7 @@ fn count_dropped(metrics: &DecisionLogMetrics, error: &dyn std::fmt::Display) {
 pub(crate) struct Publishing {
     close: oneshot::Sender<()>,
     ended: oneshot::Receiver<Ended>,
+    early: Option<(Early, oneshot::Receiver<()>)>,
     counts: Arc<Counts>,
 }
 
@@ -178,8 +273,16 @@ impl Publishing {
         // An error means that the task has ended by itself.
         let _ = self.close.send(());
         let ended = tokio::time::timeout(limit, self.ended).await;
-        let unsettled = self.counts.handed_over.load(Ordering::Relaxed)
-            - self.counts.settled.load(Ordering::Relaxed);
+        if let Some((early, ended)) = self.early {
+            early.close();
+            if tokio::time::timeout(EARLY_END_MAX, ended).await.is_err() {
+                tracing::error!(
+                    "what was written before it was answered was not put away; some of it is sent again after the next start"
+                );
+            }
+        }
+        let handed_over = self.counts.handed_over.load(Ordering::Relaxed);
+        let unsettled = handed_over.saturating_sub(self.counts.settled.load(Ordering::Relaxed));
         match ended {
             Ok(Ok(Ended { kept, lost })) => {
                 if kept > 0 {
@@ -216,7 +319,11 @@ struct Looking {
 impl Looking {
     /// Looks at what was decided and hands it on to be published, until it is told to close, or every [`AuditLog`] is gone,
     /// and the queue is empty.
-    async fn run(mut self, mut waiting: mpsc::Receiver<Entry>, mut close: oneshot::Receiver<()>) {
+    async fn run(
+        mut self,
+        mut waiting: mpsc::Receiver<(Entry, Option<Ticket>)>,
+        mut close: oneshot::Receiver<()>,
+    ) {
         let mut batch = Vec::with_capacity(BATCH_MAX);
         let mut report = tokio::time::interval(watch::REPORT_EVERY);
         report.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -232,17 +339,17 @@ impl Looking {
                 // What is in the queue is still received; nothing more gets in.
                 _ = &mut close, if !waiting.is_closed() => waiting.close(),
             }
-            let scores = self.watch.look_at(&batch).await;
-            for (entry, challengers) in batch.drain(..).zip(scores) {
-                self.hand_on(entry, challengers);
+            let (entries, tickets): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
+            let scores = self.watch.look_at(&entries).await;
+            for ((entry, ticket), challengers) in entries.into_iter().zip(tickets).zip(scores) {
+                self.hand_on(entry, ticket, challengers);
             }
         }
     }
 
-    fn hand_on(&self, entry: Entry, challengers: Vec<v1::ChallengerScore>) {
+    fn hand_on(&self, entry: Entry, ticket: Option<Ticket>, challengers: Vec<v1::ChallengerScore>) {
         let record = encoded(entry, challengers, self.format);
-        let early = None;
-        if !self.inbox.hand_over(Handed { record, early }) {
+        if !self.inbox.hand_over(Handed { record, ticket }) {
             count_dropped(&self.metrics, &"no more fit into memory");
         }
         self.counts.settled.fetch_add(1, Ordering::Relaxed);

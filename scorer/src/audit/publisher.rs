@@ -135,6 +135,7 @@ fn producer(
 ) -> Result<ThreadedProducer<Deliveries>, KafkaError> {
     let mut settings = kafka::producer_config(config, bootstrap);
     // Giving up is not the producer's to decide: what it gave up would be sent again behind what came later.
+    settings.remove("delivery.timeout.ms");
     settings.set("message.timeout.ms", "0");
     settings.create_with_context(Deliveries {
         inbox: Arc::clone(inbox),

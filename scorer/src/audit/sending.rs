@@ -133,7 +133,7 @@ impl Sending {
         }
         let now = clock::instant();
         for handed in told.records {
-            self.outbox.push(handed.record, handed.early, now);
+            self.outbox.push(handed.record, handed.ticket, now);
         }
     }
 
@@ -295,10 +295,11 @@ impl Sending {
             self.outbox.mark();
         }
         self.note(now);
-        let lost = u64::try_from(self.outbox.in_memory()).unwrap_or(u64::MAX);
+        let on_disk = self.outbox.on_disk();
+        let (kept, lost) = self.outbox.abandon();
         self.metrics.count(RecordResult::Unflushed, lost);
         Ended {
-            kept: self.outbox.on_disk(),
+            kept: on_disk + kept,
             lost,
         }
     }

@@ -12,7 +12,12 @@ pub(crate) struct Spools {
     pub(super) config: DecisionLogConfig,
     /// Absent where there is no folder for it.
     pub(super) spool: Option<(Spool, Left)>,
+    /// With `spool-first`, what is written before it is answered.
+    pub(super) early: Option<Spool>,
 }
+
+/// The folder, in that of the spool, of what is written before it is answered.
+const EARLY: &str = "early";
 
 /// A folder that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -31,7 +36,7 @@ impl Spools {
         if !config.has_spool() {
             return Ok(Self {
                 config: config.clone(),
-                spool: None,
+                ..Self::default()
             });
         }
         let (config, metrics) = (config.clone(), metrics.clone());
@@ -44,28 +49,43 @@ impl Spools {
     }
 
     fn look(config: DecisionLogConfig, metrics: &DecisionLogMetrics) -> Result<Self, SpoolError> {
-        let opened = open(&config.spool_path, config.spool_bytes_max(), metrics)?;
+        let (path, bytes_max) = (&config.spool_path, config.spool_bytes_max());
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            |error| SpoolError { path, error }
+        };
+        let (mut spool, mut left) = Spool::open(path, bytes_max).map_err(failed(path))?;
+        let path = &path.join(EARLY);
+        let mut early = None;
+        // What an earlier run has written there is sent whatever this one does.
+        if config.is_spool_first() || path.exists() {
+            let (mut written, of_it) = Spool::open(path, bytes_max).map_err(failed(path))?;
+            let records = spool.take_over(&mut written, &of_it, &mut left);
+            let records = records.map_err(failed(path))?;
+            left.cut += of_it.cut;
+            if records > 0 {
+                tracing::warn!(
+                    records,
+                    "the process ended before decisions that it had answered were on their way; they are sent without challengers' scores"
+                );
+            }
+            early = Some(written);
+        }
+        tell(&left, path, metrics);
         Ok(Self {
+            early: early.filter(|_| config.is_spool_first()),
             config,
-            spool: Some(opened),
+            spool: Some((spool, left)),
         })
     }
 }
 
-fn open(
-    path: &Path,
-    bytes_max: u64,
-    metrics: &DecisionLogMetrics,
-) -> Result<(Spool, Left), SpoolError> {
-    let opened = Spool::open(path, bytes_max).map_err(|error| SpoolError {
-        path: path.to_owned(),
-        error,
-    })?;
-    let (_, left) = &opened;
+fn tell(left: &Left, path: &Path, metrics: &DecisionLogMetrics) {
     metrics.spool_cuts.inc_by(left.cut);
-    if left.cut > 0 {
+    metrics.spool_damages.inc_by(left.damages);
+    if left.cut + left.damages > 0 {
         let path = path.display();
-        tracing::error!(%path, files = left.cut, "files of the spool end in the middle of a record: the process ended in a write");
+        tracing::error!(%path, cut = left.cut, damages = left.damages, "the spool has files that end in the middle of a record or are damaged");
     }
     let records = left.to - left.from;
     if records > 0 {
@@ -74,5 +94,4 @@ fn open(
             "decisions of an earlier run go to Kafka first; a few of them may be there already"
         );
     }
-    Ok(opened)
 }

@@ -56,7 +56,7 @@ async fn models_are_watched_while_kafka_is_away() {
     // Three times what is taken at once.
     let entries = 3 * BATCH_MAX;
     for _ in 0..entries {
-        log.record(entry(&policy));
+        log.record(entry(&policy), None);
     }
     let expected = u64::try_from(entries).unwrap();
     let seen = async {

@@ -195,7 +195,7 @@ impl Task {
             policy: answered.policy,
         };
         let metrics = &self.parts.metrics;
-        if self.parts.audit.record(entry) {
+        if self.parts.audit.record(entry, None) {
             metrics.count(LateResult::Written);
             metrics.compare(answered.outcome, verdict);
         } else {

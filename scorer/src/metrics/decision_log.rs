@@ -46,6 +46,37 @@ impl RecordResult {
     }
 }
 
+/// Where records are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Places {
+    pub(crate) memory_records: i64,
+    pub(crate) spool_records: i64,
+    pub(crate) spool_bytes: i64,
+}
+
+/// Why a decision was not logged before it was answered, where it was to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unlogged {
+    /// The log takes no more.
+    Full,
+    /// The disk did not have it in time.
+    Slow,
+    /// The disk failed.
+    Failed,
+}
+
+impl Unlogged {
+    const ALL: [Self; 3] = [Self::Full, Self::Slow, Self::Failed];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Slow => "slow",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 #[derive(Debug, Clone)]
 pub(crate) struct DecisionLogMetrics {
     records: IntCounterVec,
@@ -60,6 +91,9 @@ pub(crate) struct DecisionLogMetrics {
     pub(crate) spool_damages: IntCounter,
     pub(crate) spool_cuts: IntCounter,
     spool_latency: Histogram,
+    sync_latency: Histogram,
+    pub(crate) early_bytes: IntGauge,
+    unlogged: IntCounterVec,
 }
 
 impl DecisionLogMetrics {
@@ -73,8 +107,17 @@ impl DecisionLogMetrics {
         for result in RecordResult::ALL {
             records.with_label_values(&[result.name()]).inc_by(0);
         }
+        let unlogged = make.counters(
+            "decision_log_unlogged",
+            "Decisions that could not be logged before they were answered, where they were to be.",
+            "reason",
+        )?;
+        for reason in Unlogged::ALL {
+            unlogged.with_label_values(&[reason.name()]).inc_by(0);
+        }
         Ok(Self {
             records,
+            unlogged,
             full: make.gauge(
                 "decision_log_full",
                 "1 while neither memory nor the spool takes more decisions.",
@@ -113,6 +156,14 @@ impl DecisionLogMetrics {
                 "decision_log_spool",
                 "Writing a batch of records to the spool, until the disk has it.",
             )?,
+            sync_latency: make.latency(
+                "decision_log_sync",
+                "Writing decisions before they are answered, until the disk has them.",
+            )?,
+            early_bytes: make.gauge(
+                "decision_log_early_bytes",
+                "Size of what was written before it was answered and is still needed.",
+            )?,
         })
     }
 
@@ -134,9 +185,27 @@ impl DecisionLogMetrics {
         self.spool_latency.observe(took.as_secs_f64());
     }
 
+    /// Decisions were written before they are answered, which took so long.
+    pub(crate) fn synced(&self, took: Duration) {
+        self.sync_latency.observe(took.as_secs_f64());
+    }
+
+    pub(crate) fn unlogged(&self, reason: Unlogged) {
+        self.unlogged.with_label_values(&[reason.name()]).inc();
+    }
+
     pub(crate) fn note_memory(&self, records: usize, bytes: usize) {
         self.memory_records.set(gauge(records));
         self.memory_bytes.set(gauge(bytes));
+    }
+
+    /// Where records are, as of the last look.
+    pub(crate) fn places(&self) -> Places {
+        Places {
+            memory_records: self.memory_records.get(),
+            spool_records: self.spool_records.get(),
+            spool_bytes: self.spool_bytes.get(),
+        }
     }
 
     pub(crate) fn note_full(&self, is_full: bool) {

@@ -4,10 +4,12 @@
 //! on disk, then those that are in memory, so the order is kept whatever becomes of either. What goes to the spool goes there
 //! with all that was before it. No clock, no threads, no Kafka here: tests hold it against a plain queue.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::time::Instant;
 
+use super::early::Ticket;
+use super::low::Low;
 use super::spool::{Left, NotAppended, Read, Spool, Stored};
 
 /// Failures to read a file of the spool after which the rest of it is given up.
@@ -28,7 +30,7 @@ impl Record {
         size_of::<Self>() + self.key.len() + self.value.len()
     }
 
-    fn stored(&self) -> Stored<'_> {
+    pub(super) fn stored(&self) -> Stored<'_> {
         Stored {
             at: self.at,
             key: &self.key,
@@ -42,8 +44,8 @@ impl Record {
 struct Held {
     record: Record,
     since: Instant,
-    /// Its number among those that were written before they were answered, if it was.
-    early: Option<u64>,
+    /// Of a record that was written before it was answered: given back once Kafka or the spool has it.
+    ticket: Option<Ticket>,
 }
 
 /// What was lost or left out of what is on disk.
@@ -57,14 +59,12 @@ pub(super) struct Damage {
 
 #[derive(Debug)]
 pub(super) struct Outbox {
-    /// The first record that Kafka does not have.
-    low: u64,
+    /// What Kafka has, or never will.
+    low: Low,
     /// The first record that was not handed to the producer.
     sent: u64,
     /// The number of the next record.
     next: u64,
-    /// Records from `low` on that Kafka has.
-    acknowledged: BTreeSet<u64>,
     /// The last ones; those from `low` on before them are on disk.
     memory: VecDeque<Held>,
     memory_bytes: usize,
@@ -73,8 +73,6 @@ pub(super) struct Outbox {
     read: Option<(u64, Record)>,
     read_failures: u32,
     damage: Damage,
-    /// Numbers of records that were written early and that Kafka or the spool has now.
-    safe: Vec<u64>,
 }
 
 impl Outbox {
@@ -85,27 +83,25 @@ impl Outbox {
             |(spool, left)| (Some(spool), left),
         );
         Self {
-            low: left.from,
+            low: Low::at(left.from),
             sent: left.from,
             next: left.to,
-            acknowledged: BTreeSet::new(),
             memory: VecDeque::new(),
             memory_bytes: 0,
             spool,
             read: None,
             read_failures: 0,
             damage: Damage::default(),
-            safe: Vec::new(),
         }
     }
 
-    /// Takes a record, and its number among those that were written early.
-    pub(super) fn push(&mut self, record: Record, early: Option<u64>, since: Instant) {
+    /// Takes a record, and its ticket if it was written early.
+    pub(super) fn push(&mut self, record: Record, ticket: Option<Ticket>, since: Instant) {
         self.memory_bytes += record.bytes();
         self.memory.push_back(Held {
             record,
             since,
-            early,
+            ticket,
         });
         self.next += 1;
     }
@@ -120,7 +116,7 @@ impl Outbox {
 
     /// Records that are on disk and that Kafka may not have.
     pub(super) fn on_disk(&self) -> u64 {
-        self.first_in_memory().saturating_sub(self.low)
+        self.first_in_memory().saturating_sub(self.low.get())
     }
 
     pub(super) const fn spool(&self) -> Option<&Spool> {
@@ -129,7 +125,7 @@ impl Outbox {
 
     /// Records that Kafka does not have.
     pub(super) fn is_empty(&self) -> bool {
-        self.low == self.next
+        self.low.get() == self.next
     }
 
     /// Since when the oldest record in memory has waited.
@@ -142,9 +138,21 @@ impl Outbox {
         std::mem::take(&mut self.damage)
     }
 
-    /// Numbers, among those that were written early, of records that Kafka or the spool has since this was last asked.
-    pub(super) fn take_safe(&mut self) -> Vec<u64> {
-        std::mem::take(&mut self.safe)
+    /// Gives up what is in memory, at the end. Those that were written early stay on disk for the next start: returns how many
+    /// do, and how many are lost.
+    pub(super) fn abandon(&mut self) -> (u64, u64) {
+        let (mut kept, mut lost) = (0, 0);
+        for held in self.memory.drain(..) {
+            match held.ticket {
+                Some(ticket) => {
+                    ticket.keep();
+                    kept += 1;
+                }
+                None => lost += 1,
+            }
+        }
+        self.memory_bytes = 0;
+        (kept, lost)
     }
 
     fn first_in_memory(&self) -> u64 {
@@ -153,7 +161,7 @@ impl Outbox {
 
     /// The next record for the producer, if there is one; [`Outbox::handed_over`] says that it has it.
     pub(super) fn peek(&mut self) -> io::Result<Option<(u64, &Record)>> {
-        while self.acknowledged.contains(&self.sent) {
+        while self.sent < self.next && self.low.is_done(self.sent) {
             self.sent += 1;
         }
         self.read.take_if(|(number, _)| *number < self.sent);
@@ -177,31 +185,28 @@ impl Outbox {
 
     /// Kafka has this record, or never will.
     pub(super) fn done(&mut self, number: u64) {
-        if number < self.low || number >= self.next {
+        if number >= self.next {
             return;
         }
-        self.acknowledged.insert(number);
-        let before = self.low;
-        while self.acknowledged.remove(&self.low) {
-            if self.low == self.first_in_memory()
-                && let Some(held) = self.memory.pop_front()
-            {
+        let on_disk = self.on_disk();
+        let done = self.low.done(number);
+        // Those on disk come first.
+        for _ in on_disk..done {
+            if let Some(held) = self.memory.pop_front() {
                 self.memory_bytes -= held.record.bytes();
-                self.safe.extend(held.early);
             }
-            self.low += 1;
         }
-        self.sent = self.sent.max(self.low);
-        if self.low > before
+        self.sent = self.sent.max(self.low.get());
+        if done > 0
             && let Some(spool) = &mut self.spool
         {
-            spool.acknowledge(self.low);
+            spool.acknowledge(self.low.get());
         }
     }
 
     /// What the producer has is to be handed over again, but for what Kafka has.
     pub(super) fn rewind(&mut self) {
-        self.sent = self.low;
+        self.sent = self.low.get();
         self.read = None;
         if let Some(spool) = &mut self.spool {
             spool.rewind();
@@ -214,14 +219,13 @@ impl Outbox {
         let Some(spool) = &mut self.spool else {
             return (0, Ok(()));
         };
-        if self.low == first {
+        if self.low.get() == first {
             spool.begin_at(first);
         }
         let records = self.memory.iter().map(|held| held.record.stored());
-        let (moved, result) = spool.append(records, self.low);
+        let (moved, result) = spool.append(records, self.low.get());
         for held in self.memory.drain(..moved) {
             self.memory_bytes -= held.record.bytes();
-            self.safe.extend(held.early);
         }
         (moved, result)
     }
@@ -229,7 +233,7 @@ impl Outbox {
     /// Notes on disk how far Kafka has the records.
     pub(super) fn mark(&mut self) {
         if let Some(spool) = &mut self.spool {
-            spool.mark(self.low);
+            spool.mark(self.low.get());
         }
     }
 
@@ -273,7 +277,7 @@ impl Outbox {
             return;
         }
         self.missing(number);
-        if !self.acknowledged.contains(&number) {
+        if !self.low.is_done(number) {
             self.read = Some((number, record));
         }
     }
@@ -281,7 +285,7 @@ impl Outbox {
     /// Records from the next on to before this one are not on disk any more.
     fn missing(&mut self, until: u64) {
         for number in self.sent..until {
-            if !self.acknowledged.contains(&number) {
+            if !self.low.is_done(number) {
                 self.damage.records += 1;
                 self.done(number);
             }

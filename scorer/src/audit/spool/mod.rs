@@ -27,6 +27,9 @@ const SEGMENT_BYTES: u64 = 16 << 20;
 /// Most bytes that are put together for one write.
 const WRITE_BYTES: usize = 1 << 20;
 
+/// Records that are taken over from another folder at a time.
+const TAKEN_OVER_MAX: usize = 1_024;
+
 /// Records that Kafka does not have yet, on disk.
 #[derive(Debug)]
 pub(crate) struct Spool {
@@ -73,6 +76,8 @@ pub(crate) struct Left {
     pub(crate) cut: u64,
     /// Files of another form, which stay where they are.
     pub(crate) foreign: u64,
+    /// Places that could not be read and were skipped.
+    pub(crate) damages: u64,
 }
 
 impl Spool {
@@ -104,7 +109,7 @@ impl Spool {
         };
         let mut left = Left::default();
         for (file, path) in found {
-            spool.take_in(file, path, &mut left)?;
+            spool.take_in(file, path, &mut left);
         }
         let first = spool.segments.front().map_or(left.to, |first| first.first);
         left.from = left.from.max(first);
@@ -115,13 +120,20 @@ impl Spool {
     }
 
     /// Looks through a file of an earlier run. Nothing is appended to it any more.
-    fn take_in(&mut self, file: u64, path: PathBuf, left: &mut Left) -> io::Result<()> {
-        let bytes = std::fs::read(&path)?;
+    fn take_in(&mut self, file: u64, path: PathBuf, left: &mut Left) {
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                left.damages += 1;
+                tracing::error!(%error, path = %path.display(), "a file of the spool cannot be read; it is left where it is");
+                return;
+            }
+        };
         let Some(scan) = segment::scan(&bytes) else {
             left.foreign += 1;
             let path = path.display();
             tracing::error!(%path, "not a file of this version's spool; it is left where it is");
-            return Ok(());
+            return;
         };
         left.cut += u64::from(scan.is_cut);
         left.from = left.from.max(scan.mark);
@@ -137,7 +149,6 @@ impl Spool {
             bytes,
             begun: scan.at.unwrap_or_else(|| clock::wall_time().micros()),
         });
-        Ok(())
     }
 
     /// The number of the record that is appended next.
@@ -190,12 +201,14 @@ impl Spool {
         segment::put_mark(&mut bytes, mark);
         let (mut count, mut at) = (0, None);
         let next = self.end;
+        let write_bytes =
+            WRITE_BYTES.min(usize::try_from(self.segment_bytes).unwrap_or(WRITE_BYTES));
         let mut is_full = false;
         while let Some(record) = records.peek() {
             let with_it = bytes.len() + record.framed_bytes();
             let taken = self.bytes + u64::try_from(with_it).unwrap_or(u64::MAX);
             is_full = taken.saturating_add(segment::HEADER_BYTES) > self.bytes_max;
-            if is_full || (count > 0 && with_it > WRITE_BYTES) {
+            if is_full || (count > 0 && with_it > write_bytes) {
                 break;
             }
             at = at.or(Some(record.at));
@@ -299,6 +312,69 @@ impl Spool {
                 self.remove(&first);
             }
         }
+    }
+
+    /// The same, but for the file that is written to.
+    pub(crate) fn acknowledge_but_last(&mut self, low: u64) {
+        while self.segments.len() > 1
+            && let Some(first) = self.segments.pop_front_if(|first| first.end <= low)
+        {
+            self.remove(&first);
+        }
+    }
+
+    /// Takes what an earlier run has written into another one, whatever its size, and removes it there.
+    pub(crate) fn take_over(
+        &mut self,
+        other: &mut Self,
+        left: &Left,
+        mine: &mut Left,
+    ) -> io::Result<u64> {
+        if self.segments.is_empty() {
+            mine.from = self.end;
+        }
+        let (mut records, bytes_max) = (0, self.bytes_max);
+        self.bytes_max = u64::MAX;
+        let mut batch: Vec<(i64, Vec<u8>, Vec<u8>)> = Vec::new();
+        loop {
+            let read = other.read().unwrap_or_else(|error| {
+                tracing::error!(%error, "a file of decisions that were written early cannot be read");
+                other.skip_file();
+                Read::Damaged(0)
+            });
+            let is_end = read == Read::End;
+            match read {
+                Read::Record {
+                    number,
+                    at,
+                    key,
+                    value,
+                } if number >= left.from => {
+                    batch.push((at, key, value));
+                }
+                Read::Damaged(_) => mine.damages += 1,
+                Read::Record { .. } | Read::End => {}
+            }
+            if is_end || batch.len() == TAKEN_OVER_MAX {
+                let stored = batch.iter().map(|(at, key, value)| Stored {
+                    at: *at,
+                    key,
+                    value,
+                });
+                if let (_, Err(NotAppended::Disk(error))) = self.append(stored, mine.from) {
+                    return Err(error);
+                }
+                records += u64::try_from(batch.len()).unwrap_or(u64::MAX);
+                batch.clear();
+            }
+            if is_end {
+                break;
+            }
+        }
+        self.bytes_max = bytes_max;
+        mine.to = self.end;
+        other.acknowledge(u64::MAX);
+        Ok(records)
     }
 
     fn remove(&mut self, segment: &Segment) {
