@@ -11,7 +11,7 @@ use tollgate_features::Store;
 
 use crate::admin::{AdminServer, AdminState};
 use crate::admit::Admission;
-use crate::audit::{AuditLog, DecisionIds, PublisherError, Publishing};
+use crate::audit::{AuditError, AuditLog, DecisionIds, Publishing, SpoolError, Spools};
 use crate::clock;
 use crate::config::{Config, GrpcConfig};
 use crate::grpc::{GrpcServer, Scoring, ServerError, seconds};
@@ -23,13 +23,11 @@ use crate::late::{self, Judging, LateVerdicts};
 use crate::memory;
 use crate::metrics::Metrics;
 use crate::policy::{Loader, Policy};
+use crate::readiness::Readiness;
 use crate::reload::{self, Reload, Versions, Wake};
 use crate::snapshot::{self, Before, SnapshotError, Snapshots};
 use crate::watch::{DriftReports, Watch};
 use crate::watchdog::{LateAnswers, Watchdog};
-
-/// Between two looks at whether the log has been read.
-const READINESS_POLL: Duration = Duration::from_millis(20);
 
 /// How long the decision log may take to empty its queues when the service stops.
 const AUDIT_DRAIN_MAX: Duration = Duration::from_secs(10);
@@ -46,7 +44,7 @@ pub struct Service {
     admin: AdminServer,
     ingest: Ingest,
     ingest_state: Arc<IngestState>,
-    metrics: Metrics,
+    readiness: Readiness,
     late: Judging,
     audit: Publishing,
     housekeeping: JoinHandle<()>,
@@ -74,7 +72,9 @@ pub enum StartError {
     #[error(transparent)]
     Broker(EmbeddedBrokerError),
     #[error("the decision log: {0}")]
-    Audit(PublisherError),
+    Audit(AuditError),
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
     #[error(transparent)]
     Ingest(IngestError),
     #[error(transparent)]
@@ -112,12 +112,13 @@ impl Service {
             .as_ref()
             .map_or(config.kafka.bootstrap.as_str(), EmbeddedBroker::bootstrap);
         let metrics = Metrics::new()?;
+        let spools = Spools::open(&config.decision_log, &metrics.decision_log).await?;
         let before = Before::look(&config, bootstrap, &policy, &metrics.snapshot).await?;
         let core = Core::new(&config, policy, metrics, before);
         let (reload, wake) = core.start_reload(loader, &config)?;
         let metrics = core.metrics.clone();
         let watch = core.watch(&config);
-        let (audit_log, audit) = AuditLog::start(&config.kafka, bootstrap, watch, metrics.clone())
+        let (audit_log, audit) = AuditLog::start(&config.kafka, bootstrap, spools, watch, &metrics)
             .map_err(StartError::Audit)?;
         let ingest = core.start_ingest(&config, bootstrap)?;
         let snapshots = core.start_snapshots(&config)?;
@@ -126,14 +127,17 @@ impl Service {
         let idempotency = Idempotency::new(&config.idempotency, metrics.idempotency.clone());
         let idempotency = Arc::new(idempotency);
         let (late_verdicts, late) = core.late_verdicts(&config, audit_log.clone());
+        let log = audit_log.clone();
         let kept = Arc::clone(&idempotency);
         let scoring = core.scoring(&config, (audit_log, late_verdicts), kept, late_answers);
         let grpc = GrpcServer::start(&config.grpc, Arc::new(scoring));
         let grpc = grpc.await.map_err(StartError::Grpc)?;
         let address = config.admin.listen;
-        let admin = AdminServer::start(address, core.admin_state(wake)).await;
+        let admin = AdminServer::start(address, core.admin_state(wake, log)).await;
         let admin = admin.map_err(|error| StartError::Admin { address, error })?;
-        let keeping = housekeeping::keep(core.store, idempotency, metrics.clone(), config.features);
+        let (ingest_state, ready) = (Arc::clone(&core.ingest_state), metrics.ready.clone());
+        let readiness = Readiness::follow(ingest_state, grpc.health(), ready);
+        let keeping = housekeeping::keep(core.store, idempotency, metrics, config.features);
         let addresses = Addresses {
             grpc: grpc.address(),
             admin: admin.address(),
@@ -146,7 +150,7 @@ impl Service {
             admin,
             ingest,
             ingest_state: core.ingest_state,
-            metrics,
+            readiness,
             late,
             audit,
             housekeeping: tokio::spawn(keeping),
@@ -161,13 +165,9 @@ impl Service {
         &self.addresses
     }
 
-    /// Waits until the log has been read to where it ended at start, then tells probes.
+    /// Waits until the log has been read to where it ended at start, and probes have been told.
     pub async fn ready(&self) {
-        while !self.ingest_state.is_ready() {
-            tokio::time::sleep(READINESS_POLL).await;
-        }
-        self.metrics.ready.set(1);
-        self.grpc.set_ready(true).await;
+        self.readiness.wait().await;
     }
 
     /// Stops without waiting for load balancers to notice: for services that have none.
@@ -178,9 +178,8 @@ impl Service {
     /// Stops in order and in bounded time: probes are told, and everything goes on until load balancers have noticed, or `hurry`
     /// ends; then requests in progress are answered and their decisions published. docs/shutdown.md has the timeline.
     pub async fn drain(self, hurry: impl Future<Output = ()>) {
-        self.metrics.ready.set(0);
         self.ingest_state.withdraw();
-        self.grpc.set_ready(false).await;
+        self.readiness.withdraw().await;
         let lame_duck = self.grpc_config.lame_duck();
         tracing::info!(?lame_duck, "not ready any more, still answering");
         // Either way it is over.
@@ -351,7 +350,7 @@ impl Core {
         }
     }
 
-    fn admin_state(&self, wake: Wake) -> AdminState {
+    fn admin_state(&self, wake: Wake, audit: AuditLog) -> AdminState {
         AdminState {
             metrics: self.metrics.clone(),
             ingest: Arc::clone(&self.ingest_state),
@@ -360,6 +359,7 @@ impl Core {
             wake,
             drift: self.drift.clone(),
             admission: Arc::clone(&self.admission),
+            audit,
         }
     }
 }

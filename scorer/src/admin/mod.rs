@@ -22,6 +22,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::admit::{Admission, Load};
+use crate::audit::{AuditLog, LogReport};
 use crate::ingest::IngestState;
 use crate::metrics::Metrics;
 use crate::policy::{Model, Policy};
@@ -39,6 +40,7 @@ pub(crate) struct AdminState {
     pub(crate) wake: Wake,
     pub(crate) drift: DriftReports,
     pub(crate) admission: Arc<Admission>,
+    pub(crate) audit: AuditLog,
 }
 
 /// The running admin server.
@@ -67,6 +69,8 @@ struct Status {
     features: usize,
     /// How much is being decided, and what waits for it.
     admission: Load,
+    /// Where decisions are that Kafka does not have yet.
+    decision_log: LogReport,
 }
 
 /// How far the log has been read up to where it ended at start.
@@ -177,5 +181,6 @@ async fn status(State(state): State<AdminState>) -> Json<Status> {
             .collect(),
         features: policy.logic().layout.features.len(),
         admission: state.admission.load(),
+        decision_log: state.audit.report(),
     })
 }

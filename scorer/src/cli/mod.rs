@@ -1,7 +1,8 @@
-//! The command line: `serve`, `check`, `features`, `score`, `explain`, `policy`, `rules`, `models`, `demo`.
+//! The command line: `serve`, `check`, `features`, `score`, `explain`, `policy`, `rules`, `models`, `dead-letters`, `demo`.
 
 mod alone;
 mod check;
+mod dead_letters;
 mod demo;
 mod explain;
 mod explanation;
@@ -61,6 +62,8 @@ enum Command {
     Rules(operate::Rules),
     /// Show the models of a running service: what they are, and how far things have moved since their training
     Models(operate::Models),
+    /// Show what could not be read from Kafka, or send it again after a fix
+    DeadLetters(dead_letters::DeadLetters),
     /// Serve on an embedded broker, feed it generated history, score generated traffic, report
     Demo(demo::Demo),
 }
@@ -89,6 +92,7 @@ pub fn run() -> ExitCode {
         Command::Policy(policy) => policy.run(&cli.common),
         Command::Rules(rules) => rules.run(&cli.common),
         Command::Models(models) => models.run(&cli.common),
+        Command::DeadLetters(letters) => return letters.run(&cli.common),
         Command::Demo(demo) => demo.run(&cli.common),
     };
     result.unwrap_or_else(|error| {
