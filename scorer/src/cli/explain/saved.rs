@@ -18,26 +18,39 @@ pub(super) fn read(path: &Path) -> anyhow::Result<v1::DecisionRecord> {
     decode(&bytes).with_context(|| path.display().to_string())
 }
 
-/// The form is seen from the first sign: no message of ours begins with a brace.
+/// No message of ours begins with a brace. One may well begin with a line end and a brace, though: that is how a response of 123
+/// bytes begins, so white space before JSON is only passed over in what is no record in protobuf form.
 pub(super) fn decode(bytes: &[u8]) -> anyhow::Result<v1::DecisionRecord> {
-    let record = if bytes.trim_ascii_start().starts_with(b"{") {
-        let name = "tollgate.v1.DecisionRecord";
-        tollgate_proto::from_json_of_any_version(name, bytes)
-            .map_err(|place| anyhow::anyhow!("not a DecisionRecord in JSON: {place}"))?
+    let decoded = if bytes.starts_with(b"{") {
+        from_json(bytes)?
     } else {
-        // Consumers that write lines end the last one too.
-        let line = bytes.strip_suffix(b"\n");
-        let decoded = v1::DecisionRecord::decode(bytes);
-        let decoded = decoded.or_else(|error| match line {
-            Some(line) => v1::DecisionRecord::decode(line),
-            None => Err(error),
-        });
-        decoded.context("not a DecisionRecord, neither in protobuf form nor in JSON")?
+        match from_protobuf(bytes) {
+            Ok(record) => record,
+            Err(_) if bytes.trim_ascii_start().starts_with(b"{") => from_json(bytes)?,
+            Err(error) => return Err(error),
+        }
     };
-    if record.response.is_none() {
+    if decoded.response.is_none() {
         bail!("not a DecisionRecord: it has no response");
     }
-    Ok(record)
+    Ok(decoded)
+}
+
+fn from_json(bytes: &[u8]) -> anyhow::Result<v1::DecisionRecord> {
+    let name = "tollgate.v1.DecisionRecord";
+    tollgate_proto::from_json_of_any_version(name, bytes)
+        .map_err(|place| anyhow::anyhow!("not a DecisionRecord in JSON: {place}"))
+}
+
+/// Consumers that write lines end the last one too.
+fn from_protobuf(bytes: &[u8]) -> anyhow::Result<v1::DecisionRecord> {
+    let line = bytes.strip_suffix(b"\n");
+    let decoded = v1::DecisionRecord::decode(bytes);
+    let decoded = decoded.or_else(|error| match line {
+        Some(line) => v1::DecisionRecord::decode(line),
+        None => Err(error),
+    });
+    decoded.context("not a DecisionRecord, neither in protobuf form nor in JSON")
 }
 
 #[cfg(test)]
@@ -72,6 +85,22 @@ mod tests {
             let error = format!("{:#}", decode(wrong.as_bytes()).unwrap_err());
             assert!(error.starts_with("not a DecisionRecord"), "{error}");
             assert!(!error.contains("4111"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_response_of_any_length_is_read_in_protobuf_form() {
+        for length in 1..300 {
+            let record = v1::DecisionRecord {
+                response: Some(v1::ScoreResponse {
+                    decision_id: "d".repeat(length),
+                    ..v1::ScoreResponse::default()
+                }),
+                ..v1::DecisionRecord::default()
+            };
+            assert_eq!(decode(&record.encode_to_vec()).unwrap(), record);
+            let json = tollgate_proto::to_json("tollgate.v1.DecisionRecord", &record).unwrap();
+            assert_eq!(decode(format!("\n {json}").as_bytes()).unwrap(), record);
         }
     }
 }
