@@ -136,7 +136,7 @@ impl Sender {
         let headers = message
             .headers()
             .map(rdkafka::message::BorrowedHeaders::detach);
-        let headers = headers.unwrap_or_else(OwnedHeaders::new).insert(Header {
+        let headers = headers.unwrap_or_default().insert(Header {
             key: REPLAY_OF,
             value: Some(&place.to_string()),
         });
