@@ -7,6 +7,7 @@ mod aggregates;
 mod brokers;
 mod decisions;
 mod digest;
+mod held;
 mod history;
 mod kills;
 mod log;
