@@ -1,7 +1,11 @@
-//! The command line: `serve`, `check`, `features`, `score`, `policy`, `rules`, `models`, `demo`.
+//! The command line: `serve`, `check`, `features`, `score`, `explain`, `policy`, `rules`, `models`, `dead-letters`, `demo`.
 
+mod alone;
 mod check;
+mod dead_letters;
 mod demo;
+mod explain;
+mod explanation;
 mod features;
 mod operate;
 mod score;
@@ -49,12 +53,17 @@ enum Command {
     Features(features::Features),
     /// Decide one transaction given as JSON, and explain the decision
     Score(score::Score),
+    /// Make a decision of the log again, explain it, and say whether it is the same: exit code 0 if it is, 1 if it differs, 2 if
+    /// it cannot be made again
+    Explain(explain::Explain),
     /// List the policies that a running service has loaded, roll back to one, or follow the folder again
     Policy(operate::Policy),
     /// List the rules that a running service has demoted, or let one decide again
     Rules(operate::Rules),
     /// Show the models of a running service: what they are, and how far things have moved since their training
     Models(operate::Models),
+    /// Show what could not be read from Kafka, or send it again after a fix
+    DeadLetters(dead_letters::DeadLetters),
     /// Serve on an embedded broker, feed it generated history, score generated traffic, report
     Demo(demo::Demo),
 }
@@ -79,24 +88,25 @@ pub fn run() -> ExitCode {
         Command::Check(check) => check.run(&cli.common),
         Command::Features(features) => features.run(&cli.common),
         Command::Score(score) => score.run(&cli.common),
+        Command::Explain(explain) => Ok(explain.run(&cli.common)),
         Command::Policy(policy) => policy.run(&cli.common),
         Command::Rules(rules) => rules.run(&cli.common),
         Command::Models(models) => models.run(&cli.common),
+        Command::DeadLetters(letters) => return letters.run(&cli.common),
         Command::Demo(demo) => demo.run(&cli.common),
     };
-    match result {
-        Ok(code) => code,
-        Err(CommandError::Policy(diagnostics)) => {
-            show(&diagnostics);
-            ExitCode::FAILURE
-        }
-        Err(CommandError::Other(error)) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
+    result.unwrap_or_else(|error| {
+        error.tell();
+        ExitCode::FAILURE
+    })
+}
+
+impl CommandError {
+    fn tell(&self) {
+        match self {
+            Self::Policy(diagnostics) => show(diagnostics),
+            Self::Other(error) => eprintln!("error: {error:#}"),
+            Self::Config(error) => eprintln!("error: {error}"),
         }
     }
 }

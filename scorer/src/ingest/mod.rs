@@ -6,11 +6,13 @@
 
 mod dead_letters;
 mod decode;
+mod letter;
 mod letters;
 mod partitions;
 mod positions;
 mod progress;
 mod reader;
+pub(crate) mod replay;
 mod start;
 mod topic;
 mod waiting;

@@ -1,6 +1,5 @@
 //! The thread that reads one topic and applies what it says.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -11,14 +10,16 @@ use rdkafka::{ClientContext, Message, Offset, TopicPartitionList};
 use tollgate_features::{Applied, Labelled, Origin, Store};
 use tollgate_types::{EventTime, Record};
 
-use super::dead_letters::{DeadLetters, Place};
+use super::dead_letters::DeadLetters;
 use super::decode::{self, DecodeError};
+use super::letter::Place;
 use super::partitions;
 use super::positions::{self, Position};
 use super::progress::Progress;
 use super::start::{self, Known, Start};
 use super::topic::Topic;
 use super::{IngestError, Parts};
+use crate::config::KafkaConfig;
 use crate::{clock, convert, kafka};
 
 /// How long one wait for a record lasts: the delay in noticing that the service stops.
@@ -45,7 +46,7 @@ pub(super) struct Reader {
 
 impl Reader {
     pub(super) fn new(topic: Topic, parts: Parts) -> Result<Self, IngestError> {
-        let consumer = consumer(&parts)?;
+        let consumer = consumer(&parts.config, &parts.bootstrap)?;
         let starts = begin(topic, &parts, &consumer, &known_at_start(topic, &parts))?;
         let dead_letters = DeadLetters::new(&parts)?;
         let progress = Progress::new(&starts, parts.state.topic(topic));
@@ -147,7 +148,7 @@ impl Reader {
     fn begin_again(&mut self) {
         let topic = self.topic.name();
         let state = self.parts.state.topic(self.topic);
-        state.begin_again();
+        self.parts.state.begin_again(self.topic);
         let read: Vec<Position> = self
             .parts
             .positions
@@ -180,8 +181,6 @@ impl Reader {
         let (left, rate) = self.parts.state.replay();
         self.parts.metrics.snapshot.replay_left.set(left);
         self.parts.metrics.snapshot.replay_rate.set(rate);
-        let is_ready = self.parts.state.is_ready();
-        self.parts.metrics.ready.set(i64::from(is_ready));
         if self.topic == Topic::Transactions {
             self.parts
                 .store
@@ -217,12 +216,9 @@ impl Reader {
     fn apply_transactions(&self, messages: &[BorrowedMessage<'_>]) -> Vec<Option<EventTime>> {
         let policy = self.parts.policy.load();
         let logic = policy.logic();
-        let format = self.parts.config.formats.transactions;
+        let format = self.topic.format(&self.parts.config);
         let decode = |message: &BorrowedMessage<'_>| {
-            let (mut transaction, authorized) =
-                decode::transaction(message.payload(), format, clock::wall_time())?;
-            convert::keep_declared(&mut transaction, &logic.schema);
-            Ok((transaction, authorized))
+            decode::transaction(message.payload(), format, clock::wall_time(), &logic.schema)
         };
         let decoded: Vec<Result<_, DecodeError>> = messages.iter().map(decode).collect();
         let records = decoded.iter().map(|decoded| {
@@ -261,7 +257,7 @@ impl Reader {
     /// Applies labels, in order; they move no event time.
     fn apply_labels(&self, messages: &[BorrowedMessage<'_>]) -> Vec<Option<EventTime>> {
         let apply = |message: &BorrowedMessage<'_>| {
-            let format = self.parts.config.formats.labels;
+            let format = self.topic.format(&self.parts.config);
             let label = match decode::label(message.payload(), format, clock::wall_time()) {
                 Ok(label) => label,
                 Err(error) => return self.refuse(message, &error.to_string()),
@@ -285,7 +281,8 @@ impl Reader {
             partition: message.partition(),
             offset: message.offset(),
         };
-        self.dead_letters.send(place, error);
+        let format = self.topic.format(&self.parts.config);
+        self.dead_letters.send(place, error, format);
         self.count("dead_letter");
         None
     }
@@ -300,8 +297,11 @@ impl Reader {
 }
 
 /// A consumer that has nothing assigned yet. Does not wait for Kafka.
-pub(super) fn consumer(parts: &Parts) -> Result<BaseConsumer<Context>, KafkaError> {
-    let mut settings = kafka::client_config(&parts.config, &parts.bootstrap);
+pub(super) fn consumer(
+    config: &KafkaConfig,
+    bootstrap: &str,
+) -> Result<BaseConsumer<Context>, KafkaError> {
+    let mut settings = kafka::client_config(config, bootstrap);
     settings
         // Positions are the store's own; the group exists because the protocol asks for a name.
         .set("group.id", "tollgate")
@@ -309,7 +309,7 @@ pub(super) fn consumer(parts: &Parts) -> Result<BaseConsumer<Context>, KafkaErro
         .set("enable.partition.eof", "true")
         // If the log lost what was to be read next, that must not go unnoticed.
         .set("auto.offset.reset", "error");
-    if parts.config.bootstrap.is_empty() {
+    if config.bootstrap.is_empty() {
         // The embedded broker answers a fetch only after this time, whatever has arrived since.
         settings.set("fetch.wait.max.ms", "5");
     }
@@ -340,17 +340,12 @@ fn begin(
     known: &Known<'_>,
 ) -> Result<Vec<Start>, IngestError> {
     let name = topic.topic(&parts.config);
-    let partitions = partitions::of(consumer, &name, METADATA_TIMEOUT)?;
-    if partitions.is_empty() {
+    let ends = partitions::ends(consumer, &name, METADATA_TIMEOUT)?;
+    if ends.is_empty() {
         return Err(IngestError::NoTopic {
             topic: name,
             key: topic.config_key(),
         });
-    }
-    let mut ends = BTreeMap::new();
-    for partition in partitions {
-        let ends_now = consumer.fetch_watermarks(&name, partition.id, METADATA_TIMEOUT)?;
-        ends.insert(partition.id, ends_now);
     }
     let starts = start::find(consumer, &name, &ends, known, |partition, lost| {
         parts.metrics.snapshot.lost(lost);

@@ -1,6 +1,6 @@
 //! The two topics that are read.
 
-use crate::config::KafkaConfig;
+use crate::config::{Format, KafkaConfig};
 
 /// What a topic carries.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,6 +25,14 @@ impl Topic {
         match self {
             Self::Transactions => config.transactions_topic.clone(),
             Self::Labels => config.labels_topic.clone(),
+        }
+    }
+
+    /// The form that its records should have.
+    pub(super) const fn format(self, config: &KafkaConfig) -> Format {
+        match self {
+            Self::Transactions => config.formats.transactions,
+            Self::Labels => config.formats.labels,
         }
     }
 

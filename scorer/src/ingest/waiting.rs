@@ -32,7 +32,7 @@ pub(super) struct Waiting {
 impl Waiting {
     /// Fails on settings that no Kafka could mend.
     pub(super) fn new(topic: Topic, parts: Parts) -> Result<Self, IngestError> {
-        let consumer = reader::consumer(&parts)?;
+        let consumer = reader::consumer(&parts.config, &parts.bootstrap)?;
         Ok(Self {
             topic,
             parts,
