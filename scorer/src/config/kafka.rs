@@ -7,6 +7,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::ingest::Share;
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct KafkaConfig {
@@ -17,6 +19,8 @@ pub struct KafkaConfig {
     pub decisions_topic: String,
     pub dead_letters_topic: String,
     pub formats: FormatsConfig,
+    /// Threads that read transactions, each a share of the partitions. More read a long log sooner, where there are cores for them.
+    pub readers: usize,
     /// Partitions of each topic of the embedded broker.
     pub embedded_partitions: i32,
     /// Further settings, handed to librdkafka as they are.
@@ -93,6 +97,7 @@ impl Default for KafkaConfig {
             decisions_topic: "tollgate.decisions".to_owned(),
             dead_letters_topic: "tollgate.dead-letters".to_owned(),
             formats: FormatsConfig::default(),
+            readers: 2,
             embedded_partitions: 6,
             properties: Properties::default(),
             secret_files: BTreeMap::new(),
@@ -117,6 +122,13 @@ impl KafkaConfig {
                     "{key}: `{topic}` is already {other}; each needs its own"
                 ));
             }
+        }
+        if !(1..=Share::COUNT_MAX).contains(&self.readers) {
+            wrong.push(format!(
+                "kafka.readers: {} is not between 1 and {}",
+                self.readers,
+                Share::COUNT_MAX
+            ));
         }
         if self.formats.decisions == Format::ConfluentProtobuf {
             wrong.push(

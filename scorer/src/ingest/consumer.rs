@@ -1,0 +1,122 @@
+//! The Kafka consumer of a reading thread, and where it begins.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::{ClientContext, Offset, TopicPartitionList};
+
+use super::partitions;
+use super::positions::{self, Position};
+use super::share::Share;
+use super::start::{self, Known, Start};
+use super::topic::Topic;
+use super::{IngestError, Parts};
+use crate::{clock, kafka};
+
+/// How long to wait for a broker's answer at start.
+const METADATA_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A consumer that has nothing assigned yet. Does not wait for Kafka.
+pub(super) fn unassigned(parts: &Parts) -> Result<BaseConsumer<Context>, KafkaError> {
+    let mut settings = kafka::client_config(&parts.config, &parts.bootstrap);
+    settings
+        // Positions are the store's own; the group exists because the protocol asks for a name.
+        .set("group.id", "tollgate")
+        .set("enable.auto.commit", "false")
+        .set("enable.partition.eof", "true")
+        // If the log lost what was to be read next, that must not go unnoticed.
+        .set("auto.offset.reset", "error");
+    if parts.config.bootstrap.is_empty() {
+        // The embedded broker answers a fetch only after this time, whatever has arrived since.
+        settings.set("fetch.wait.max.ms", "5");
+    }
+    settings.create_with_context(Context)
+}
+
+/// What librdkafka reports besides records. The end of a partition is no error here: it is asked for.
+pub(super) struct Context;
+
+impl ClientContext for Context {
+    fn error(&self, error: KafkaError, reason: &str) {
+        if !matches!(
+            error.rdkafka_error_code(),
+            Some(RDKafkaErrorCode::PartitionEOF)
+        ) {
+            tracing::warn!(%error, reason, "kafka consumer");
+        }
+    }
+}
+
+impl ConsumerContext for Context {}
+
+/// Begins to read every partition of a share where what is known says, and sets the positions to that.
+pub(super) fn begin(
+    (topic, share): (Topic, Share),
+    parts: &Parts,
+    consumer: &BaseConsumer<Context>,
+    known: &Known,
+) -> Result<Vec<Start>, IngestError> {
+    let name = topic.topic(&parts.config);
+    let partitions = partitions::of(consumer, &name, METADATA_TIMEOUT)?;
+    if partitions.is_empty() {
+        return Err(IngestError::NoTopic {
+            topic: name,
+            key: topic.config_key(),
+        });
+    }
+    let mut ends = BTreeMap::new();
+    for partition in partitions {
+        if share.has(partition.id) {
+            let ends_now = consumer.fetch_watermarks(&name, partition.id, METADATA_TIMEOUT)?;
+            ends.insert(partition.id, ends_now);
+        }
+    }
+    let starts = start::find(consumer, &name, &ends, known, |partition, lost| {
+        parts.metrics.snapshot.lost(lost);
+        tracing::error!(
+            topic = name,
+            partition,
+            lost = lost.name(),
+            "the log no longer has what was to be read next; all that it has of the partition is read"
+        );
+    })?;
+    let mut assignment = TopicPartitionList::new();
+    for start in &starts {
+        let offset = Offset::Offset(start.offset);
+        assignment.add_partition_offset(&name, start.partition, offset)?;
+    }
+    consumer.assign(&assignment)?;
+    let begun = starts.iter().map(|start| {
+        let position = positions::at(start);
+        (position.partition, position)
+    });
+    // Partitions that were known and that the topic has not any more go.
+    *parts.positions.lock(topic, share) = begun.collect();
+    Ok(starts)
+}
+
+/// What a start knows of where to begin.
+pub(super) fn known_at_start((topic, share): (Topic, Share), parts: &Parts) -> Known {
+    // A snapshot that was written before reading began knows of no partition.
+    if parts.known(topic).next().is_some() {
+        let own = parts
+            .known(topic)
+            .filter(|known| share.has(known.partition));
+        return Known::Positions(own.collect());
+    }
+    // The embedded broker cannot look times up, and has nothing that is old.
+    if parts.config.bootstrap.is_empty() {
+        return Known::Nothing;
+    }
+    let retention_max = parts.store.schema().retention_max();
+    Known::retention(clock::wall_time(), retention_max)
+}
+
+/// The positions that reading has come to.
+pub(super) fn known_now((topic, share): (Topic, Share), parts: &Parts) -> Known {
+    let read = parts.positions.lock(topic, share);
+    let read: Vec<Position> = read.values().copied().collect();
+    Known::Positions(read)
+}
