@@ -7,8 +7,6 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ingest::Share;
-
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct KafkaConfig {
@@ -122,13 +120,6 @@ impl KafkaConfig {
                     "{key}: `{topic}` is already {other}; each needs its own"
                 ));
             }
-        }
-        if !(1..=Share::COUNT_MAX).contains(&self.readers) {
-            wrong.push(format!(
-                "kafka.readers: {} is not between 1 and {}",
-                self.readers,
-                Share::COUNT_MAX
-            ));
         }
         if self.formats.decisions == Format::ConfluentProtobuf {
             wrong.push(
