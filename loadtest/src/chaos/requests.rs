@@ -32,7 +32,7 @@ const FIELD_TRANSACTION: u8 = 0x0A;
 const AUTHORIZED: [u8; 2] = [0x10, 0x01];
 
 /// Transactions without end, each with an id of its own.
-pub(super) struct Requests {
+pub(crate) struct Requests {
     templates: Vec<Template>,
     /// Seconds from one round to the next.
     round: i64,
@@ -48,11 +48,11 @@ struct Template {
 }
 
 impl Requests {
-    pub(super) fn make(seed: u64) -> Result<Self> {
+    pub(crate) fn make(seed: u64) -> Result<Self> {
         Self::with(CARDS, seed, TEMPLATES)
     }
 
-    pub(super) fn with(cards: u32, seed: u64, count: usize) -> Result<Self> {
+    pub(crate) fn with(cards: u32, seed: u64, count: usize) -> Result<Self> {
         let transactions = generate::transactions(cards, seed, count);
         let templates: Vec<Template> = transactions
             .into_iter()
@@ -64,12 +64,12 @@ impl Requests {
     }
 
     /// The id of the transaction with this number.
-    pub(super) fn id(number: u64) -> String {
+    pub(crate) fn id(number: u64) -> String {
         format!("c-{number:012}")
     }
 
     /// A `ScoreRequest` as gRPC frames it.
-    pub(super) fn request(&self, number: u64) -> Bytes {
+    pub(crate) fn request(&self, number: u64) -> Bytes {
         let (template, seconds) = self.of(number);
         let length = template.transaction.len();
         let mut framed = Vec::with_capacity(length + 16);
@@ -81,7 +81,7 @@ impl Requests {
     }
 
     /// A `TransactionEvent` and its card, under an id that no request has.
-    pub(super) fn event(&self, number: u64) -> (&str, Vec<u8>) {
+    pub(crate) fn event(&self, number: u64) -> (&str, Vec<u8>) {
         let (template, seconds) = self.of(number);
         let mut event = Vec::with_capacity(template.transaction.len() + 8);
         template.put(&mut event, EVENTS_FROM + number, seconds);

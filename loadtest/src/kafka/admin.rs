@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use serde::de::DeserializeOwned;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -29,11 +30,21 @@ impl Admin {
 
     /// A counter over all its labels, or one sample of it if `name` has those.
     pub(crate) async fn sum(&self, name: &str) -> Result<u64> {
-        let page = tokio::time::timeout(TIMEOUT, get(&self.address, "/metrics"))
+        Ok(sum_of(&self.page("/metrics", TIMEOUT).await?, name))
+    }
+
+    /// What is said in JSON at a path, for which some take longer than others.
+    pub(crate) async fn json<T: DeserializeOwned>(&self, path: &str, limit: Duration) -> Result<T> {
+        let page = self.page(path, limit).await?;
+        serde_json::from_str(&page)
+            .with_context(|| format!("http://{}{path} is not what was expected", self.address))
+    }
+
+    async fn page(&self, path: &str, limit: Duration) -> Result<String> {
+        tokio::time::timeout(limit, get(&self.address, path))
             .await
-            .with_context(|| format!("no answer from http://{}/metrics", self.address))?
-            .with_context(|| format!("cannot read http://{}/metrics", self.address))?;
-        Ok(sum_of(&page, name))
+            .with_context(|| format!("no answer from http://{}{path}", self.address))?
+            .with_context(|| format!("cannot read http://{}{path}", self.address))
     }
 }
 
