@@ -262,19 +262,30 @@ impl Log {
 
     /// What a careful sender uses: nothing lost, nothing twice, a card's records in order.
     pub(super) fn producer(&self) -> Result<Producer> {
+        self.producer_with(&[("linger.ms", "2")])
+    }
+
+    /// The same for a long history at once, as it lies in a log that busy senders have written: in large batches.
+    pub(super) fn filler(&self) -> Result<Producer> {
+        self.producer_with(&[
+            ("linger.ms", "100"),
+            ("queue.buffering.max.messages", "400000"),
+        ])
+    }
+
+    fn producer_with(&self, more: &[(&str, &str)]) -> Result<Producer> {
         let undelivered = Arc::new(AtomicU64::new(0));
         let mut settings = self.kafka.client();
+        for (key, value) in more {
+            settings.set(*key, *value);
+        }
         let inner = settings
             // As Java producers choose partitions, so that both kinds agree where a card lives.
             .set("partitioner", "murmur2_random")
             .set("enable.idempotence", "true")
             .set("acks", "all")
             .set("compression.type", "lz4")
-            .set("linger.ms", "2")
-            .set(
-                "message.timeout.ms",
-                (2 * PATIENCE.as_millis()).to_string(),
-            )
+            .set("message.timeout.ms", (2 * PATIENCE.as_millis()).to_string())
             .create_with_context(Deliveries(Arc::clone(&undelivered)))
             .context("cannot create a Kafka producer")?;
         Ok(Producer {

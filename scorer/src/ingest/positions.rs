@@ -111,10 +111,9 @@ impl Positions {
 
     /// Waits for the batches that are being applied, some microseconds, and lets no other begin.
     pub(crate) fn pause(&self) -> Pause<'_> {
-        let all = |topic: &'_ TopicPositions| topic.iter().map(Mutex::lock).collect();
         Pause {
-            transactions: all(&self.transactions),
-            labels: all(&self.labels),
+            transactions: self.transactions.iter().map(Mutex::lock).collect(),
+            labels: self.labels.iter().map(Mutex::lock).collect(),
         }
     }
 

@@ -5,7 +5,7 @@
 
 /// The partitions whose number leaves the same rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Share {
+pub(crate) struct Share {
     at: usize,
     count: usize,
 }
