@@ -26,6 +26,7 @@ mod metrics;
 mod model_report;
 mod panics;
 mod policy;
+mod readiness;
 mod reload;
 mod service;
 mod snapshot;

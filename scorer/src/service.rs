@@ -23,13 +23,11 @@ use crate::late::{self, Judging, LateVerdicts};
 use crate::memory;
 use crate::metrics::Metrics;
 use crate::policy::{Loader, Policy};
+use crate::readiness::Readiness;
 use crate::reload::{self, Reload, Versions, Wake};
 use crate::snapshot::{self, Before, SnapshotError, Snapshots};
 use crate::watch::{DriftReports, Watch};
 use crate::watchdog::{LateAnswers, Watchdog};
-
-/// Between two looks at whether the log has been read.
-const READINESS_POLL: Duration = Duration::from_millis(20);
 
 /// How long the decision log may take to empty its queues when the service stops.
 const AUDIT_DRAIN_MAX: Duration = Duration::from_secs(10);
@@ -46,7 +44,7 @@ pub struct Service {
     admin: AdminServer,
     ingest: Ingest,
     ingest_state: Arc<IngestState>,
-    metrics: Metrics,
+    readiness: Readiness,
     late: Judging,
     audit: Publishing,
     housekeeping: JoinHandle<()>,
@@ -133,7 +131,9 @@ impl Service {
         let address = config.admin.listen;
         let admin = AdminServer::start(address, core.admin_state(wake)).await;
         let admin = admin.map_err(|error| StartError::Admin { address, error })?;
-        let keeping = housekeeping::keep(core.store, idempotency, metrics.clone(), config.features);
+        let (ingest_state, ready) = (Arc::clone(&core.ingest_state), metrics.ready.clone());
+        let readiness = Readiness::follow(ingest_state, grpc.health(), ready);
+        let keeping = housekeeping::keep(core.store, idempotency, metrics, config.features);
         let addresses = Addresses {
             grpc: grpc.address(),
             admin: admin.address(),
@@ -146,7 +146,7 @@ impl Service {
             admin,
             ingest,
             ingest_state: core.ingest_state,
-            metrics,
+            readiness,
             late,
             audit,
             housekeeping: tokio::spawn(keeping),
@@ -161,13 +161,9 @@ impl Service {
         &self.addresses
     }
 
-    /// Waits until the log has been read to where it ended at start, then tells probes.
+    /// Waits until the log has been read to where it ended at start, and probes have been told.
     pub async fn ready(&self) {
-        while !self.ingest_state.is_ready() {
-            tokio::time::sleep(READINESS_POLL).await;
-        }
-        self.metrics.ready.set(1);
-        self.grpc.set_ready(true).await;
+        self.readiness.wait().await;
     }
 
     /// Stops without waiting for load balancers to notice: for services that have none.
@@ -178,9 +174,8 @@ impl Service {
     /// Stops in order and in bounded time: probes are told, and everything goes on until load balancers have noticed, or `hurry`
     /// ends; then requests in progress are answered and their decisions published. docs/shutdown.md has the timeline.
     pub async fn drain(self, hurry: impl Future<Output = ()>) {
-        self.metrics.ready.set(0);
         self.ingest_state.withdraw();
-        self.grpc.set_ready(false).await;
+        self.readiness.withdraw().await;
         let lame_duck = self.grpc_config.lame_duck();
         tracing::info!(?lame_duck, "not ready any more, still answering");
         // Either way it is over.

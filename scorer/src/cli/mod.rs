@@ -1,6 +1,7 @@
-//! The command line: `serve`, `check`, `features`, `score`, `policy`, `rules`, `models`, `demo`.
+//! The command line: `serve`, `check`, `features`, `score`, `policy`, `rules`, `models`, `dead-letters`, `demo`.
 
 mod check;
+mod dead_letters;
 mod demo;
 mod features;
 mod operate;
@@ -55,6 +56,8 @@ enum Command {
     Rules(operate::Rules),
     /// Show the models of a running service: what they are, and how far things have moved since their training
     Models(operate::Models),
+    /// Show what could not be read from Kafka, or send it again after a fix
+    DeadLetters(dead_letters::DeadLetters),
     /// Serve on an embedded broker, feed it generated history, score generated traffic, report
     Demo(demo::Demo),
 }
@@ -82,22 +85,20 @@ pub fn run() -> ExitCode {
         Command::Policy(policy) => policy.run(&cli.common),
         Command::Rules(rules) => rules.run(&cli.common),
         Command::Models(models) => models.run(&cli.common),
+        Command::DeadLetters(letters) => return letters.run(&cli.common),
         Command::Demo(demo) => demo.run(&cli.common),
     };
-    match result {
-        Ok(code) => code,
-        Err(CommandError::Policy(diagnostics)) => {
-            show(&diagnostics);
-            ExitCode::FAILURE
-        }
-        Err(CommandError::Other(error)) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
+    result.unwrap_or_else(|error| {
+        show_error(&error);
+        ExitCode::FAILURE
+    })
+}
+
+fn show_error(error: &CommandError) {
+    match error {
+        CommandError::Policy(diagnostics) => show(diagnostics),
+        CommandError::Other(error) => eprintln!("error: {error:#}"),
+        CommandError::Config(error) => eprintln!("error: {error}"),
     }
 }
 

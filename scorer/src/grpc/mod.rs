@@ -29,7 +29,7 @@ pub(crate) use asked::seconds;
 use connections::Counted;
 pub(crate) use response::response;
 pub(crate) use scoring::Scoring;
-pub(crate) use server::{GrpcServer, ServerError};
+pub(crate) use server::{GrpcServer, Health, ServerError};
 
 /// Messages of one stream that are decided at once. One that comes while the one before it waits for a model does not wait for
 /// that, and a stream takes no more than a third of what a connection may have in progress.

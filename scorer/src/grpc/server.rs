@@ -26,10 +26,28 @@ const HEALTH_NAMES: [&str; 2] = ["", <entrance::Scoring as tonic::server::NamedS
 /// The running server. Dropping it closes every connection.
 pub(crate) struct GrpcServer {
     address: SocketAddr,
-    health: HealthReporter,
+    health: Health,
     phase: watch::Sender<Phase>,
     connections: Arc<Connections>,
     metrics: ConnectionMetrics,
+}
+
+/// What probes are told by `grpc.health.v1`.
+#[derive(Clone)]
+pub(crate) struct Health(HealthReporter);
+
+impl Health {
+    /// Whether to send traffic here.
+    pub(crate) async fn set_ready(&self, ready: bool) {
+        let status = if ready {
+            ServingStatus::Serving
+        } else {
+            ServingStatus::NotServing
+        };
+        for service in HEALTH_NAMES {
+            self.0.set_service_status(service, status).await;
+        }
+    }
 }
 
 /// Why the server did not start.
@@ -46,7 +64,7 @@ pub enum ServerError {
 
 impl GrpcServer {
     /// Opens the port. Scoring answers at once; health says NOT_SERVING, for the service and for the server as a
-    /// whole, until [`GrpcServer::set_ready`].
+    /// whole, until [`Health::set_ready`].
     pub(crate) async fn start(
         config: &GrpcConfig,
         scoring: Arc<Scoring>,
@@ -58,7 +76,8 @@ impl GrpcServer {
         let listener = TcpListener::bind(config.listen).await.map_err(listening)?;
         let address = listener.local_addr().map_err(listening)?;
         let (health, health_service) = tonic_health::server::health_reporter();
-        set_health(&health, ServingStatus::NotServing).await;
+        let health = Health(health);
+        health.set_ready(false).await;
         let others = with_reflection(Routes::new(health_service))?.prepare();
         let metrics = scoring.metrics.connections.clone();
         let services = Services {
@@ -95,14 +114,9 @@ impl GrpcServer {
         self.address
     }
 
-    /// What probes see: whether to send traffic here.
-    pub(crate) async fn set_ready(&self, ready: bool) {
-        let status = if ready {
-            ServingStatus::Serving
-        } else {
-            ServingStatus::NotServing
-        };
-        set_health(&self.health, status).await;
+    /// What probes see.
+    pub(crate) fn health(&self) -> Health {
+        self.health.clone()
     }
 
     /// Takes no new connections and tells every client to open no further request on the ones there are (GOAWAY). What has
@@ -141,7 +155,7 @@ impl GrpcServer {
         // Clients hold a watch for as long as they run. It ends behind the news that the service is not ready, and then
         // nothing holds their connections any more.
         for service in HEALTH_NAMES {
-            self.health.clear_service_status(service).await;
+            self.health.0.clear_service_status(service).await;
         }
         self.closed(limit).await;
     }
@@ -164,10 +178,4 @@ fn with_reflection(routes: Routes) -> Result<Routes, ServerError> {
     Ok(routes
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?))
-}
-
-async fn set_health(health: &HealthReporter, status: ServingStatus) {
-    for service in HEALTH_NAMES {
-        health.set_service_status(service, status).await;
-    }
 }

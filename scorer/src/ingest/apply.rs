@@ -8,8 +8,9 @@ use tollgate_features::Origin;
 use tollgate_types::{EventTime, Record};
 
 use super::Parts;
-use super::dead_letters::{DeadLetters, Place};
+use super::dead_letters::DeadLetters;
 use super::decode::{self, DecodeError};
+use super::letter::Place;
 use super::topic::Topic;
 use crate::metrics::RecordResult;
 use crate::{clock, convert};
@@ -33,13 +34,10 @@ impl Applier {
     fn transactions(&self, messages: &[BorrowedMessage<'_>]) -> Vec<Option<EventTime>> {
         let policy = self.parts.policy.load();
         let logic = policy.logic();
-        let format = self.parts.config.formats.transactions;
+        let format = self.topic.format(&self.parts.config);
         let now = clock::wall_time();
         let decode = |message: &BorrowedMessage<'_>| {
-            let (mut transaction, authorized) =
-                decode::transaction(message.payload(), format, now)?;
-            convert::keep_declared(&mut transaction, &logic.schema);
-            Ok((transaction, authorized))
+            decode::transaction(message.payload(), format, now, &logic.schema)
         };
         let decoded: Vec<Result<_, DecodeError>> = messages.iter().map(decode).collect();
         let records = decoded.iter().map(|decoded| {
@@ -67,7 +65,7 @@ impl Applier {
 
     /// Labels move no event time.
     fn labels(&self, messages: &[BorrowedMessage<'_>]) -> Vec<Option<EventTime>> {
-        let format = self.parts.config.formats.labels;
+        let format = self.topic.format(&self.parts.config);
         let now = clock::wall_time();
         let apply = |message: &BorrowedMessage<'_>| {
             let label = match decode::label(message.payload(), format, now) {
@@ -87,7 +85,8 @@ impl Applier {
             partition: message.partition(),
             offset: message.offset(),
         };
-        self.dead_letters.send(place, error);
+        let format = self.topic.format(&self.parts.config);
+        self.dead_letters.send(place, error, format);
         self.count(RecordResult::DeadLetter);
         None
     }

@@ -1,6 +1,5 @@
 //! The Kafka consumer of a reading thread, and where it begins.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
@@ -13,14 +12,18 @@ use super::share::Share;
 use super::start::{self, Known, Start};
 use super::topic::Topic;
 use super::{IngestError, Parts};
+use crate::config::KafkaConfig;
 use crate::{clock, kafka};
 
 /// How long to wait for a broker's answer at start.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A consumer that has nothing assigned yet. Does not wait for Kafka.
-pub(super) fn unassigned(parts: &Parts) -> Result<BaseConsumer<Context>, KafkaError> {
-    let mut settings = kafka::client_config(&parts.config, &parts.bootstrap);
+pub(super) fn unassigned(
+    config: &KafkaConfig,
+    bootstrap: &str,
+) -> Result<BaseConsumer<Context>, KafkaError> {
+    let mut settings = kafka::client_config(config, bootstrap);
     settings
         // Positions are the store's own; the group exists because the protocol asks for a name.
         .set("group.id", "tollgate")
@@ -28,7 +31,7 @@ pub(super) fn unassigned(parts: &Parts) -> Result<BaseConsumer<Context>, KafkaEr
         .set("enable.partition.eof", "true")
         // If the log lost what was to be read next, that must not go unnoticed.
         .set("auto.offset.reset", "error");
-    if parts.config.bootstrap.is_empty() {
+    if config.bootstrap.is_empty() {
         // The embedded broker answers a fetch only after this time, whatever has arrived since.
         settings.set("fetch.wait.max.ms", "5");
     }
@@ -59,20 +62,14 @@ pub(super) fn begin(
     known: &Known,
 ) -> Result<Vec<Start>, IngestError> {
     let name = topic.topic(&parts.config);
-    let partitions = partitions::of(consumer, &name, METADATA_TIMEOUT)?;
-    if partitions.is_empty() {
+    let mut ends = partitions::ends(consumer, &name, METADATA_TIMEOUT)?;
+    if ends.is_empty() {
         return Err(IngestError::NoTopic {
             topic: name,
             key: topic.config_key(),
         });
     }
-    let mut ends = BTreeMap::new();
-    for partition in partitions {
-        if share.has(partition.id) {
-            let ends_now = consumer.fetch_watermarks(&name, partition.id, METADATA_TIMEOUT)?;
-            ends.insert(partition.id, ends_now);
-        }
-    }
+    ends.retain(|partition, _| share.has(*partition));
     let starts = start::find(consumer, &name, &ends, known, |partition, lost| {
         parts.metrics.snapshot.lost(lost);
         tracing::error!(

@@ -5,16 +5,18 @@
 
 use rdkafka::ClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
+use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Parts;
+use super::letter::{self, Place};
 use super::letters::Letters;
 use super::positions::Positions;
-use crate::kafka;
+use crate::config::Format;
 use crate::metrics::TopicMetrics;
+use crate::{clock, kafka};
 
 /// How long to wait for room in the producer's queue before giving a letter up. Nothing is applied meanwhile, and no snapshot can
 /// take the positions.
@@ -72,14 +74,6 @@ fn is_purged(error: &KafkaError) -> bool {
     matches!(error.rdkafka_error_code(), Some(PurgeQueue | PurgeInflight))
 }
 
-/// Where a record stood in the log.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Place<'a> {
-    pub(super) topic: &'a str,
-    pub(super) partition: i32,
-    pub(super) offset: i64,
-}
-
 impl DeadLetters {
     pub(super) fn new(parts: &Parts) -> Result<Self, KafkaError> {
         let (positions, metrics) = (Arc::clone(&parts.positions), parts.metrics.topics.clone());
@@ -103,10 +97,8 @@ impl DeadLetters {
         }
     }
 
-    /// Publishes a dead letter; the value is a sentence, the place and the error are headers.
-    pub(super) fn send(&self, place: Place<'_>, error: &str) {
-        let (partition, offset) = (place.partition.to_string(), place.offset.to_string());
-        let value = format!("{}/{partition}@{offset}: {error}", place.topic);
+    /// Publishes a dead letter about a record that should have been of this format.
+    pub(super) fn send(&self, place: Place<'_>, error: &str, format: Format) {
         tracing::warn!(
             place.topic,
             place.partition,
@@ -114,20 +106,12 @@ impl DeadLetters {
             error,
             "record to dead letters"
         );
-        let header = |key, value| Header {
-            key,
-            value: Some(value),
-        };
-        let headers = OwnedHeaders::new()
-            .insert(header("topic", place.topic))
-            .insert(header("partition", &partition))
-            .insert(header("offset", &offset))
-            .insert(header("error", error));
+        let letter = letter::refused(place, error, format, clock::wall_time());
         let letters = self.positions.letters();
         let number = letters.send();
         let record = BaseRecord::<(), str, usize>::with_opaque_to(&self.topic, number)
-            .payload(&value)
-            .headers(headers);
+            .payload(&letter.value)
+            .headers(letter.headers);
         let sent = self.producer.send(record).or_else(|(error, record)| {
             if error.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) {
                 return Err(error);

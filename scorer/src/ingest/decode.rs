@@ -3,7 +3,7 @@
 use prost::Message;
 use prost::encoding::decode_varint;
 use tollgate_proto::{JsonPlace, v1};
-use tollgate_types::{EventTime, Label, Transaction};
+use tollgate_types::{EventTime, Label, Schema, Transaction};
 
 use crate::config::Format;
 use crate::convert::{self, FieldError};
@@ -50,16 +50,17 @@ fn hint(format: &Option<Format>) -> String {
     })
 }
 
+/// With the attributes that the schema declares.
 pub(super) fn transaction(
     value: Option<&[u8]>,
     format: Format,
     now: EventTime,
+    schema: &Schema,
 ) -> Result<(Transaction, bool), DecodeError> {
     let event: v1::TransactionEvent = message(value, format, "TransactionEvent")?;
-    Ok((
-        convert::transaction(event.transaction, now)?,
-        event.authorized,
-    ))
+    let mut transaction = convert::transaction(event.transaction, now)?;
+    convert::keep_declared(&mut transaction, schema);
+    Ok((transaction, event.authorized))
 }
 
 pub(super) fn label(

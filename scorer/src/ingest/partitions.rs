@@ -1,5 +1,6 @@
 //! Which partitions a topic has, and those that it gets while it is read.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
@@ -31,6 +32,20 @@ pub(super) fn of<C: ConsumerContext>(
         has_leader: found.leader() >= 0,
     };
     Ok(partitions.map(partition).collect())
+}
+
+/// The offsets at which each partition of a topic begins and ends; none if there is no such topic.
+pub(super) fn ends<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    topic: &str,
+    answer_max: Duration,
+) -> Result<BTreeMap<i32, (i64, i64)>, KafkaError> {
+    let mut ends = BTreeMap::new();
+    for partition in of(consumer, topic, answer_max)? {
+        let ends_now = consumer.fetch_watermarks(topic, partition.id, answer_max)?;
+        ends.insert(partition.id, ends_now);
+    }
+    Ok(ends)
 }
 
 /// Begins to read the partitions that are new, from their beginning: what was written before they were noticed counts like all

@@ -24,6 +24,8 @@ pub(crate) struct IngestState {
     labels: TopicState,
     /// No more traffic should come, however far the log has been read.
     withdrawn: AtomicBool,
+    /// The log was cut below where it is read, and probes have not been told yet.
+    cut: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -50,7 +52,27 @@ impl IngestState {
     /// Whether the log has been read to where it ended at start, and the service is neither stopping nor broken.
     pub(crate) fn is_ready(&self) -> bool {
         let replayed = |topic| self.topic(topic).replayed.load(Ordering::Acquire);
-        !self.withdrawn.load(Ordering::Relaxed) && Topic::ALL.into_iter().all(replayed)
+        !self.withdrawn.load(Ordering::Relaxed)
+            && !self.is_cut()
+            && Topic::ALL.into_iter().all(replayed)
+    }
+
+    /// The log was cut: what was read of a topic has to be read again, in part at least.
+    pub(super) fn begin_again(&self, topic: Topic) {
+        self.cut.store(true, Ordering::Release);
+        let topic = self.topic(topic);
+        topic.replayed.store(false, Ordering::Release);
+        topic.at_end.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether the log was cut and nobody has been told that the service is not ready.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.cut.load(Ordering::Acquire)
+    }
+
+    /// Probes have had the time to hear that the service is not ready.
+    pub(crate) fn cut_was_told(&self) {
+        self.cut.store(false, Ordering::Release);
     }
 
     /// Whether labels should wait until more transactions have been read. Labels are fewer and so are read sooner; beyond what
@@ -150,13 +172,11 @@ impl Progress {
     }
 
     /// What was read of these partitions has to be read again, in part at least; where from is not known yet.
-    pub(super) fn is_cut(&mut self, is_mine: impl Fn(i32) -> bool, state: &TopicState) {
+    pub(super) fn is_cut(&mut self, is_mine: impl Fn(i32) -> bool) {
         for (_, partition) in self.partitions.iter_mut().filter(|(id, _)| is_mine(**id)) {
             partition.replayed = false;
             partition.at_end = false;
         }
-        state.replayed.store(false, Ordering::Release);
-        state.at_end.store(false, Ordering::Relaxed);
     }
 
     /// These partitions are read from here on; what else there was of them is gone.
@@ -424,11 +444,13 @@ mod tests {
             Progress::new(&[start(0, 7, 7)], state.topic(topic));
         }
         let topic = state.topic(Topic::Transactions);
-        topic.begin_again();
+        state.begin_again(Topic::Transactions);
         assert!(!state.is_ready());
         let mut progress = Progress::new(&[start(0, 3, 7)], topic);
         assert!(!state.is_ready());
         progress.applied((0, 6), None, time(1), topic);
+        assert!(!state.is_ready(), "nobody has been told of the cut");
+        state.cut_was_told();
         assert!(state.is_ready());
     }
 }

@@ -51,7 +51,7 @@ impl Reader {
         let mut consumers = Vec::new();
         let mut starts = Vec::new();
         for share in topic.shares(&parts.config) {
-            let consumer = consumer::unassigned(parts)?;
+            let consumer = consumer::unassigned(&parts.config, &parts.bootstrap)?;
             let known = consumer::known_at_start((topic, share), parts);
             starts.extend(consumer::begin((topic, share), parts, &consumer, &known)?);
             consumers.push((share, consumer));
@@ -175,7 +175,11 @@ impl Reader {
         let (part, share) = ((self.topic, self.share), self.share);
         let state = self.parts.state.topic(self.topic);
         let is_mine = |partition| share.has(partition);
-        self.progress.lock().is_cut(is_mine, state);
+        let mut progress = self.progress.lock();
+        progress.is_cut(is_mine);
+        // Before another share's end is noted: it may be what was last to be read.
+        self.parts.state.begin_again(self.topic);
+        drop(progress);
         let known = consumer::known_now(part, &self.parts);
         let starts = consumer::begin(part, &self.parts, &self.consumer, &known);
         self.is_cut = starts.is_err();
@@ -204,7 +208,6 @@ impl Reader {
         let (left, rate) = state.replay();
         self.parts.metrics.snapshot.replay_left.set(left);
         self.parts.metrics.snapshot.replay_rate.set(rate);
-        self.parts.metrics.ready.set(i64::from(state.is_ready()));
         if self.topic == Topic::Transactions {
             self.parts.store.advance_watermark(watermark);
             let behind = state.behind(now).micros() / 1_000_000;

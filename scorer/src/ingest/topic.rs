@@ -1,7 +1,7 @@
 //! The two topics that are read.
 
 use super::share::Share;
-use crate::config::KafkaConfig;
+use crate::config::{Format, KafkaConfig};
 
 /// What a topic carries.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,6 +35,14 @@ impl Topic {
             Self::Transactions => config.readers,
             Self::Labels => 1,
         })
+    }
+
+    /// The form that its records should have.
+    pub(super) const fn format(self, config: &KafkaConfig) -> Format {
+        match self {
+            Self::Transactions => config.formats.transactions,
+            Self::Labels => config.formats.labels,
+        }
     }
 
     /// The key that sets the name.

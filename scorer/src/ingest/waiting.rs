@@ -33,7 +33,7 @@ pub(super) struct Waiting {
 impl Waiting {
     /// Fails on settings that no Kafka could mend.
     pub(super) fn new(topic: Topic, parts: Parts) -> Result<Self, IngestError> {
-        let consumer = consumer::unassigned(&parts)?;
+        let consumer = consumer::unassigned(&parts.config, &parts.bootstrap)?;
         Ok(Self {
             topic,
             parts,

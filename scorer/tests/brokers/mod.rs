@@ -54,6 +54,14 @@ impl Brokers {
         Some(Self { bootstrap, prefix })
     }
 
+    /// Those at these addresses, and topics whose names begin so.
+    pub(crate) fn of(bootstrap: &str, prefix: &str) -> Self {
+        Self {
+            bootstrap: bootstrap.to_owned(),
+            prefix: prefix.to_owned(),
+        }
+    }
+
     /// The same topics by another way to the brokers.
     pub(crate) fn by(&self, bootstrap: &str) -> Self {
         Self {
