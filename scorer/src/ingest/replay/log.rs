@@ -50,7 +50,7 @@ impl Log {
     }
 
     /// Where the records of a topic that are `known` to be wanted begin and end.
-    pub(super) fn starts(&self, topic: &str, known: &Known<'_>) -> Result<Vec<Start>, ReplayError> {
+    pub(super) fn starts(&self, topic: &str, known: &Known) -> Result<Vec<Start>, ReplayError> {
         let ends = self.ends(topic)?;
         // Nothing is lost that was not known.
         Ok(start::find(&self.consumer, topic, &ends, known, |_, _| ())?)
