@@ -89,10 +89,36 @@ impl Requests {
 
     /// A `TransactionEvent` and its card, under an id that no request has.
     pub(crate) fn event(&self, number: u64) -> (&str, Vec<u8>) {
+        self.published(number, EVENTS_FROM + number, true)
+    }
+
+    /// The same of a payment that was not authorized.
+    pub(crate) fn declined_event(&self, number: u64) -> (&str, Vec<u8>) {
+        self.published(number, EVENTS_FROM + number, false)
+    }
+
+    /// The id of that event.
+    pub(crate) fn event_id(number: u64) -> String {
+        Self::id(EVENTS_FROM + number)
+    }
+
+    /// What is published of a request once its authorization has ended, and its card.
+    pub(crate) fn echo(&self, number: u64, authorized: bool) -> (&str, Vec<u8>) {
+        self.published(number, number, authorized)
+    }
+
+    /// When the transaction with this number happened, in seconds since 1970; the same for request and event.
+    pub(crate) fn event_time_s(&self, number: u64) -> i64 {
+        self.of(number).1
+    }
+
+    fn published(&self, number: u64, id: u64, authorized: bool) -> (&str, Vec<u8>) {
         let (template, seconds) = self.of(number);
         let mut event = Vec::with_capacity(template.transaction.len() + 8);
-        template.put(&mut event, EVENTS_FROM + number, seconds);
-        event.extend_from_slice(&AUTHORIZED);
+        template.put(&mut event, id, seconds);
+        if authorized {
+            event.extend_from_slice(&AUTHORIZED);
+        }
         (&template.card_id, event)
     }
 
@@ -190,11 +216,23 @@ mod tests {
             let (card, event) = requests.event(number);
             let event = v1::TransactionEvent::decode(event.as_slice()).unwrap();
             assert_eq!(card, expected.card_id);
-            expected.transaction_id = Requests::id(EVENTS_FROM + number);
+            let at_s = expected.event_time.map(|at| at.seconds);
+            assert_eq!(Some(requests.event_time_s(number)), at_s);
+            expected.transaction_id = Requests::event_id(number);
             assert_eq!(
                 (event.transaction, event.authorized),
-                (Some(expected), true)
+                (Some(expected.clone()), true)
             );
+            let (_, declined) = requests.declined_event(number);
+            let declined = v1::TransactionEvent::decode(declined.as_slice()).unwrap();
+            assert_eq!(
+                (declined.transaction, declined.authorized),
+                (Some(expected.clone()), false)
+            );
+            let (_, echo) = requests.echo(number, false);
+            let echo = v1::TransactionEvent::decode(echo.as_slice()).unwrap();
+            expected.transaction_id = Requests::id(number);
+            assert_eq!((echo.transaction, echo.authorized), (Some(expected), false));
         }
     }
 }

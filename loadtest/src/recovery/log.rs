@@ -209,6 +209,23 @@ impl Log {
         self.ends_by(&self.consumer()?, what)
     }
 
+    /// Waits until a topic has not grown for so long.
+    pub(super) async fn wait_until_quiet(&self, what: &'static str, quiet: Duration) -> Result<()> {
+        let look = || {
+            let log = self.clone();
+            tokio::task::spawn_blocking(move || log.ends(what))
+        };
+        let mut before = look().await??;
+        loop {
+            tokio::time::sleep(quiet).await;
+            let now = look().await??;
+            if now == before {
+                return Ok(());
+            }
+            before = now;
+        }
+    }
+
     fn consumer(&self) -> Result<BaseConsumer> {
         let mut settings = self.kafka.client();
         settings

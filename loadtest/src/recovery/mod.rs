@@ -3,11 +3,15 @@
 //! Each of the six lines starts services of its own on topics of its own, and knows of them what their answers, their admin
 //! port and their topics say. `docs/recovery.md` says what each shows.
 
+mod aggregates;
 mod brokers;
+mod decisions;
+mod digest;
 mod history;
 mod kills;
 mod log;
 mod poison;
+mod traffic;
 mod trouble;
 mod visible;
 

@@ -42,6 +42,12 @@ impl LogPositions {
             Topic::Labels => &self.labels,
         }
     }
+
+    /// The latest event time up to here, which the watermark comes to once there is nothing more to read.
+    pub(crate) fn event_time_max(&self) -> EventTime {
+        let times = self.transactions.iter().map(|known| known.event_time_max);
+        EventTime::from_micros(times.max().unwrap_or(i64::MIN))
+    }
 }
 
 /// Those of a share of a topic, by partition.

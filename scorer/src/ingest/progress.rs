@@ -82,6 +82,12 @@ impl IngestState {
         !is_replayed && waiting_in_store >= LABELS_AHEAD_MAX
     }
 
+    /// Whether every partition was at its end when last heard of, and nothing has been applied since.
+    pub(crate) fn is_at_end(&self) -> bool {
+        let at_end = |topic| self.topic(topic).at_end.load(Ordering::Relaxed);
+        Topic::ALL.into_iter().all(at_end)
+    }
+
     /// Makes the service unready for good: it is stopping, or can read no more.
     pub(crate) fn withdraw(&self) {
         self.withdrawn.store(true, Ordering::Relaxed);
