@@ -290,19 +290,26 @@ impl Log {
         ])
     }
 
-    fn producer_with(&self, more: &[(&str, &str)]) -> Result<Producer> {
-        let undelivered = Arc::new(AtomicU64::new(0));
+    /// The settings of a careful sender.
+    pub(super) fn careful(&self) -> ClientConfig {
         let mut settings = self.kafka.client();
-        for (key, value) in more {
-            settings.set(*key, *value);
-        }
-        let inner = settings
+        settings
             // As Java producers choose partitions, so that both kinds agree where a card lives.
             .set("partitioner", "murmur2_random")
             .set("enable.idempotence", "true")
             .set("acks", "all")
             .set("compression.type", "lz4")
-            .set("message.timeout.ms", (2 * PATIENCE.as_millis()).to_string())
+            .set("message.timeout.ms", (2 * PATIENCE.as_millis()).to_string());
+        settings
+    }
+
+    fn producer_with(&self, more: &[(&str, &str)]) -> Result<Producer> {
+        let undelivered = Arc::new(AtomicU64::new(0));
+        let mut settings = self.careful();
+        for (key, value) in more {
+            settings.set(*key, *value);
+        }
+        let inner = settings
             .create_with_context(Deliveries(Arc::clone(&undelivered)))
             .context("cannot create a Kafka producer")?;
         Ok(Producer {

@@ -6,11 +6,13 @@
 mod aggregates;
 mod brokers;
 mod decisions;
+mod deliveries;
 mod digest;
 mod history;
 mod kills;
 mod log;
 mod poison;
+mod spoiled;
 mod traffic;
 mod trouble;
 mod visible;
