@@ -5,12 +5,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use prost::Message as _;
 use tokio::time::{Instant, sleep};
 use tollgate_proto::v1;
 use tollgate_report::{Goal, Row};
 
-use super::log::{LABELS, Log, Producer, Shape, TRANSACTIONS};
+use super::log::{LABELS, Log, Shape, TRANSACTIONS};
 use super::{Stage, text};
 use crate::chaos::drive::{Client, Plan};
 use crate::chaos::requests::Requests;
@@ -129,7 +128,7 @@ async fn fill(log: &Log, events: u64) -> Result<Filled> {
         if left == 0 {
             break;
         }
-        publish(&producer, &event).await?;
+        producer.event(&event).await?;
         filled.records += 1;
         if let Event::Transaction(generated) = event {
             left -= 1;
@@ -146,19 +145,6 @@ async fn fill(log: &Log, events: u64) -> Result<Filled> {
         began.elapsed()
     );
     Ok(filled)
-}
-
-async fn publish(producer: &Producer, event: &Event) -> Result<()> {
-    match event {
-        Event::Transaction(generated) => {
-            let bytes = generated.event.encode_to_vec();
-            producer.transaction(event.card_id(), &bytes).await
-        }
-        Event::Label(known) => {
-            let bytes = known.label.encode_to_vec();
-            producer.label(event.card_id(), &bytes).await
-        }
-    }
 }
 
 /// Waits until a service that has just begun has read the log.

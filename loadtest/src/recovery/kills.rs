@@ -354,7 +354,11 @@ impl<'a> Campaign<'a> {
             before = *by_then;
         }
         let lost = Row::new("decisions_missing", "count", count(compared.missing.len()));
-        let per_kill = Row::new("decisions_missing_per_kill_max", "count", count(per_kill_max));
+        let per_kill = Row::new(
+            "decisions_missing_per_kill_max",
+            "count",
+            count(per_kill_max),
+        );
         let (lost, per_kill) = match self.durability {
             Durability::Async => (
                 lost,
@@ -365,7 +369,11 @@ impl<'a> Campaign<'a> {
         vec![
             lost,
             per_kill,
-            Row::new("decisions_missing_age_max", "ms", oldest.as_secs_f64() * 1_000.0),
+            Row::new(
+                "decisions_missing_age_max",
+                "ms",
+                oldest.as_secs_f64() * 1_000.0,
+            ),
             Row::new("decisions_logged", "count", count(compared.logged)),
             Row::new("records_doubled", "count", count(compared.doubled)),
             Row::new(
@@ -392,7 +400,11 @@ async fn unfinished_comes(folder: &Path) -> Result<()> {
 
 fn has_unfinished(folder: &Path) -> Result<bool> {
     for entry in std::fs::read_dir(folder)? {
-        if entry?.file_name().to_string_lossy().ends_with(".unfinished") {
+        if entry?
+            .file_name()
+            .to_string_lossy()
+            .ends_with(".unfinished")
+        {
             return Ok(true);
         }
     }

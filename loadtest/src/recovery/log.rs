@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use prost::Message as _;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -15,6 +16,8 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, DeliveryResult};
 use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
 use rdkafka::{ClientConfig, ClientContext, Message as _, Offset, TopicPartitionList};
+
+use crate::generate::Event;
 
 /// How long brokers may take for anything, one that was killed and comes back included.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -350,6 +353,18 @@ impl ProducerContext for Deliveries {
 }
 
 impl Producer {
+    /// Publishes what was generated, to the topic where it belongs.
+    pub(super) async fn event(&self, event: &Event) -> Result<()> {
+        let card = event.card_id();
+        match event {
+            Event::Transaction(generated) => {
+                self.transaction(card, &generated.event.encode_to_vec())
+                    .await
+            }
+            Event::Label(known) => self.label(card, &known.label.encode_to_vec()).await,
+        }
+    }
+
     pub(super) async fn transaction(&self, card_id: &str, event: &[u8]) -> Result<()> {
         self.send(&self.transactions, card_id, event).await
     }

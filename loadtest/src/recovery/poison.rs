@@ -3,18 +3,17 @@
 //! Each is to be told of in dead letters, once, by its place and its reason; none may hold up a partition; and what the service
 //! knows is to be what one knows that was never sent them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use prost::Message as _;
 use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 use tollgate_report::{Goal, Row};
 
 use super::Stage;
 use super::deliveries::Acknowledged;
 use super::digest::digest;
-use super::log::{DEAD_LETTERS, LABELS, Log, Producer, Shape, TRANSACTIONS};
+use super::log::{DEAD_LETTERS, Log, Shape, TRANSACTIONS};
 use super::spoiled::{CARD_NUMBER, SPOILED, Sample, Spoiled};
 use crate::figures::count;
 use crate::generate::{Config, Event, Generator};
@@ -56,7 +55,7 @@ pub(super) async fn run(stage: &Stage<'_>) -> Result<Vec<Row>> {
     // Its last letters are acknowledged before it ends.
     drop(victim);
     let letters = tokio::task::spawn_blocking(move || letters(&poisoned)).await??;
-    let kinds: std::collections::BTreeSet<&str> = laid.values().map(|kind| kind.name).collect();
+    let kinds: BTreeSet<&str> = laid.values().map(|kind| kind.name).collect();
     let held = Held::of(&laid, &letters);
     Ok(vec![
         Row::new("records", "count", count(records)),
@@ -69,11 +68,14 @@ pub(super) async fn run(stage: &Stage<'_>) -> Result<Vec<Row>> {
         Row::new("letters.twice", "count", count(held.twice)).goal(Goal::AtMost(0.0)),
         Row::new("letters.strange", "count", count(held.strange)).goal(Goal::AtMost(0.0)),
         Row::new("letters.otherwise", "count", count(held.otherwise)).goal(Goal::AtMost(0.0)),
-        Row::new("letters.card_numbers", "count", count(held.card_numbers))
-            .goal(Goal::AtMost(0.0)),
+        Row::new("letters.card_numbers", "count", count(held.card_numbers)).goal(Goal::AtMost(0.0)),
         Row::new("events", "count", count(seen.events)).goal(Goal::AtLeast(count(events))),
-        Row::new("state.differs", "count", f64::from(u8::from(!seen.is_same(&expected))))
-            .goal(Goal::AtMost(0.0)),
+        Row::new(
+            "state.differs",
+            "count",
+            f64::from(u8::from(!seen.is_same(&expected))),
+        )
+        .goal(Goal::AtMost(0.0)),
     ])
 }
 
@@ -90,7 +92,7 @@ async fn publish(poisoned: &Log, clean: &Log, events: u64) -> Result<(u64, Laid)
             break;
         }
         for producer in &producers {
-            send(producer, &event).await?;
+            producer.event(&event).await?;
         }
         records += 1;
         let Event::Transaction(generated) = &event else {
@@ -101,7 +103,9 @@ async fn publish(poisoned: &Log, clean: &Log, events: u64) -> Result<(u64, Laid)
             let kind = kinds.next().context("no kind of poison")?;
             let value = (kind.make)(&Sample::of(&generated.event));
             let topic = poisoned.topic(kind.topic.unwrap_or(TRANSACTIONS));
-            let delivered = poisoner.send(&topic, event.card_id(), value.as_deref()).await?;
+            let delivered = poisoner
+                .send(&topic, event.card_id(), value.as_deref())
+                .await?;
             laid.insert((topic, delivered.partition, delivered.offset), kind);
         }
     }
@@ -109,19 +113,6 @@ async fn publish(poisoned: &Log, clean: &Log, events: u64) -> Result<(u64, Laid)
         producer.flush().await?;
     }
     Ok((records, laid))
-}
-
-async fn send(producer: &Producer, event: &Event) -> Result<()> {
-    match event {
-        Event::Transaction(generated) => {
-            let bytes = generated.event.encode_to_vec();
-            producer.transaction(event.card_id(), &bytes).await
-        }
-        Event::Label(known) => {
-            let bytes = known.label.encode_to_vec();
-            producer.label(event.card_id(), &bytes).await
-        }
-    }
 }
 
 /// What a dead letter says.
@@ -208,6 +199,7 @@ impl Held {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::recovery::log::LABELS;
 
     #[test]
     fn letters_are_held_against_what_was_laid() {

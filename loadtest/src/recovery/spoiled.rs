@@ -89,9 +89,11 @@ pub(super) static SPOILED: [Spoiled; 28] = [
     transaction("json", "looks like json", |_| {
         Some(br#"{"transaction": {"transactionId": "t"}, "authorized": true}"#.to_vec())
     }),
-    transaction("confluent's frame", "looks like confluent_protobuf", |good| {
-        Some([&[0, 0, 0, 0, 7, 0][..], &good.bytes()].concat())
-    }),
+    transaction(
+        "confluent's frame",
+        "looks like confluent_protobuf",
+        |good| Some([&[0, 0, 0, 0, 7, 0][..], &good.bytes()].concat()),
+    ),
     transaction("cut short", "not a TransactionEvent", |good| {
         let mut bytes = good.bytes();
         bytes.truncate(bytes.len() / 2);
@@ -103,16 +105,20 @@ pub(super) static SPOILED: [Spoiled; 28] = [
     transaction("field of another type", "not a TransactionEvent", |_| {
         Some(vec![0x08, 0x01])
     }),
-    transaction("label among transactions", "not a TransactionEvent", |good| {
-        good.label(|_| ())
-    }),
+    transaction(
+        "label among transactions",
+        "not a TransactionEvent",
+        |good| good.label(|_| ()),
+    ),
     transaction("text that is not UTF-8", "not a TransactionEvent", |good| {
         let mut bytes = good.with(|spoiled| spoiled.merchant_id = "m".repeat(50))?;
         let at = bytes.windows(50).position(|text| text == [b'm'; 50])?;
         bytes[at] = 0xff;
         Some(bytes)
     }),
-    transaction("no transaction", "transaction: is missing", |_| Some(vec![0x10, 0x01])),
+    transaction("no transaction", "transaction: is missing", |_| {
+        Some(vec![0x10, 0x01])
+    }),
     transaction("no id", "transaction.transaction_id", |good| {
         good.with(|spoiled| spoiled.transaction_id.clear())
     }),
@@ -173,7 +179,9 @@ pub(super) static SPOILED: [Spoiled; 28] = [
             })
         },
     ),
-    label("transaction among labels", "a Label", |good| Some(good.bytes())),
+    label("transaction among labels", "a Label", |good| {
+        Some(good.bytes())
+    }),
     label("label without transaction", "transaction_id", |good| {
         good.label(|spoiled| spoiled.transaction_id.clear())
     }),

@@ -143,7 +143,10 @@ struct Background {
 impl Background {
     fn start(producer: Producer) -> Result<Self> {
         let requests = Requests::make(1)?;
-        let (ended, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let (ended, sent) = (
+            Arc::new(AtomicBool::new(false)),
+            Arc::new(AtomicU64::new(0)),
+        );
         let (is_over, counting) = (Arc::clone(&ended), Arc::clone(&sent));
         let runtime = tokio::runtime::Handle::current();
         let task = tokio::task::spawn_blocking(move || {
@@ -169,6 +172,10 @@ impl Background {
     /// Ends it once Kafka has everything.
     async fn finish(self) -> Result<()> {
         self.ended.store(true, Ordering::Relaxed);
-        self.task.await.context("the publisher panicked")??.flush().await
+        self.task
+            .await
+            .context("the publisher panicked")??
+            .flush()
+            .await
     }
 }

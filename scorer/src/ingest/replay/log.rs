@@ -11,8 +11,8 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::ReplayError;
 use crate::clock;
 use crate::config::KafkaConfig;
-use crate::ingest::partitions;
 use crate::ingest::consumer::{self, Context};
+use crate::ingest::partitions;
 use crate::ingest::start::{self, Known, Start};
 
 /// How long to wait for a broker's answer.
