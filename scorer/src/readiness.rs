@@ -30,10 +30,11 @@ pub(crate) struct Readiness {
 impl Readiness {
     pub(crate) fn follow(ingest: Arc<IngestState>, health: Health, metric: IntGauge) -> Self {
         let (sender, told) = watch::channel(false);
-        let telling = Telling {
+        let mut telling = Telling {
             health: health.clone(),
             metric: metric.clone(),
             told: sender,
+            was_ready: false,
         };
         let task = tokio::spawn(async move {
             loop {
@@ -80,19 +81,21 @@ struct Telling {
     health: Health,
     metric: IntGauge,
     told: watch::Sender<bool>,
+    was_ready: bool,
 }
 
 impl Telling {
-    async fn tell(&self, is_ready: bool) {
+    async fn tell(&mut self, is_ready: bool) {
         if *self.told.borrow() == is_ready {
             return;
         }
         self.metric.set(i64::from(is_ready));
         self.health.set_ready(is_ready).await;
-        if is_ready {
-            tracing::info!("ready");
-        } else {
-            tracing::warn!("not ready any more");
+        match (is_ready, self.was_ready) {
+            // Whoever started the service says so.
+            (true, false) => self.was_ready = true,
+            (true, true) => tracing::info!("ready again"),
+            (false, _) => tracing::warn!("not ready any more"),
         }
         self.told.send_replace(is_ready);
     }

@@ -10,7 +10,7 @@
 mod brokers;
 mod common;
 
-use brokers::{Brokers, PARTITIONS, PATIENCE, event, start_unready, until, until_read};
+use brokers::{Brokers, PARTITIONS, PATIENCE, event, send, start_unready, until, until_read};
 use common::{EVENT_TIME_S, POLICY, transaction};
 use prost::Message;
 use rdkafka::producer::{BaseRecord, Producer};
@@ -141,5 +141,59 @@ async fn every_topic_has_the_form_that_the_configuration_says() {
         let found = letters.iter().any(|(text, _)| text.contains(expected));
         assert!(found, "{expected}: {letters:?}");
     }
+    running.service.stop().await;
+}
+
+/// Events of many cards while the topic grows, some sent twice, and the second time to wherever their card is by then.
+const CARDS: usize = 24;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_count_once_while_their_topic_goes_from_six_to_twelve_partitions() {
+    let Some(brokers) = Brokers::named("grows-under-load") else {
+        return;
+    };
+    brokers.create_topics().await;
+    let mut running = brokers.start(&POLICY).await;
+    let topic = brokers.topic("transactions");
+    let more = 2 * PARTITIONS;
+    let (mut sent, mut unique) = (0, [0_usize; CARDS]);
+    let send_each = |number: usize, unique: &mut [usize; CARDS]| {
+        // A producer that is made now knows the partitions of now.
+        let producer = brokers.producer();
+        for (card, count) in unique.iter_mut().enumerate() {
+            let id = format!("e{card}-{number}");
+            let (key, value) = event(transaction(&id, &format!("card-{card}"), 0, 1000), true);
+            send(&producer, &topic, &key, &value);
+            *count += 1;
+        }
+        producer.flush(PATIENCE).unwrap();
+    };
+    for number in 0..3 {
+        send_each(number, &mut unique);
+        sent += CARDS;
+    }
+    brokers.grow_topic("transactions", more).await;
+    let partitions = "tollgate_ingest_partitions{topic=\"transactions\"}";
+    let mut number = 3;
+    while running.metric(partitions).await < f64::from(more) {
+        send_each(number, &mut unique);
+        sent += CARDS;
+        number += 1;
+        assert!(number < 2_000, "the partitions are not noticed");
+    }
+    // Once more what was sent before the topic grew, to the partitions that cards have now, and then something new.
+    send_each(0, &mut [0; CARDS]);
+    send_each(number, &mut unique);
+    sent += 2 * CARDS;
+    until_read(&running, "transactions", sent).await;
+    for (card, &events) in unique.iter().enumerate() {
+        let probe = transaction(&format!("probe-{card}"), &format!("card-{card}"), 10, 500);
+        let answer = running.score(probe).await;
+        let expected = f64::from(u32::try_from(events + 1).unwrap());
+        assert_eq!(answer.features["card_count"], expected, "card-{card}");
+    }
+    let duplicates = "tollgate_ingest_results_total{result=\"duplicate\"}";
+    let again = f64::from(u32::try_from(CARDS).unwrap());
+    assert_eq!(running.metric(duplicates).await, again);
     running.service.stop().await;
 }

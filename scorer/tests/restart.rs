@@ -22,6 +22,10 @@ use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedPr
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use tollgate_proto::v1;
 use tollgate_scorer::Config;
+use tonic::transport::Endpoint;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
 
 /// Partitions of each topic.
 const PARTITIONS: i32 = 3;
@@ -348,6 +352,13 @@ async fn a_log_that_refuses_our_position_is_read_on_and_nothing_counts_twice() {
     publish(&cluster, 0..50);
     let records = "tollgate_ingest_records_total{topic=\"transactions\"}";
     until(&running, records, 50.0).await;
+    let endpoint = format!("http://{}", running.service.addresses().grpc);
+    let endpoint = Endpoint::from_shared(endpoint).unwrap();
+    let mut health = HealthClient::new(endpoint.connect().await.unwrap());
+    let watch = health.watch(HealthCheckRequest::default()).await.unwrap();
+    let mut watch = watch.into_inner();
+    let mut told = async || watch.message().await.unwrap().unwrap().status();
+    assert_eq!(told().await, ServingStatus::Serving);
     let refusal = RDKafkaRespErr::RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE;
     cluster.request_errors(RDKafkaApiKey::Fetch, &[refusal; 8]);
     publish(&cluster, 50..100);
@@ -356,8 +367,9 @@ async fn a_log_that_refuses_our_position_is_read_on_and_nothing_counts_twice() {
     until(&running, labels, 100.0).await;
     let known = known(&mut running.client, "asked").await;
     assert_eq!(known[0][1], ("card_count".to_owned(), 21.0));
-    tokio::time::timeout(brokers::PATIENCE, running.service.ready())
-        .await
-        .unwrap();
+    for expected in [ServingStatus::NotServing, ServingStatus::Serving] {
+        let told = tokio::time::timeout(brokers::PATIENCE, told()).await;
+        assert_eq!(told.unwrap(), expected);
+    }
     running.service.stop().await;
 }

@@ -59,6 +59,14 @@ pub(crate) fn can_build() -> anyhow::Result<()> {
              needs for TLS"
         );
     }
+    let curl = Command::new("pkg-config")
+        .args(["--exists", "libcurl"])
+        .status();
+    if !curl.is_ok_and(|found| found.success()) {
+        bail!(
+            "curl's headers are not installed: install libcurl4-openssl-dev (libcurl-devel), by which Kafka's client fetches              tokens"
+        );
+    }
     Ok(())
 }
 

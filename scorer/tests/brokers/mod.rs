@@ -14,12 +14,12 @@ use std::process::Command;
 use std::time::Duration;
 
 use prost::Message;
-use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use tollgate_proto::v1;
 use tollgate_scorer::Config;
 
@@ -114,6 +114,21 @@ impl Brokers {
         let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
         let made = admin.create_partitions([&wanted], &options).await.unwrap();
         assert!(made[0].is_ok(), "{made:?}");
+    }
+
+    /// Removes the records of a partition below an offset, as retention does.
+    pub(crate) async fn delete_records(&self, name: &str, partition: i32, below: i64) {
+        let admin: AdminClient<DefaultClientContext> = self.client().create().unwrap();
+        let mut offsets = TopicPartitionList::new();
+        let added =
+            offsets.add_partition_offset(&self.topic(name), partition, Offset::Offset(below));
+        added.unwrap();
+        let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
+        let removed = admin.delete_records(&offsets, &options).await.unwrap();
+        for partition in removed.elements() {
+            partition.error().unwrap();
+            assert_eq!(partition.offset(), Offset::Offset(below));
+        }
     }
 
     pub(crate) fn count(&self) -> usize {

@@ -8,9 +8,14 @@
     clippy::unwrap_used,
     reason = "a test that cannot go on should stop; its numbers are small and exact"
 )]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "records are as old as the clock of the machine says"
+)]
 
 use std::path::Path;
 use std::process::Command;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{Header, Headers, OwnedHeaders, OwnedMessage};
@@ -23,8 +28,8 @@ use tollgate_scorer::{Config, Format};
 use crate::brokers::{Brokers, PARTITIONS, PATIENCE, event, until, until_read};
 use crate::common::{POLICY, Running, transaction, write_policy};
 
-/// When records say that they were written, in milliseconds.
-const WRITTEN_MS: i64 = 1_770_000_100_000;
+/// How long ago records say that they were written, in milliseconds: less than any retention, and longer than a test takes.
+const WRITTEN_AGO_MS: i64 = 3_600_000;
 
 /// What a record has besides its value.
 pub(crate) const TRACE: &str = "trace";
@@ -87,11 +92,17 @@ pub(crate) fn poison() -> Vec<Option<Vec<u8>>> {
     ]
 }
 
+fn now_ms() -> i64 {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    i64::try_from(since_epoch.as_millis()).unwrap()
+}
+
 /// Publishes values with a key, a header that numbers them, and a time of their own, all to one partition.
 pub(crate) fn publish(brokers: &Brokers, topic: &str, partition: i32, values: &[Option<Vec<u8>>]) {
     let producer = brokers.producer();
     let topic = brokers.topic(topic);
-    for (number, value) in (0_i64..).zip(values) {
+    let written_ms = now_ms() - WRITTEN_AGO_MS;
+    for (number, value) in values.iter().enumerate() {
         let trace = number.to_string();
         let headers = OwnedHeaders::new().insert(Header {
             key: TRACE,
@@ -101,7 +112,7 @@ pub(crate) fn publish(brokers: &Brokers, topic: &str, partition: i32, values: &[
             .key("card-1")
             .partition(partition)
             .headers(headers)
-            .timestamp(WRITTEN_MS + number);
+            .timestamp(written_ms);
         record.payload = value.as_deref();
         producer.send(record).map_err(|(error, _)| error).unwrap();
     }
@@ -156,6 +167,34 @@ impl Told {
     }
 }
 
+/// The environment of a command that reads these topics, whose records have this form.
+pub(crate) fn settings(brokers: &Brokers, format: Format) -> Vec<(&'static str, String)> {
+    let mut config = Config::default();
+    brokers.configure(&mut config);
+    let kafka = config.kafka;
+    let format = serde_json::to_value(format).unwrap();
+    let format = format.as_str().unwrap().to_owned();
+    vec![
+        ("TOLLGATE_KAFKA__BOOTSTRAP", kafka.bootstrap),
+        (
+            "TOLLGATE_KAFKA__TRANSACTIONS_TOPIC",
+            kafka.transactions_topic,
+        ),
+        ("TOLLGATE_KAFKA__LABELS_TOPIC", kafka.labels_topic),
+        ("TOLLGATE_KAFKA__DECISIONS_TOPIC", kafka.decisions_topic),
+        (
+            "TOLLGATE_KAFKA__DEAD_LETTERS_TOPIC",
+            kafka.dead_letters_topic,
+        ),
+        ("TOLLGATE_KAFKA__FORMATS__TRANSACTIONS", format.clone()),
+        ("TOLLGATE_KAFKA__FORMATS__LABELS", format),
+        (
+            "TOLLGATE_KAFKA__PROPERTIES__FETCH_WAIT_MAX_MS",
+            "5".to_owned(),
+        ),
+    ]
+}
+
 /// Runs the command with these formats for transactions and labels.
 pub(crate) async fn dead_letters(
     brokers: &Brokers,
@@ -164,36 +203,17 @@ pub(crate) async fn dead_letters(
     arguments: &[&str],
 ) -> Told {
     let folder = write_policy(policy);
-    let mut config = Config::default();
-    brokers.configure(&mut config);
     let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
-    let kafka = &config.kafka;
-    let format = serde_json::to_value(format).unwrap();
     command
         .arg("dead-letters")
         .args(arguments)
         .env("TOLLGATE_POLICY__PATH", folder.path())
-        .env("TOLLGATE_KAFKA__BOOTSTRAP", &kafka.bootstrap)
-        .env(
-            "TOLLGATE_KAFKA__TRANSACTIONS_TOPIC",
-            &kafka.transactions_topic,
-        )
-        .env("TOLLGATE_KAFKA__LABELS_TOPIC", &kafka.labels_topic)
-        .env("TOLLGATE_KAFKA__DECISIONS_TOPIC", &kafka.decisions_topic)
-        .env(
-            "TOLLGATE_KAFKA__DEAD_LETTERS_TOPIC",
-            &kafka.dead_letters_topic,
-        )
-        .env(
-            "TOLLGATE_KAFKA__FORMATS__TRANSACTIONS",
-            format.as_str().unwrap(),
-        )
-        .env("TOLLGATE_KAFKA__FORMATS__LABELS", format.as_str().unwrap())
-        .env("TOLLGATE_KAFKA__PROPERTIES__FETCH_WAIT_MAX_MS", "5");
+        .envs(settings(brokers, format));
     let output = tokio::task::spawn_blocking(move || command.output().unwrap());
     let output = output.await.unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned()
         + &String::from_utf8_lossy(&output.stderr);
+    println!("$ tollgate dead-letters {}\n{text}", arguments.join(" "));
     // Whatever was in a record is told by nobody.
     assert!(!text.contains("4111111111111111"), "{text}");
     Told {
@@ -210,60 +230,8 @@ async fn until_letters(running: &Running, count: usize) {
 /// Events in JSON, some events in protobuf form, and poison are read as protobuf; then the setting is mended.
 pub(crate) async fn a_wrong_format_is_mended(brokers: &Brokers, snapshots: &Path) {
     let snapshots = snapshots.to_owned();
-    let first = brokers
-        .start_with(&POLICY, |config| {
-            config.snapshot.path.clone_from(&snapshots)
-        })
-        .await;
-    let (protobuf, json, poison) = (2, 6, poison());
-    let mut values: Vec<Option<Vec<u8>>> = (0..protobuf)
-        .map(|number| {
-            let transaction = transaction(&format!("p{number}"), "card-1", number, 1000);
-            Some(event(transaction, true).1)
-        })
-        .collect();
-    let events = (0..json).map(|number| event_json(&format!("j{number}"), 10 + number));
-    let mut events: Vec<_> = events
-        .map(|event| Some(event.to_string().into_bytes()))
-        .collect();
-    // Some before the poison, some behind it.
-    let behind = events.split_off(3);
-    values.extend(events);
-    values.extend(poison.iter().cloned());
-    values.extend(behind);
-    publish(brokers, "transactions", 1, &values);
-    let label = json!({"transactionId": "j0", "fraud": true, "knownAt": "2026-02-02T02:41:00Z"});
-    publish(
-        brokers,
-        "labels",
-        0,
-        &[Some(label.to_string().into_bytes())],
-    );
-    let refused = poison.len() + 6 + 1;
-    until_read(&first, "transactions", values.len()).await;
-    until_read(&first, "labels", 1).await;
-    until_letters(&first, refused).await;
-    let Running {
-        service, policy, ..
-    } = first;
-    service.stop().await;
-    let letters = all_of(brokers, "dead-letters");
-    assert_eq!(letters.len(), refused);
-    for letter in &letters {
-        for key in [
-            "topic",
-            "partition",
-            "offset",
-            "error",
-            "format",
-            "time",
-            "version",
-        ] {
-            assert!(header(letter, key).is_some(), "{key}: {letter:?}");
-        }
-        assert_eq!(header(letter, "format").unwrap(), "protobuf");
-    }
-
+    let values = mixture();
+    let refused = refuse(brokers, &snapshots, &values).await;
     // From behind the records: only what is sent again can count.
     let mut second = brokers
         .start_with(&POLICY, |config| {
@@ -272,7 +240,6 @@ pub(crate) async fn a_wrong_format_is_mended(brokers: &Brokers, snapshots: &Path
             config.kafka.formats.labels = Format::Json;
         })
         .await;
-    drop(policy);
     let answer = second.score(transaction("s1", "card-1", 30, 500)).await;
     assert_eq!(answer.features["card_count"], 3.0);
     let run =
@@ -291,13 +258,13 @@ pub(crate) async fn a_wrong_format_is_mended(brokers: &Brokers, snapshots: &Path
     let told = run(&["replay"]).await;
     assert_eq!(told.code, 1, "{}", told.text);
     told.says("none was sent again before");
+    let unreadable = poison().len();
     told.says(&format!(
-        "7 sent again {} still unreadable 0 gone",
-        poison.len()
+        "7 sent again {unreadable} still unreadable 0 gone"
     ));
     told.says("transaction.card_id: is a card number");
     told.says(&format!("{}/1@", brokers.topic("transactions")));
-    until_read(&second, "transactions", 6).await;
+    until_read(&second, "transactions", EVENTS).await;
     until_read(&second, "labels", 1).await;
     let answer = second.score(transaction("s2", "card-1", 100, 500)).await;
     assert_eq!(answer.features["card_count"], 10.0);
@@ -308,14 +275,64 @@ pub(crate) async fn a_wrong_format_is_mended(brokers: &Brokers, snapshots: &Path
     let told = run(&["replay"]).await;
     assert_eq!(told.code, 1, "{}", told.text);
     told.says("7 were sent again before");
-    told.says(&format!("0 sent again {} still unreadable", poison.len()));
+    told.says(&format!("0 sent again {unreadable} still unreadable"));
     let told = run(&["replay", "--since", "2100-01-01T00:00:00Z"]).await;
     assert_eq!(told.code, 0, "{}", told.text);
     second.service.stop().await;
+    copies_are_as_their_records(brokers, values.len());
+}
 
+/// Events in JSON among the mixture.
+const EVENTS: usize = 6;
+
+/// Two events in protobuf form; events in JSON, some before the poison and some behind it.
+fn mixture() -> Vec<Option<Vec<u8>>> {
+    let protobuf = |number: i64| {
+        let transaction = transaction(&format!("p{number}"), "card-1", number, 1000);
+        Some(event(transaction, true).1)
+    };
+    let json = |number: usize| {
+        let second = i64::try_from(number).unwrap() + 10;
+        let event = event_json(&format!("j{number}"), second);
+        Some(event.to_string().into_bytes())
+    };
+    let before = (0..2).map(protobuf).chain((0..3).map(json));
+    let behind = (3..EVENTS).map(json);
+    before.chain(poison()).chain(behind).collect()
+}
+
+/// Has a service read them as protobuf, and a label in JSON, and stop behind them. How many it refused.
+async fn refuse(brokers: &Brokers, snapshots: &Path, values: &[Option<Vec<u8>>]) -> usize {
+    let running = brokers
+        .start_with(&POLICY, |config| {
+            snapshots.clone_into(&mut config.snapshot.path);
+        })
+        .await;
+    publish(brokers, "transactions", 1, values);
+    let label = json!({"transactionId": "j0", "fraud": true, "knownAt": "2026-02-02T02:41:00Z"});
+    let label = label.to_string().into_bytes();
+    publish(brokers, "labels", 0, &[Some(label)]);
+    let refused = poison().len() + EVENTS + 1;
+    until_read(&running, "transactions", values.len()).await;
+    until_read(&running, "labels", 1).await;
+    until_letters(&running, refused).await;
+    running.service.stop().await;
+    let letters = all_of(brokers, "dead-letters");
+    assert_eq!(letters.len(), refused);
+    for letter in &letters {
+        for key in ["topic", "partition", "offset", "error", "time", "version"] {
+            assert!(header(letter, key).is_some(), "{key}: {letter:?}");
+        }
+        assert_eq!(header(letter, "format").unwrap(), "protobuf");
+    }
+    refused
+}
+
+/// What was sent behind the first records is as those are.
+fn copies_are_as_their_records(brokers: &Brokers, records: usize) {
     let all = all_of(brokers, "transactions");
-    assert_eq!(all.len(), values.len() + 6);
-    for copy in &all[values.len()..] {
+    assert_eq!(all.len(), records + EVENTS);
+    for copy in &all[records..] {
         let of = header(copy, "tollgate-replay-of").unwrap();
         let (topic, offset) = of.split_once("/1@").unwrap();
         assert_eq!(topic, brokers.topic("transactions"));
@@ -330,10 +347,9 @@ pub(crate) async fn a_wrong_format_is_mended(brokers: &Brokers, snapshots: &Path
             )
         };
         assert_eq!(seen(copy), seen(original));
-        assert_eq!(
-            copy.timestamp().to_millis().unwrap() / 1000 * 1000,
-            WRITTEN_MS
-        );
+        // The records of `publish` are this old at least, and the copies were made since.
+        let age_ms = now_ms() - copy.timestamp().to_millis().unwrap();
+        assert!(age_ms >= WRITTEN_AGO_MS, "{age_ms}");
     }
 }
 
