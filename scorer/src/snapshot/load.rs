@@ -101,10 +101,13 @@ fn take_all(mut reader: Reader, restoring: &mut Restoring) -> Result<Trailer, Sk
         }
         let trailer = threads.spawn(move || {
             for feed in feeds.iter().cycle() {
-                match reader.next()? {
-                    Ok(chunk) if feed.send(chunk).is_err() => break,
-                    Ok(_) => {}
+                let chunk = match reader.next()? {
+                    Ok(chunk) => chunk,
                     Err(trailer) => return Ok(trailer),
+                };
+                // Whoever takes them has given up, and says why.
+                if feed.send(chunk).is_err() {
+                    break;
                 }
             }
             Err(Skipped::Torn)

@@ -83,7 +83,7 @@ fn wanted(schema: &Arc<Schema>) -> Wanted {
 }
 
 /// A folder with two snapshots; the store has more in the second.
-fn two_snapshots() -> (tempfile::TempDir, [u128; 2], Vec<PathBuf>) {
+fn two_snapshots() -> (tempfile::TempDir, [Digest; 2], Vec<PathBuf>) {
     let folder = tempfile::tempdir().unwrap();
     let store = Arc::new(Store::new(usual()));
     let parts = parts(folder.path(), &store);
