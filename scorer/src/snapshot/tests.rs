@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use tollgate_features::{Limits, Origin};
+use tollgate_features::{Digest, Limits, Origin};
 use tollgate_types::{
     CardId, Currency, Money, Rates, Record, Schema, SchemaBuilder, Transaction, TransactionId,
 };
