@@ -20,6 +20,10 @@ const STOP_MAX: Duration = Duration::from_secs(45);
 
 const POLL: Duration = Duration::from_millis(20);
 
+/// Has a program become the shell's process. A limit on the size of files, which runs may set from outside, would end it with a
+/// signal, where a full disk only has writing fail; what is ignored here stays so.
+const IGNORING_FILE_LIMITS: &str = "trap '' XFSZ; exec \"$0\" \"$@\"";
+
 /// What is started, and on what.
 pub(crate) struct Launch<'a> {
     /// The program `tollgate`.
@@ -74,8 +78,10 @@ impl Launch<'_> {
             .create(true)
             .append(true)
             .open(self.folder.join("serve.log"))?;
-        let mut serve = Command::new(self.program);
+        let mut serve = Command::new("sh");
         serve
+            .args(["-c", IGNORING_FILE_LIMITS])
+            .arg(self.program)
             .args(["serve", "--write-addresses"])
             .arg(&file)
             .env("TOLLGATE_POLICY__PATH", &self.policy)

@@ -3,6 +3,7 @@
 //! Every key can be overridden from the environment: `TOLLGATE_GRPC__LISTEN=0.0.0.0:7070` sets `grpc.listen`.
 //! The whole is validated before a port opens.
 
+mod decision_log;
 mod grpc;
 mod idempotency;
 mod kafka;
@@ -22,6 +23,8 @@ use serde_json::Value;
 use tollgate_rules::Guard;
 use tollgate_types::Span;
 
+pub(crate) use decision_log::DecisionLogConfig;
+pub use decision_log::{Durability, WhenUnlogged};
 pub(crate) use grpc::GrpcConfig;
 pub(crate) use idempotency::{IdempotencyConfig, OnConflict};
 pub use kafka::Format;
@@ -51,6 +54,7 @@ pub struct Config {
     pub grpc: GrpcConfig,
     pub admin: AdminConfig,
     pub kafka: KafkaConfig,
+    pub decision_log: DecisionLogConfig,
     pub deadline: DeadlineConfig,
     pub overload: OverloadConfig,
     pub features: FeaturesConfig,
@@ -271,6 +275,7 @@ impl Config {
         self.model.ranges(&mut range);
         self.watch.ranges(&mut range);
         self.snapshot.ranges(&mut range);
+        self.decision_log.ranges(&mut range);
         self.policy.ranges(&mut range);
         self.features.ranges(&mut range);
         let expires_s = self.features.in_flight_expires_s;
@@ -283,6 +288,7 @@ impl Config {
         let readers = u64::try_from(self.kafka.readers).unwrap_or(u64::MAX);
         range("kafka.readers", readers, 1..=READERS_MAX);
         self.kafka.check(&mut wrong);
+        self.decision_log.check(&self.snapshot.path, &mut wrong);
         if self.grpc.listen == self.admin.listen && self.grpc.listen.port() != 0 {
             let address = self.grpc.listen;
             wrong.push(format!("admin.listen: {address} is already grpc.listen"));
@@ -419,6 +425,11 @@ mod tests {
                 "kafka.decisions_topic",
             ),
             ("TOLLGATE_KAFKA__FORMATS__LABELS", "avro", "json"),
+            (
+                "TOLLGATE_DECISION_LOG__DURABILITY",
+                "spool-first",
+                "set decision_log.spool_path",
+            ),
             (
                 "TOLLGATE_KAFKA__FORMATS__DECISIONS",
                 "confluent_protobuf",

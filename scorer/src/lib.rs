@@ -14,6 +14,8 @@ mod clock;
 mod config;
 mod convert;
 mod decide;
+mod disk;
+mod frames;
 mod grpc;
 mod housekeeping;
 mod idempotency;
@@ -33,6 +35,6 @@ mod snapshot;
 mod watch;
 mod watchdog;
 
-pub use config::{Config, Format};
+pub use config::{Config, Durability, Format, WhenUnlogged};
 pub use policy::{Loader, ModelLimits, Policy};
 pub use service::{Addresses, Service};

@@ -6,6 +6,7 @@
 
 mod admission;
 mod connections;
+mod decision_log;
 mod idempotency;
 mod ingest;
 mod late_verdicts;
@@ -24,6 +25,7 @@ use tollgate_rules::RuleSet;
 
 pub(crate) use admission::AdmissionMetrics;
 pub(crate) use connections::{ConnectionEvent, ConnectionMetrics};
+pub(crate) use decision_log::{DecisionLogMetrics, RecordResult, Unlogged};
 pub(crate) use idempotency::{Duplicate, IdempotencyMetrics};
 pub(crate) use ingest::{IngestMetrics, RecordResult};
 pub(crate) use late_verdicts::{LateResult, LateVerdictMetrics};
@@ -54,7 +56,7 @@ pub(crate) struct Metrics {
     pub(crate) ingest: IngestMetrics,
     pub(crate) topics: TopicMetrics,
     pub(crate) store: StoreMetrics,
-    pub(crate) audit_records: IntCounterVec,
+    pub(crate) decision_log: DecisionLogMetrics,
     pub(crate) watch: WatchMetrics,
     pub(crate) late_verdicts: LateVerdictMetrics,
     pub(crate) snapshot: SnapshotMetrics,
@@ -133,11 +135,7 @@ impl Metrics {
             ingest: IngestMetrics::new(&make)?,
             topics: TopicMetrics::new(&make)?,
             store: StoreMetrics::new(&make)?,
-            audit_records: make.counters(
-                "audit_records",
-                "Decision records by what became of them.",
-                "result",
-            )?,
+            decision_log: DecisionLogMetrics::new(&make)?,
             watch: WatchMetrics::new(&make)?,
             late_verdicts: LateVerdictMetrics::new(&make)?,
             snapshot: SnapshotMetrics::new(&make)?,

@@ -11,7 +11,7 @@ use tollgate_features::Store;
 
 use crate::admin::{AdminServer, AdminState, Digesting};
 use crate::admit::Admission;
-use crate::audit::{AuditLog, DecisionIds, PublisherError, Publishing};
+use crate::audit::{AuditError, AuditLog, DecisionIds, Publishing, SpoolError, Spools};
 use crate::clock;
 use crate::config::{Config, GrpcConfig};
 use crate::grpc::{GrpcServer, Scoring, ServerError, seconds};
@@ -72,7 +72,9 @@ pub enum StartError {
     #[error(transparent)]
     Broker(EmbeddedBrokerError),
     #[error("the decision log: {0}")]
-    Audit(PublisherError),
+    Audit(AuditError),
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
     #[error(transparent)]
     Ingest(IngestError),
     #[error(transparent)]
@@ -110,12 +112,13 @@ impl Service {
             .as_ref()
             .map_or(config.kafka.bootstrap.as_str(), EmbeddedBroker::bootstrap);
         let metrics = Metrics::new()?;
+        let spools = Spools::open(&config.decision_log, &metrics.decision_log).await?;
         let before = Before::look(&config, bootstrap, &policy, &metrics.snapshot).await?;
         let core = Core::new(&config, policy, metrics, before);
         let (reload, wake) = core.start_reload(loader, &config)?;
         let metrics = core.metrics.clone();
         let watch = core.watch(&config);
-        let (audit_log, audit) = AuditLog::start(&config.kafka, bootstrap, watch, metrics.clone())
+        let (audit_log, audit) = AuditLog::start(&config.kafka, bootstrap, spools, watch, &metrics)
             .map_err(StartError::Audit)?;
         let ingest = core.start_ingest(&config, bootstrap)?;
         let snapshots = core.start_snapshots(&config)?;
@@ -124,12 +127,13 @@ impl Service {
         let idempotency = Idempotency::new(&config.idempotency, metrics.idempotency.clone());
         let idempotency = Arc::new(idempotency);
         let (late_verdicts, late) = core.late_verdicts(&config, audit_log.clone());
+        let log = audit_log.clone();
         let kept = Arc::clone(&idempotency);
         let scoring = core.scoring(&config, (audit_log, late_verdicts), kept, late_answers);
         let grpc = GrpcServer::start(&config.grpc, Arc::new(scoring));
         let grpc = grpc.await.map_err(StartError::Grpc)?;
         let address = config.admin.listen;
-        let admin = AdminServer::start(address, core.admin_state(wake)).await;
+        let admin = AdminServer::start(address, core.admin_state(wake, log)).await;
         let admin = admin.map_err(|error| StartError::Admin { address, error })?;
         let (ingest_state, ready) = (Arc::clone(&core.ingest_state), metrics.ready.clone());
         let readiness = Readiness::follow(ingest_state, grpc.health(), ready);
@@ -346,7 +350,7 @@ impl Core {
         }
     }
 
-    fn admin_state(&self, wake: Wake) -> AdminState {
+    fn admin_state(&self, wake: Wake, audit: AuditLog) -> AdminState {
         AdminState {
             metrics: self.metrics.clone(),
             ingest: Arc::clone(&self.ingest_state),
@@ -360,6 +364,7 @@ impl Core {
                 Arc::clone(&self.ingest_state),
                 Arc::clone(&self.positions),
             ),
+            audit,
         }
     }
 }

@@ -88,12 +88,14 @@ pub enum Cause {
     CurrencyWithoutRate,
     /// A window reaches back to events that were let go because their entity had too many.
     HistoryCutOff,
+    /// The decision log could not take the decision, or not in time.
+    DecisionNotLogged,
     /// The code of a decision failed, and an answer that stood before is given; this is a bug.
     Internal,
 }
 
 impl Cause {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::ModelTimeout,
         Self::ModelFailed,
         Self::ModelQueueFull,
@@ -104,6 +106,7 @@ impl Cause {
         Self::DeadlineTooShort,
         Self::CurrencyWithoutRate,
         Self::HistoryCutOff,
+        Self::DecisionNotLogged,
         Self::Internal,
     ];
 
@@ -119,6 +122,7 @@ impl Cause {
             Self::DeadlineTooShort => "deadline_too_short",
             Self::CurrencyWithoutRate => "currency_without_rate",
             Self::HistoryCutOff => "history_cut_off",
+            Self::DecisionNotLogged => "decision_not_logged",
             Self::Internal => "internal",
         }
     }

@@ -8,6 +8,7 @@ mod brokers;
 mod decisions;
 mod deliveries;
 mod digest;
+mod held;
 mod history;
 mod kills;
 mod log;

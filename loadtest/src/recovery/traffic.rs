@@ -135,6 +135,22 @@ impl Traffic {
         Ok(())
     }
 
+    /// Publishes so many events that say to have happened at this second; they are not counted as published.
+    pub(super) async fn publish_at(&self, count: u64, seconds: i64) -> Result<()> {
+        for _ in 0..count {
+            let number = self.next_event.fetch_add(1, Ordering::Relaxed);
+            let (card, event) = self.requests.event(number);
+            let mut event = v1::TransactionEvent::decode(event.as_slice())?;
+            if let Some(transaction) = &mut event.transaction {
+                transaction.event_time = Some(prost_types::Timestamp { seconds, nanos: 0 });
+            }
+            self.producer
+                .transaction(card, &event.encode_to_vec())
+                .await?;
+        }
+        Ok(())
+    }
+
     async fn label(&self, card: &str, number: u64) -> Result<()> {
         if !number.is_multiple_of(LABEL_EVERY) {
             return Ok(());

@@ -23,6 +23,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::admit::{Admission, Load};
+use crate::audit::{AuditLog, LogReport};
 use crate::ingest::IngestState;
 use crate::metrics::Metrics;
 use crate::policy::{Model, Policy};
@@ -42,6 +43,7 @@ pub(crate) struct AdminState {
     pub(crate) drift: DriftReports,
     pub(crate) admission: Arc<Admission>,
     pub(crate) digesting: Digesting,
+    pub(crate) audit: AuditLog,
 }
 
 /// The running admin server.
@@ -70,6 +72,8 @@ struct Status {
     features: usize,
     /// How much is being decided, and what waits for it.
     admission: Load,
+    /// Where decisions are that Kafka does not have yet.
+    decision_log: LogReport,
 }
 
 /// How far the log has been read up to where it ended at start.
@@ -181,5 +185,6 @@ async fn status(State(state): State<AdminState>) -> Json<Status> {
             .collect(),
         features: policy.logic().layout.features.len(),
         admission: state.admission.load(),
+        decision_log: state.audit.report(),
     })
 }

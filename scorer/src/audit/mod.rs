@@ -1,41 +1,54 @@
 //! The decision log: one record per decision, published to Kafka after the answer has gone out.
 //!
-//! Answers never wait for the log. What was decided is first looked at by whatever watches the models ([`watch`]), whose
-//! challengers can delay no answer here and change none (DE-1); then it waits for Kafka. Both queues are bounded: beyond
-//! them records are dropped, counted, and logged. A Kafka that is away holds up its own queue only.
+//! What was decided is first looked at by whatever watches the models ([`watch`]), whose challengers can delay no answer here and
+//! change none (DE-1). Then a thread of its own ([`sending`]) sends it to Kafka. What Kafka does not take in time waits in memory,
+//! and then on disk ([`spool`]); all of it is bounded, and what is beyond is counted and told (docs/decision-log.md, ADR 21).
 
+mod early;
+mod inbox;
+mod low;
+mod outbox;
 mod publisher;
+mod record;
+mod sending;
+mod spool;
+mod spools;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use prost::Message;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 use tollgate_models::Rows;
 use tollgate_proto::v1;
-use tollgate_types::{CardId, Cell, EventTime, Outcome, contains_card_number};
+use tollgate_types::{CardId, Cell, EventTime, Outcome};
 
-use crate::config::{Format, KafkaConfig};
-use crate::convert;
+use crate::clock;
+use crate::config::{Durability, Format, KafkaConfig, WhenUnlogged};
 use crate::lines;
-use crate::metrics::Metrics;
+use crate::metrics::{DecisionLogMetrics, Metrics, RecordResult, Unlogged};
 use crate::policy::{FeatureTexts, Policy};
 use crate::watch::{self, Watch};
+use early::Early;
+pub(crate) use early::Ticket;
+use inbox::{Handed, Inbox};
+use outbox::{Outbox, Record};
 use publisher::Publisher;
 pub(crate) use publisher::PublisherError;
+use sending::{Ended, Sending};
+pub(crate) use spools::{SpoolError, Spools};
 
 /// Decisions that may wait to be looked at: several times what a busy service decides while one batch waits for a
 /// challenger that is stuck.
 const QUEUE_MAX: usize = 32_768;
 
-/// Records that may wait for Kafka: some 40 MB, ten seconds of a busy service.
-const RECORDS_MAX: usize = 65_536;
-
 /// Records taken from the queue at a time, and so scored by challengers together.
 const BATCH_MAX: usize = 256;
+
+/// How long the thread that writes what answers wait for may take to end.
+const EARLY_END_MAX: Duration = Duration::from_secs(1);
 
 /// What is known when a decision has been made.
 pub(crate) struct Entry {
@@ -57,44 +70,113 @@ pub(crate) struct Entry {
 /// Where decisions are handed over. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct AuditLog {
-    queue: mpsc::Sender<Entry>,
-    /// Decisions handed over, whatever became of them.
-    handed_over: Arc<AtomicU64>,
-    metrics: Metrics,
+    queue: mpsc::Sender<(Entry, Option<Ticket>)>,
+    counts: Arc<Counts>,
+    inbox: Arc<Inbox>,
+    early: Option<Early>,
+    settings: Settings,
+    metrics: DecisionLogMetrics,
+}
+
+/// What the path has to know of the configuration.
+#[derive(Clone, Copy, Debug)]
+struct Settings {
+    durability: Durability,
+    when_unlogged: WhenUnlogged,
+    sync_wait_max: Duration,
+    format: Format,
+}
+
+/// Where records are, for the admin page.
+#[derive(Clone, Copy, Debug, serde::Serialize)]
+pub(crate) struct LogReport {
+    durability: &'static str,
+    /// Neither memory nor the spool takes more.
+    is_full: bool,
+    memory_records: i64,
+    spool_records: i64,
+    spool_bytes: i64,
+}
+
+/// Decisions that are between being handed over and being a record.
+#[derive(Debug, Default)]
+struct Counts {
+    handed_over: AtomicU64,
+    /// Of those, how many are records by now, or were dropped.
+    settled: AtomicU64,
+}
+
+/// Why there can be no decision log.
+#[derive(Debug, thiserror::Error)]
+pub enum AuditError {
+    #[error(transparent)]
+    Publisher(#[from] PublisherError),
+    #[error("the thread that sends decisions did not start: {0}")]
+    Thread(std::io::Error),
 }
 
 impl AuditLog {
-    /// Starts the tasks that look at what was decided, and publish it.
+    /// Starts the task that looks at what was decided, and the thread that publishes it.
     pub(crate) fn start(
         config: &KafkaConfig,
         bootstrap: &str,
+        spools: Spools,
         watch: Watch,
-        metrics: Metrics,
-    ) -> Result<(Self, Publishing), PublisherError> {
+        metrics: &Metrics,
+    ) -> Result<(Self, Publishing), AuditError> {
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
-        let (records, encoded) = mpsc::channel(RECORDS_MAX);
         let (close, closed) = oneshot::channel();
-        let publisher = Publisher::new(config, bootstrap, metrics.clone())?;
-        let (formats, counts) = (config.formats, metrics.clone());
-        tokio::spawn(look(
-            waiting,
-            closed,
+        let metrics = metrics.decision_log.clone();
+        let counts = Arc::<Counts>::default();
+        let bytes_max = spools.config.memory_bytes_max();
+        let inbox = Arc::new(Inbox::new(spools.config.memory_records_max, bytes_max));
+        let settings = Settings {
+            durability: spools.config.durability,
+            when_unlogged: spools.config.when_unlogged,
+            sync_wait_max: spools.config.sync_wait_max(),
+            format: config.formats.decisions,
+        };
+        let publisher = Publisher::new(config, bootstrap, Arc::clone(&inbox))?;
+        let early = spools.early;
+        let early = early.map(|spool| Early::start(spool, metrics.clone()));
+        let early = early.transpose().map_err(AuditError::Thread)?;
+        let (early, early_ended) = early.unzip();
+        let outbox = Outbox::new(spools.spool);
+        let sending = Sending::new(
+            outbox,
+            publisher,
+            Arc::clone(&inbox),
+            spools.config,
+            metrics.clone(),
+        );
+        let (tell, ended) = oneshot::channel();
+        std::thread::Builder::new()
+            .name("decision-log".to_owned())
+            .spawn(move || {
+                // Nobody waits for it any more if it took too long.
+                let _ = tell.send(sending.run());
+            })
+            .map_err(AuditError::Thread)?;
+        let looking = Looking {
             watch,
-            records,
-            formats.decisions,
-            counts,
-        ));
-        let task = tokio::spawn(publish(encoded, publisher));
-        let handed_over = Arc::new(AtomicU64::new(0));
+            inbox: Arc::clone(&inbox),
+            format: settings.format,
+            counts: Arc::clone(&counts),
+            metrics: metrics.clone(),
+        };
+        tokio::spawn(looking.run(waiting, closed));
         let publishing = Publishing {
             close,
-            task,
-            handed_over: Arc::clone(&handed_over),
-            metrics: metrics.clone(),
+            ended,
+            early: early.clone().zip(early_ended),
+            counts: Arc::clone(&counts),
         };
         let log = Self {
             queue,
-            handed_over,
+            counts,
+            inbox,
+            early,
+            settings,
             metrics,
         };
         Ok((log, publishing))
@@ -103,114 +185,189 @@ impl AuditLog {
     /// How many decisions were handed over.
     #[cfg(test)]
     pub(crate) fn handed_over(&self) -> u64 {
-        self.handed_over.load(Ordering::Relaxed)
+        self.counts.handed_over.load(Ordering::Relaxed)
     }
 
-    /// Hands a decision over; `false` if there was no room. Never blocks.
-    pub(crate) fn record(&self, entry: Entry) -> bool {
-        self.handed_over.fetch_add(1, Ordering::Relaxed);
-        let sent = self.queue.try_send(entry);
+    /// Whether decisions are to be written before they are answered.
+    pub(crate) const fn is_spool_first(&self) -> bool {
+        self.early.is_some()
+    }
+
+    /// Whether the fallback is to answer what cannot be logged.
+    pub(crate) fn degrades(&self) -> bool {
+        self.settings.when_unlogged == WhenUnlogged::Degrade
+    }
+
+    /// Whether a decision that is made now had better be one of the fallback, since it cannot be logged; counted.
+    pub(crate) fn is_closed_to_decisions(&self) -> bool {
+        let is_closed = self.degrades() && !self.is_spool_first() && self.inbox.is_full();
+        if is_closed {
+            self.metrics.unlogged(Unlogged::Full);
+        }
+        is_closed
+    }
+
+    /// Has a decision written before it is answered, and waits for that, until `until` at most. `None`, counted, if the disk does
+    /// not have it by then.
+    pub(crate) async fn write_early(&self, entry: Entry, until: Instant) -> Option<Ticket> {
+        let early = self.early.as_ref()?;
+        let left = until.saturating_duration_since(clock::instant());
+        let limit = left.min(self.settings.sync_wait_max);
+        let written = if self.inbox.is_full() {
+            Err(Unlogged::Full)
+        } else {
+            let record = encoded(entry, Vec::new(), self.settings.format);
+            early.write(record, limit).await
+        };
+        written
+            .inspect_err(|reason| self.metrics.unlogged(*reason))
+            .ok()
+    }
+
+    /// Where records are.
+    pub(crate) fn report(&self) -> LogReport {
+        let places = self.metrics.places();
+        LogReport {
+            durability: self.settings.durability.name(),
+            is_full: self.inbox.is_full(),
+            memory_records: places.memory_records,
+            spool_records: places.spool_records,
+            spool_bytes: places.spool_bytes,
+        }
+    }
+
+    /// Hands a decision over, with its ticket if it was written before it was answered; `false` if there was no room. Never
+    /// blocks.
+    pub(crate) fn record(&self, entry: Entry, ticket: Option<Ticket>) -> bool {
+        self.counts.handed_over.fetch_add(1, Ordering::Relaxed);
+        let sent = self.queue.try_send((entry, ticket));
         if let Err(error) = &sent {
             count_dropped(&self.metrics, error);
+            self.counts.settled.fetch_add(1, Ordering::Relaxed);
         }
         sent.is_ok()
     }
 }
 
-fn count_dropped(metrics: &Metrics, error: &dyn std::fmt::Display) {
-    let dropped = metrics.audit_records.with_label_values(&["dropped"]);
-    dropped.inc();
+fn count_dropped(metrics: &DecisionLogMetrics, error: &dyn std::fmt::Display) {
+    metrics.count(RecordResult::Dropped, 1);
+    let dropped = metrics.counted(RecordResult::Dropped);
     // One line for many: this happens when there is least time to write lines.
-    if lines::is_told(dropped.get()) {
-        tracing::error!(%error, dropped = dropped.get(), "decision records dropped");
+    if lines::is_told(dropped) {
+        tracing::error!(%error, dropped, "decision records dropped");
     }
 }
 
 /// The running publisher.
 pub(crate) struct Publishing {
     close: oneshot::Sender<()>,
-    task: JoinHandle<()>,
-    handed_over: Arc<AtomicU64>,
-    metrics: Metrics,
+    ended: oneshot::Receiver<Ended>,
+    early: Option<(Early, oneshot::Receiver<()>)>,
+    counts: Arc<Counts>,
 }
 
 impl Publishing {
     /// Publishes what was handed over so far, takes nothing more, and waits for Kafka, `limit` at most. Clients
     /// that hold on to a stream do not hold this up.
     pub(crate) async fn finish(self, limit: Duration) {
-        let count = |result| {
-            let records = &self.metrics.audit_records;
-            records.with_label_values(&[result]).get()
-        };
-        // Those were told of when it happened.
-        let lost_before = count("failed") + count("dropped");
         // An error means that the task has ended by itself.
         let _ = self.close.send(());
-        let in_time = tokio::time::timeout(limit, self.task).await.is_ok();
-        let handed_over = self.handed_over.load(Ordering::Relaxed);
-        let lost = handed_over.saturating_sub(count("published") + lost_before);
-        if !in_time || lost > 0 {
-            tracing::error!(
-                lost,
-                "the decision log was not flushed in time: records that Kafka has not acknowledged are lost"
-            );
+        let ended = tokio::time::timeout(limit, self.ended).await;
+        if let Some((early, ended)) = self.early {
+            early.close();
+            if tokio::time::timeout(EARLY_END_MAX, ended).await.is_err() {
+                tracing::error!(
+                    "what was written before it was answered was not put away; some of it is sent again after the next start"
+                );
+            }
         }
-    }
-}
-
-/// A record as Kafka takes it.
-struct Encoded {
-    card_id: CardId,
-    bytes: Vec<u8>,
-}
-
-/// Looks at what was decided and hands it on to be published, until it is told to close, or every [`AuditLog`] is gone,
-/// and the queue is empty.
-async fn look(
-    mut waiting: mpsc::Receiver<Entry>,
-    mut close: oneshot::Receiver<()>,
-    mut watch: Watch,
-    records: mpsc::Sender<Encoded>,
-    format: Format,
-    metrics: Metrics,
-) {
-    let mut batch = Vec::with_capacity(BATCH_MAX);
-    let mut report = tokio::time::interval(watch::REPORT_EVERY);
-    report.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            biased;
-            _ = report.tick() => watch.report(),
-            count = waiting.recv_many(&mut batch, BATCH_MAX) => {
-                if count == 0 {
-                    break;
+        let handed_over = self.counts.handed_over.load(Ordering::Relaxed);
+        let unsettled = handed_over.saturating_sub(self.counts.settled.load(Ordering::Relaxed));
+        match ended {
+            Ok(Ok(Ended { kept, lost })) => {
+                if kept > 0 {
+                    tracing::warn!(
+                        kept,
+                        "Kafka has not taken all decisions: they are in the spool, and go to Kafka after the next start"
+                    );
+                }
+                let lost = lost + unsettled;
+                if lost > 0 {
+                    tracing::error!(
+                        lost,
+                        "the decision log was not flushed in time: records that Kafka has not acknowledged are lost"
+                    );
                 }
             }
-            // What is in the queue is still received; nothing more gets in.
-            _ = &mut close, if !waiting.is_closed() => waiting.close(),
-        }
-        let scores = watch.look_at(&batch).await;
-        for (entry, challengers) in batch.drain(..).zip(scores) {
-            let card_id = entry.card_id.clone();
-            let record = record(entry, challengers);
-            let bytes = encode(&record, format);
-            if let Err(error) = records.try_send(Encoded { card_id, bytes }) {
-                count_dropped(&metrics, &error);
-            }
+            Ok(Err(_)) | Err(_) => tracing::error!(
+                unsettled,
+                "the decision log did not end in time: decisions that neither Kafka nor the spool has are lost"
+            ),
         }
     }
 }
 
-/// Publishes until nothing more is looked at and the queue is empty.
-async fn publish(mut records: mpsc::Receiver<Encoded>, publisher: Publisher) {
-    while let Some(Encoded { card_id, bytes }) = records.recv().await {
-        publisher.send(card_id.as_str(), &bytes).await;
+/// The task that looks at what was decided.
+struct Looking {
+    watch: Watch,
+    inbox: Arc<Inbox>,
+    format: Format,
+    counts: Arc<Counts>,
+    metrics: DecisionLogMetrics,
+}
+
+impl Looking {
+    /// Looks at what was decided and hands it on to be published, until it is told to close, or every [`AuditLog`] is gone,
+    /// and the queue is empty.
+    async fn run(
+        mut self,
+        mut waiting: mpsc::Receiver<(Entry, Option<Ticket>)>,
+        mut close: oneshot::Receiver<()>,
+    ) {
+        let mut batch = Vec::with_capacity(BATCH_MAX);
+        let mut report = tokio::time::interval(watch::REPORT_EVERY);
+        report.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                _ = report.tick() => self.watch.report(),
+                count = waiting.recv_many(&mut batch, BATCH_MAX) => {
+                    if count == 0 {
+                        break;
+                    }
+                }
+                // What is in the queue is still received; nothing more gets in.
+                _ = &mut close, if !waiting.is_closed() => waiting.close(),
+            }
+            let (entries, tickets): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
+            let scores = self.watch.look_at(&entries).await;
+            for ((entry, ticket), challengers) in entries.into_iter().zip(tickets).zip(scores) {
+                self.hand_on(entry, ticket, challengers);
+            }
+        }
     }
-    // Waits for acknowledgements, so not on a thread that serves requests.
-    let flushed = tokio::task::spawn_blocking(move || publisher.flush()).await;
-    if let Err(error) = flushed {
-        tracing::error!(%error, "the decision log was not flushed");
+
+    fn hand_on(&self, entry: Entry, ticket: Option<Ticket>, challengers: Vec<v1::ChallengerScore>) {
+        let record = encoded(entry, challengers, self.format);
+        if !self.inbox.hand_over(Handed { record, ticket }) {
+            count_dropped(&self.metrics, &"no more fit into memory");
+        }
+        self.counts.settled.fetch_add(1, Ordering::Relaxed);
     }
+}
+
+impl Drop for Looking {
+    /// However it ends, nothing more comes.
+    fn drop(&mut self) {
+        self.inbox.close();
+    }
+}
+
+fn encoded(entry: Entry, challengers: Vec<v1::ChallengerScore>, format: Format) -> Record {
+    let key = entry.card_id.as_str().as_bytes().to_vec();
+    let at = entry.decided_at.micros();
+    let value = encode(&record::record(entry, challengers), format);
+    Record { key, value, at }
 }
 
 fn encode(record: &v1::DecisionRecord, format: Format) -> Vec<u8> {
@@ -222,34 +379,6 @@ fn encode(record: &v1::DecisionRecord, format: Format) -> Vec<u8> {
         }
     }
     record.encode_to_vec()
-}
-
-fn record(entry: Entry, challengers: Vec<v1::ChallengerScore>) -> v1::DecisionRecord {
-    v1::DecisionRecord {
-        response: Some(entry.response),
-        card_id: entry.card_id.as_str().to_owned(),
-        event_time: Some(convert::to_timestamp(entry.event_time)),
-        decided_at: Some(convert::to_timestamp(entry.decided_at)),
-        model_inputs: entry.model_inputs.numbers,
-        model_texts: shown(&entry.model_inputs.texts),
-        challengers,
-        late_verdict: entry.answered.is_some(),
-        answered_outcome: entry
-            .answered
-            .map_or(0, |answered| convert::outcome(answered).into()),
-    }
-}
-
-/// A model may be given what nobody may keep.
-fn shown(texts: &[Arc<str>]) -> Vec<String> {
-    let shown = |text: &Arc<str>| {
-        if contains_card_number(text) {
-            "(a card number)".to_owned()
-        } else {
-            text.to_string()
-        }
-    };
-    texts.iter().map(shown).collect()
 }
 
 #[cfg(test)]

@@ -1,102 +1,143 @@
-//! The Kafka producer of the decision log.
+//! The Kafka producer of the decision log: idempotent, acknowledged by all replicas, and as patient as it takes.
 
-use std::time::Duration;
+use std::sync::Arc;
 
 use rdkafka::ClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::DeliveryResult;
-use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
+use rdkafka::producer::{BaseRecord, Producer, ProducerContext, PurgeConfig, ThreadedProducer};
 
+use super::inbox::Inbox;
+use super::outbox::Record;
 use crate::config::KafkaConfig;
 use crate::kafka;
-use crate::metrics::Metrics;
-
-/// Between two tries to hand a record to a full producer.
-const ROOM_WAIT: Duration = Duration::from_millis(5);
-
-/// How long a stopping service waits for the last records to be acknowledged.
-const FLUSH_MAX: Duration = Duration::from_secs(5);
-
-/// Records that were not delivered per line of the log.
-const FAILURES_PER_LINE: u64 = 1_000;
 
 #[derive(Debug, thiserror::Error)]
 #[error("the decision log's producer: {0}")]
 pub struct PublisherError(#[from] KafkaError);
 
 pub(super) struct Publisher {
+    config: KafkaConfig,
+    bootstrap: String,
     producer: ThreadedProducer<Deliveries>,
-    topic: String,
-    metrics: Metrics,
+    inbox: Arc<Inbox>,
 }
 
-/// Counts what Kafka acknowledged and what it did not.
+/// What became of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Delivery {
+    /// Kafka has it.
+    Acknowledged(u64),
+    /// Kafka will never take it.
+    Refused(u64, RDKafkaErrorCode),
+    /// Kafka may take it if it is sent again.
+    Failed(RDKafkaErrorCode),
+}
+
+/// Why a record could not be handed to the producer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NotSent {
+    /// There is no room for it yet.
+    Full,
+    /// Kafka would never take it.
+    Refused(RDKafkaErrorCode),
+    Failed(RDKafkaErrorCode),
+}
+
+/// Says what became of records.
 struct Deliveries {
-    metrics: Metrics,
+    inbox: Arc<Inbox>,
 }
 
 impl ClientContext for Deliveries {}
 
 impl ProducerContext for Deliveries {
-    type DeliveryOpaque = ();
+    /// The record's number.
+    type DeliveryOpaque = usize;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        match result {
-            Ok(_) => self
-                .metrics
-                .audit_records
-                .with_label_values(&["published"])
-                .inc(),
+    fn delivery(&self, result: &DeliveryResult<'_>, number: usize) {
+        let number = u64::try_from(number).unwrap_or(u64::MAX);
+        self.inbox.deliver(match result {
+            Ok(_) => Delivery::Acknowledged(number),
             Err((error, _)) => {
-                let failed = self.metrics.audit_records.with_label_values(&["failed"]);
-                failed.inc();
-                // One line for many: what one record meets, thousands behind it meet too.
-                if failed.get() % FAILURES_PER_LINE == 1 {
-                    tracing::error!(%error, failed = failed.get(), "decision records not delivered");
+                let code = error.rdkafka_error_code();
+                let code = code.unwrap_or(RDKafkaErrorCode::Unknown);
+                if is_final(code) {
+                    Delivery::Refused(number, code)
+                } else {
+                    Delivery::Failed(code)
                 }
             }
-        }
+        });
     }
+}
+
+/// Whether it is about the record itself, so that sending it again would change nothing.
+const fn is_final(code: RDKafkaErrorCode) -> bool {
+    matches!(
+        code,
+        RDKafkaErrorCode::MessageSizeTooLarge
+            | RDKafkaErrorCode::InvalidMessageSize
+            | RDKafkaErrorCode::InvalidRecord
+    )
 }
 
 impl Publisher {
     pub(super) fn new(
         config: &KafkaConfig,
         bootstrap: &str,
-        metrics: Metrics,
+        inbox: Arc<Inbox>,
     ) -> Result<Self, PublisherError> {
-        let context = Deliveries {
-            metrics: metrics.clone(),
-        };
-        let producer = kafka::producer_config(config, bootstrap).create_with_context(context)?;
+        let producer = producer(config, bootstrap, &inbox)?;
         Ok(Self {
+            config: config.clone(),
+            bootstrap: bootstrap.to_owned(),
             producer,
-            topic: config.decisions_topic.clone(),
-            metrics,
+            inbox,
         })
     }
 
-    /// Hands a record to the producer, waiting while its own queue is full.
-    pub(super) async fn send(&self, key: &str, value: &[u8]) {
-        let mut record = BaseRecord::to(&self.topic).key(key).payload(value);
-        while let Err((error, unsent)) = self.producer.send(record) {
-            if error.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) {
-                self.metrics
-                    .audit_records
-                    .with_label_values(&["failed"])
-                    .inc();
-                tracing::error!(%error, "decision record not produced");
-                return;
-            }
-            record = unsent;
-            tokio::time::sleep(ROOM_WAIT).await;
-        }
+    /// Hands a record to the producer. Never blocks.
+    pub(super) fn send(&self, number: u64, record: &Record) -> Result<(), NotSent> {
+        let number = usize::try_from(number).unwrap_or(usize::MAX);
+        let message = BaseRecord::with_opaque_to(&self.config.decisions_topic, number)
+            .key(&record.key)
+            .payload(&record.value);
+        let sent = self.producer.send(message);
+        sent.map_err(|(error, _)| match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::QueueFull) => NotSent::Full,
+            Some(code) if is_final(code) => NotSent::Refused(code),
+            code => NotSent::Failed(code.unwrap_or(RDKafkaErrorCode::Unknown)),
+        })
     }
 
-    /// Waits, bounded, until everything handed over was acknowledged.
-    pub(super) fn flush(&self) {
-        if let Err(error) = self.producer.flush(FLUSH_MAX) {
-            tracing::error!(%error, "the decision log was not flushed");
-        }
+    /// Has the producer give up what it has; what became of it is told as usual.
+    pub(super) fn give_up(&self) {
+        let all = PurgeConfig::default().queue().inflight();
+        self.producer.purge(all);
     }
+
+    /// An idempotent producer that has met what it cannot mend sends nothing any more: it is replaced by another.
+    pub(super) fn revive(&mut self) -> Result<(), PublisherError> {
+        let Some((code, why)) = self.producer.client().fatal_error() else {
+            return Ok(());
+        };
+        tracing::error!(%code, why, "the decision log's producer has failed; another one is started");
+        self.producer = producer(&self.config, &self.bootstrap, &self.inbox)?;
+        Ok(())
+    }
+}
+
+fn producer(
+    config: &KafkaConfig,
+    bootstrap: &str,
+    inbox: &Arc<Inbox>,
+) -> Result<ThreadedProducer<Deliveries>, KafkaError> {
+    let mut settings = kafka::producer_config(config, bootstrap);
+    // Giving up is not the producer's to decide: what it gave up would be sent again behind what came later.
+    settings.remove("delivery.timeout.ms");
+    settings.set("message.timeout.ms", "0");
+    settings.create_with_context(Deliveries {
+        inbox: Arc::clone(inbox),
+    })
 }

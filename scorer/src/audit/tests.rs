@@ -51,11 +51,12 @@ async fn models_are_watched_while_kafka_is_away() {
     let full = ("queue.buffering.max.messages".to_owned(), "1".to_owned());
     config.properties.extend([full]);
     let nobody = "127.0.0.1:1";
-    let (log, _publishing) = AuditLog::start(&config, nobody, watch, metrics.clone()).unwrap();
+    let spools = Spools::default();
+    let (log, _publishing) = AuditLog::start(&config, nobody, spools, watch, &metrics).unwrap();
     // Three times what is taken at once.
     let entries = 3 * BATCH_MAX;
     for _ in 0..entries {
-        log.record(entry(&policy));
+        log.record(entry(&policy), None);
     }
     let expected = u64::try_from(entries).unwrap();
     let seen = async {
@@ -69,9 +70,6 @@ async fn models_are_watched_while_kafka_is_away() {
     tokio::time::timeout(Duration::from_secs(30), seen)
         .await
         .unwrap();
-    let published = metrics
-        .audit_records
-        .with_label_values(&["published"])
-        .get();
+    let published = metrics.decision_log.counted(RecordResult::Published);
     assert_eq!(published, 0);
 }

@@ -105,7 +105,12 @@ const fn causes(level: Degradation) -> &'static [Cause] {
             Cause::Internal,
         ],
         Degradation::StaleFeatures => &[Cause::FeaturesLagging],
-        Degradation::RequestOnly => &[Cause::DeadlineTooShort, Cause::Overload, Cause::Internal],
+        Degradation::RequestOnly => &[
+            Cause::DeadlineTooShort,
+            Cause::Overload,
+            Cause::DecisionNotLogged,
+            Cause::Internal,
+        ],
         Degradation::Static => &[Cause::Internal],
     }
 }

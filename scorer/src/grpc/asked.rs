@@ -83,6 +83,9 @@ impl Scoring {
         let Some(record) = &asked.record else {
             return asked.constant();
         };
+        if self.audit.is_closed_to_decisions() {
+            return self.without_history(asked, Cause::DecisionNotLogged);
+        }
         let decide = self.admitted(asked, record);
         match panics::caught(&self.metrics.panics, decide).await {
             Some(decided) => decided,

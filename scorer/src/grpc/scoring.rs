@@ -16,7 +16,7 @@ use super::asked::{Asked, Decided, Stage};
 use super::caller::Caller;
 use super::deadline::{self, Timing};
 use crate::admit::Admission;
-use crate::audit::{self, AuditLog, DecisionIds};
+use crate::audit::{self, AuditLog, DecisionIds, Ticket};
 use crate::clock;
 use crate::config::{DeadlineConfig, FeaturesConfig, OverloadConfig};
 use crate::convert::{self, FieldError};
@@ -128,13 +128,12 @@ impl Scoring {
                 return response;
             }
         };
-        self.give(turn, &asked, decided)
+        self.give(turn, &asked, decided).await
     }
 
     /// The first answer to a transaction is the one that everybody is given, and that is recorded.
-    fn give(&self, turn: Turn<'_>, asked: &Asked<'_>, decided: Decided) -> v1::ScoreResponse {
-        let Decided { response, decision } = decided;
-        let response = self.signed(response, asked.timing);
+    async fn give(&self, turn: Turn<'_>, asked: &Asked<'_>, decided: Decided) -> v1::ScoreResponse {
+        let (Decided { response, decision }, ticket) = self.written(asked, decided).await;
         match turn.answer(response, clock::instant()) {
             Answer::First(response) => {
                 self.caught(Stage::Observe, || {
@@ -142,7 +141,9 @@ impl Scoring {
                     self.observe_decision(&decision);
                     self.observe_course(&decision);
                 });
-                self.caught(Stage::Record, || self.record(&response, asked, decision));
+                self.caught(Stage::Record, || {
+                    self.record(&response, asked, decision, ticket)
+                });
                 response
             }
             // A duplicate could not wait any longer and was answered without this decision, which changes nothing now.
@@ -156,15 +157,47 @@ impl Scoring {
         }
     }
 
-    /// Hands a decision over to the log. One whose request could not be read has no card that it could be kept under: the
-    /// line about the panic has to do.
-    fn record(&self, response: &v1::ScoreResponse, asked: &Asked<'_>, decision: Decision) {
-        let Some(transaction) = asked.transaction else {
-            return;
+    /// A decision under its id, on disk where that is to be before it is answered. What becomes of one that is not is the operator's
+    /// choice.
+    async fn written(&self, asked: &Asked<'_>, decided: Decided) -> (Decided, Option<Ticket>) {
+        let decided = self.under_id(decided, asked.timing);
+        if !self.audit.is_spool_first() {
+            return (decided, None);
+        }
+        let entry = self.caught(Stage::Record, || {
+            let decision = decided.decision.clone();
+            Self::entry(&decided.response, asked, decision)
+        });
+        let Some(entry) = entry.flatten() else {
+            return (decided, None);
         };
-        let late = self.late.place_for(&decision);
-        let outcome = decision.outcome;
-        self.audit.record(audit::Entry {
+        let until = self.wait_until(asked.timing);
+        match self.audit.write_early(entry, until).await {
+            Some(ticket) => (decided, Some(ticket)),
+            None if self.audit.degrades() => {
+                let fallback = self.without_history(asked, Cause::DecisionNotLogged);
+                (self.under_id(fallback, asked.timing), None)
+            }
+            None => (decided, None),
+        }
+    }
+
+    fn under_id(&self, decided: Decided, timing: Timing) -> Decided {
+        Decided {
+            response: self.signed(decided.response, timing),
+            ..decided
+        }
+    }
+
+    /// What the log is told. One whose request could not be read has no card that it could be kept under: the
+    /// line about the panic has to do.
+    fn entry(
+        response: &v1::ScoreResponse,
+        asked: &Asked<'_>,
+        decision: Decision,
+    ) -> Option<audit::Entry> {
+        let transaction = asked.transaction?;
+        Some(audit::Entry {
             response: response.clone(),
             card_id: transaction.card_id.clone(),
             event_time: transaction.event_time,
@@ -174,7 +207,25 @@ impl Scoring {
             features: decision.features,
             texts: decision.texts,
             policy: Arc::clone(asked.policy),
-        });
+        })
+    }
+
+    /// Hands a decision over to the log.
+    fn record(
+        &self,
+        response: &v1::ScoreResponse,
+        asked: &Asked<'_>,
+        decision: Decision,
+        ticket: Option<Ticket>,
+    ) {
+        let Some(transaction) = asked.transaction else {
+            return;
+        };
+        let late = self.late.place_for(&decision);
+        let outcome = decision.outcome;
+        if let Some(entry) = Self::entry(response, asked, decision) {
+            self.audit.record(entry, ticket);
+        }
         if let Some(place) = late {
             place.take(Answered {
                 transaction: transaction.clone(),

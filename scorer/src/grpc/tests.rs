@@ -14,7 +14,7 @@ use super::asked::Stage;
 use super::caller::Caller;
 use super::deadline::Timing;
 use crate::admit::{Admission, ConnectionId};
-use crate::audit::{AuditLog, DecisionIds, Publishing};
+use crate::audit::{AuditLog, DecisionIds, Publishing, Spools};
 use crate::clock;
 use crate::config::{
     DeadlineConfig, FeaturesConfig, IdempotencyConfig, KafkaConfig, OverloadConfig, WatchConfig,
@@ -91,7 +91,8 @@ impl Service {
             &metrics,
         );
         let (kafka, nobody) = (KafkaConfig::default(), "127.0.0.1:1");
-        let (audit, publishing) = AuditLog::start(&kafka, nobody, watch, metrics.clone()).unwrap();
+        let spools = Spools::default();
+        let (audit, publishing) = AuditLog::start(&kafka, nobody, spools, watch, &metrics).unwrap();
         let (watchdog, late_answers) = Watchdog::start(metrics.stalls.clone()).unwrap();
         let config = IdempotencyConfig::default();
         let idempotency = Idempotency::new(&config, metrics.idempotency.clone());

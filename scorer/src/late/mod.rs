@@ -132,6 +132,7 @@ fn is_owed(level: Degradation, causes: &[Cause]) -> bool {
         | Cause::ModelCircuitOpen
         | Cause::DeadlineTooShort
         | Cause::Overload
+        | Cause::DecisionNotLogged
         | Cause::Internal => true,
         Cause::ModelReasonsLeftOut
         | Cause::FeaturesLagging

@@ -195,7 +195,7 @@ impl Task {
             policy: answered.policy,
         };
         let metrics = &self.parts.metrics;
-        if self.parts.audit.record(entry) {
+        if self.parts.audit.record(entry, None) {
             metrics.count(LateResult::Written);
             metrics.compare(answered.outcome, verdict);
         } else {
@@ -217,7 +217,7 @@ mod tests {
 
     use super::*;
     use crate::admit::Admission;
-    use crate::audit::AuditLog;
+    use crate::audit::{AuditLog, Spools};
     use crate::config::{KafkaConfig, LateVerdictConfig, OverloadConfig, WatchConfig};
     use crate::ingest::IngestState;
     use crate::metrics::Metrics;
@@ -251,7 +251,9 @@ mod tests {
         let reports = DriftReports::default();
         let watch = Watch::new(&WatchConfig::default(), live, reports, &metrics);
         let (kafka, nobody) = (KafkaConfig::default(), "127.0.0.1:1");
-        let (audit, _publishing) = AuditLog::start(&kafka, nobody, watch, metrics.clone()).unwrap();
+        let spools = Spools::default();
+        let (audit, _publishing) =
+            AuditLog::start(&kafka, nobody, spools, watch, &metrics).unwrap();
         let overload = OverloadConfig::default();
         Parts {
             config: LateVerdictConfig {

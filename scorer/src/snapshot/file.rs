@@ -11,9 +11,9 @@ use std::path::Path;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tollgate_features::{ImageSize, Store};
-use xxhash_rust::xxh3::Xxh3;
 
 use super::Skipped;
+use crate::frames::{self, Head};
 use crate::ingest::LogPositions;
 
 const MAGIC: [u8; 17] = *b"tollgate-snapshot";
@@ -115,9 +115,9 @@ impl Writer {
             return Err(std::io::Error::other(what));
         }
         let packed = self.compressor.compress(content)?;
-        let head = head(part, packed.len(), content.len());
+        let head = head(part, packed.len(), content.len()).to_bytes();
         self.write(&head)?;
-        self.write(&checksum(&head, &packed).to_le_bytes())?;
+        self.write(&frames::checksum(head, &[&packed]).to_le_bytes())?;
         self.write(&packed)
     }
 
@@ -186,20 +186,19 @@ impl Reader {
     }
 
     fn part(&mut self) -> Result<(Part, Vec<u8>), Skipped> {
-        let head: [u8; 9] = self.array()?;
+        let head_bytes = self.array()?;
         let expected = u64::from_le_bytes(self.array()?);
-        let [kind, a, b, c, d, e, f, g, h] = head;
-        let packed_bytes = u32::from_le_bytes([a, b, c, d]);
-        let bytes = usize::try_from(u32::from_le_bytes([e, f, g, h])).unwrap_or(usize::MAX);
-        if u64::from(packed_bytes) > self.left {
+        let head = Head::from_bytes(head_bytes);
+        let bytes = head.extra();
+        if u64::from(head.length) > self.left {
             return Err(Skipped::Torn);
         }
-        let mut packed = vec![0; usize::try_from(packed_bytes).unwrap_or(usize::MAX)];
+        let mut packed = vec![0; head.length()];
         self.fill(&mut packed)?;
-        if checksum(&head, &packed) != expected {
+        if frames::checksum(head_bytes, &[&packed]) != expected {
             return Err(Skipped::Corrupt("a checksum is wrong"));
         }
-        let part = match kind {
+        let part = match head.kind {
             1 => Part::Header,
             2 => Part::Chunk,
             3 => Part::Trailer,
@@ -239,18 +238,15 @@ const fn form() -> u32 {
     FORM << 16 | Store::IMAGE_VERSION
 }
 
-fn head(part: Part, packed: usize, content: usize) -> [u8; 9] {
+/// What the frame of a part says: its extra number is the length of what is packed in it.
+fn head(part: Part, packed: usize, content: usize) -> Head {
     // Both are below `PART_BYTES_MAX` and a little.
-    let length = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX).to_le_bytes();
-    let ([a, b, c, d], [e, f, g, h]) = (length(packed), length(content));
-    [part as u8, a, b, c, d, e, f, g, h]
-}
-
-fn checksum(head: &[u8], packed: &[u8]) -> u64 {
-    let mut hasher = Xxh3::new();
-    hasher.update(head);
-    hasher.update(packed);
-    hasher.digest()
+    let length = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);
+    Head {
+        kind: part as u8,
+        length: length(packed),
+        extra: length(content),
+    }
 }
 
 fn decode<T: DeserializeOwned>(content: &[u8]) -> Result<T, Skipped> {

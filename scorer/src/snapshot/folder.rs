@@ -1,22 +1,14 @@
 //! The folder of snapshots: numbered files, the newest with the greatest number, whatever a clock says.
 
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
-use crate::clock;
+use crate::disk;
 
 const PREFIX: &str = "snapshot-";
 const SUFFIX: &str = ".tollgate";
 const UNFINISHED: &str = ".unfinished";
-
-/// The file that is locked while an instance uses the folder. It stays, empty.
-const LOCK: &str = "lock";
-
-/// How long to wait for an instance that is ending, and between two looks.
-const LOCK_MAX: Duration = Duration::from_secs(10);
-const LOCK_LOOK: Duration = Duration::from_millis(50);
 
 /// A folder that holds the snapshots of one instance.
 #[derive(Clone, Debug)]
@@ -29,8 +21,7 @@ pub(crate) struct Folder {
 impl Folder {
     /// Makes the folder if it is not there, takes it for this instance alone, and removes what a killed process left unfinished in it.
     pub(super) fn open(path: &Path) -> std::io::Result<Self> {
-        std::fs::create_dir_all(path)?;
-        let lock = lock(&path.join(LOCK))?;
+        let lock = disk::take(path)?;
         for entry in std::fs::read_dir(path)? {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy().into_owned();
@@ -69,8 +60,7 @@ impl Folder {
         let unfinished = self.path.join(format!("{name}{UNFINISHED}"));
         let written = write(&unfinished).and_then(|written| {
             std::fs::rename(&unfinished, self.path.join(format!("{name}{SUFFIX}")))?;
-            // Else the name may be gone after a power failure, though its content is not.
-            File::open(&self.path)?.sync_all()?;
+            disk::sync_names(&self.path)?;
             Ok(written)
         });
         if written.is_err() {
@@ -84,29 +74,6 @@ impl Folder {
             }
         }
         written
-    }
-}
-
-/// Waits, bounded, until nobody else has the lock.
-fn lock(path: &Path) -> std::io::Result<File> {
-    let file = File::create(path)?;
-    let began = clock::instant();
-    loop {
-        match file.try_lock() {
-            Ok(()) => return Ok(file),
-            Err(TryLockError::WouldBlock) => {}
-            Err(TryLockError::Error(error)) => {
-                // Not every file system has locks; without one there is no telling.
-                tracing::warn!(%error, path = %path.display(), "the folder of snapshots cannot be locked");
-                return Ok(file);
-            }
-        }
-        if clock::instant().saturating_duration_since(began) > LOCK_MAX {
-            return Err(std::io::Error::other(
-                "another instance uses it; give each its own",
-            ));
-        }
-        std::thread::sleep(LOCK_LOOK);
     }
 }
 
