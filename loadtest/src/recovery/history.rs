@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep};
 use tollgate_proto::v1;
 use tollgate_report::{Goal, Row};
 
+use super::digest::digest;
 use super::log::{LABELS, Log, Shape, TRANSACTIONS};
 use super::{Stage, text};
 use crate::chaos::drive::{Client, Plan};
@@ -55,6 +56,7 @@ const RECORDS: &str = "tollgate_ingest_records_total";
 const WRITTEN: &str = "tollgate_snapshot_written_total";
 const WRITE_SECONDS: &str = "tollgate_snapshot_write_seconds";
 const PAUSE_SECONDS: &str = "tollgate_snapshot_pause_seconds";
+const LOAD_SECONDS: &str = "tollgate_snapshot_load_seconds";
 
 pub(super) async fn run(stage: &Stage<'_>) -> Result<Vec<Row>> {
     let log = stage.log("history", SHAPE).await?;
@@ -70,36 +72,27 @@ pub(super) async fn run(stage: &Stage<'_>) -> Result<Vec<Row>> {
         ("TOLLGATE_SNAPSHOT__EVERY_S", between),
     ];
     let launch = stage.launch("service", &log, &variables)?;
-    let (service, mut rows) = replay(launch.start().await?, filled.records).await?;
+    let (service, mut rows) = replay(launch.start().await?, &log, filled.records).await?;
     let requests = Arc::new(Requests::of_transactions(filled.newest)?);
     let client = Client::connect(&service.addresses.grpc, CONNECTIONS, requests).await?;
     let lasts = Duration::from_secs(stage.count(SCORING_S, SCORING_QUICK_S));
     rows.extend(scoring(&service, &client, lasts).await?);
-    let retained = service.admin.sum("tollgate_store_transactions").await?;
-    let in_flight = service.admin.sum("tollgate_store_in_flight").await?;
+    let before = digest(&service, &log, PATIENCE).await?;
     service.kill()?;
 
     let service = launch.start().await?;
     let ready = service.wait_until_ready(PATIENCE).await?;
     let resident = Process::look(service.pid())?.resident_bytes;
-    let loaded = service.admin.sum("tollgate_store_transactions").await?;
+    let after = digest(&service, &log, PATIENCE).await?;
+    let load = service.admin.value(LOAD_SECONDS).await?;
     rows.extend([
-        Row::new(
-            "load",
-            "s",
-            service
-                .admin
-                .value("tollgate_snapshot_load_seconds")
-                .await?,
-        )
-        .goal(Goal::AtMost(10.0)),
+        Row::new("load", "s", load).goal(Goal::AtMost(10.0)),
         Row::new("load.ready", "s", ready.as_secs_f64()),
         Row::new("load.resident", "MiB", mebibytes(resident)),
-        // What was in flight when the snapshot was written may be in it or not.
         Row::new(
-            "load.lost",
+            "load.differs",
             "count",
-            count((retained - in_flight).saturating_sub(loaded)),
+            count(u64::from(!after.is_same(&before))),
         )
         .goal(Goal::AtMost(0.0)),
     ]);
@@ -148,7 +141,7 @@ async fn fill(log: &Log, events: u64) -> Result<Filled> {
 }
 
 /// Waits until a service that has just begun has read the log.
-async fn replay(service: Service, records: u64) -> Result<(Service, Vec<Row>)> {
+async fn replay(service: Service, log: &Log, records: u64) -> Result<(Service, Vec<Row>)> {
     let began = Instant::now();
     let read = async || service.admin.sum(RECORDS).await;
     // From the first record on: until then the service starts and asks brokers where the log ends.
@@ -171,7 +164,7 @@ async fn replay(service: Service, records: u64) -> Result<(Service, Vec<Row>)> {
         "{last} of {records} records were read: what is in {TRANSACTIONS} and {LABELS} is something else"
     );
     let read = count(last - first);
-    let retained = service.admin.sum("tollgate_store_transactions").await?;
+    let retained = digest(&service, log, PATIENCE).await?.events;
     let rows = vec![
         Row::new("events", "count", count(records)),
         Row::new("events.retained", "count", count(retained)),
