@@ -27,7 +27,7 @@ pub(crate) use admission::AdmissionMetrics;
 pub(crate) use connections::{ConnectionEvent, ConnectionMetrics};
 pub(crate) use decision_log::{DecisionLogMetrics, RecordResult, Unlogged};
 pub(crate) use idempotency::{Duplicate, IdempotencyMetrics};
-pub(crate) use ingest::{IngestMetrics, RecordResult};
+pub(crate) use ingest::{IngestMetrics, IngestResult};
 pub(crate) use late_verdicts::{LateResult, LateVerdictMetrics};
 pub(crate) use snapshot::SnapshotMetrics;
 pub(crate) use stalls::StallMetrics;

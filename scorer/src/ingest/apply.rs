@@ -12,7 +12,7 @@ use super::dead_letters::DeadLetters;
 use super::decode::{self, DecodeError};
 use super::letter::Place;
 use super::topic::Topic;
-use crate::metrics::RecordResult;
+use crate::metrics::IngestResult;
 use crate::{clock, convert};
 
 /// Applies records of one topic.
@@ -55,7 +55,7 @@ impl Applier {
                     authorized: *authorized,
                 };
                 let applied = self.parts.store.apply(record, origin);
-                self.count(RecordResult::Transaction(applied));
+                self.count(IngestResult::Transaction(applied));
                 Some(record.event_time())
             }
             Err(error) => self.refuse(message, error),
@@ -72,7 +72,7 @@ impl Applier {
                 Ok(label) => label,
                 Err(error) => return self.refuse(message, &error.to_string()),
             };
-            self.count(RecordResult::Label(self.parts.store.label(&label)));
+            self.count(IngestResult::Label(self.parts.store.label(&label)));
             None
         };
         messages.iter().map(apply).collect()
@@ -87,11 +87,11 @@ impl Applier {
         };
         let format = self.topic.format(&self.parts.config);
         self.dead_letters.send(place, error, format);
-        self.count(RecordResult::DeadLetter);
+        self.count(IngestResult::DeadLetter);
         None
     }
 
-    fn count(&self, result: RecordResult) {
+    fn count(&self, result: IngestResult) {
         self.parts.metrics.ingest.count(result);
     }
 }

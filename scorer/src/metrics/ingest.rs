@@ -10,7 +10,7 @@ use super::Maker;
 
 /// What became of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum RecordResult {
+pub(crate) enum IngestResult {
     Transaction(Applied),
     Label(Labelled),
     DeadLetter,
@@ -20,12 +20,12 @@ pub(crate) enum RecordResult {
 pub(crate) struct IngestMetrics {
     pub(crate) transactions: IntCounter,
     pub(crate) labels: IntCounter,
-    results: [IntCounter; RecordResult::NAMES.len()],
+    results: [IntCounter; IngestResult::NAMES.len()],
     pub(crate) behind_seconds: IntGauge,
 }
 
-impl RecordResult {
-    /// The words in metrics, in the order of [`RecordResult::place`].
+impl IngestResult {
+    /// The words in metrics, in the order of [`IngestResult::place`].
     const NAMES: [&'static str; 13] = [
         "new",
         "late",
@@ -80,7 +80,7 @@ impl IngestMetrics {
         Ok(Self {
             transactions: records.with_label_values(&["transactions"]),
             labels: records.with_label_values(&["labels"]),
-            results: RecordResult::NAMES.map(|name| results.with_label_values(&[name])),
+            results: IngestResult::NAMES.map(|name| results.with_label_values(&[name])),
             behind_seconds: make.gauge(
                 "ingest_behind_seconds",
                 "Age of the last record applied, 0 if caught up.",
@@ -88,7 +88,7 @@ impl IngestMetrics {
         })
     }
 
-    pub(crate) fn count(&self, result: RecordResult) {
+    pub(crate) fn count(&self, result: IngestResult) {
         self.results[result.place()].inc();
     }
 }
@@ -102,10 +102,10 @@ mod tests {
     fn each_result_is_counted_under_its_own_word() {
         let metrics = Metrics::new().unwrap();
         for result in [
-            RecordResult::Transaction(Applied::TooOld),
-            RecordResult::Label(Labelled::Known),
-            RecordResult::Label(Labelled::Known),
-            RecordResult::DeadLetter,
+            IngestResult::Transaction(Applied::TooOld),
+            IngestResult::Label(Labelled::Known),
+            IngestResult::Label(Labelled::Known),
+            IngestResult::DeadLetter,
         ] {
             metrics.ingest.count(result);
         }
