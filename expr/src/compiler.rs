@@ -55,6 +55,7 @@ impl<'s> Compiler<'s> {
             fields,
             score,
             aggregates: Vec::new(),
+            written: Vec::new(),
             lookups: Vec::new(),
             features: Vec::new(),
             slots: fields + 1,

@@ -131,6 +131,8 @@ mod tests {
         assert_eq!(Slots::text(&frame, layout.score), None);
         assert_eq!(Slots::text(&frame, SlotId(u32::MAX)), None);
         assert!(frame.cell(SlotId(u32::MAX)).is_missing());
+        assert_eq!(layout.written[0].source, "card.last(\"1h\").count()");
+        assert_eq!(layout.written[0].kind, crate::Type::Number);
     }
 
     fn transaction() -> Transaction {

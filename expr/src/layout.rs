@@ -18,6 +18,8 @@ pub struct Layout {
     /// Where `model.score` is read from.
     pub score: SlotId,
     pub aggregates: Vec<(Aggregate, SlotId)>,
+    /// What is said of each of them, in the same order.
+    pub written: Vec<Written>,
     pub lookups: Vec<(Lookup, SlotId)>,
     /// In order of declaration, so each reads only those before it.
     pub features: Vec<Feature>,
@@ -62,7 +64,12 @@ impl Layout {
     }
 
     /// The slot of an aggregate; equal ones share one.
-    pub(crate) fn aggregate(&mut self, aggregate: Aggregate, steps: u64) -> SlotId {
+    pub(crate) fn aggregate(
+        &mut self,
+        aggregate: Aggregate,
+        written: Written,
+        steps: u64,
+    ) -> SlotId {
         if let Some((_, slot)) = self
             .aggregates
             .iter()
@@ -72,6 +79,7 @@ impl Layout {
         }
         let slot = self.next_slot();
         self.aggregates.push((aggregate, slot));
+        self.written.push(written);
         self.input_steps.insert(slot, steps);
         slot
     }
@@ -102,6 +110,7 @@ impl Layout {
 
     pub(crate) fn back_to(&mut self, mark: Mark) {
         self.aggregates.truncate(mark.aggregates);
+        self.written.truncate(mark.aggregates);
         self.lookups.truncate(mark.lookups);
         self.slots = mark.slots;
         self.input_steps.split_off(&slot_at(mark.slots));
@@ -149,6 +158,15 @@ pub struct Aggregate {
     /// Which events count. Its slots are columns, see [`Program::FILTER_FIELDS`].
     pub filter: Option<Program>,
     pub function: Function,
+}
+
+/// An aggregate as people know it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Written {
+    /// Its source where it is used first, with white space made uniform.
+    pub source: String,
+    /// The type of its value.
+    pub kind: Type,
 }
 
 /// What is computed of the events in the window.

@@ -39,7 +39,7 @@ pub use frame::Frame;
 pub use group::Group;
 pub use implication::Implications;
 pub use kind::Type;
-pub use layout::{Aggregate, Feature, Function, Layout, Lookup, SlotId};
+pub use layout::{Aggregate, Feature, Function, Layout, Lookup, SlotId, Written};
 pub use lookups::{WrittenLookup, written_lookups};
 pub use network::{Network, NetworkError};
 pub use parts::{Part, Parts};

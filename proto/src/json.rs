@@ -104,6 +104,26 @@ mod tests {
         );
     }
 
+    /// Scores are compared bit by bit with what a record has in this form.
+    #[test]
+    fn numbers_survive_to_the_last_bit() {
+        for score in [
+            0.010_353_041_416_390_34,
+            0.803_304_734_887_222_8,
+            5e-324,
+            1.0 / 3.0,
+        ] {
+            let challenger = v1::ChallengerScore {
+                score,
+                ..v1::ChallengerScore::default()
+            };
+            let name = "tollgate.v1.ChallengerScore";
+            let json = to_json(name, &challenger).unwrap();
+            let read: v1::ChallengerScore = from_json(name, &json).unwrap();
+            assert_eq!(read.score.to_bits(), score.to_bits(), "{json}");
+        }
+    }
+
     #[test]
     fn a_message_of_a_later_version_is_read_and_a_wrong_one_is_not_repeated() {
         let read = |json: &str| {

@@ -21,6 +21,17 @@ impl Digest {
             .insert(path.to_owned(), Sha256::digest(content).into());
     }
 
+    /// Some of its files, by their paths.
+    #[must_use]
+    pub fn of_those(&self, wanted: impl Fn(&str) -> bool) -> Self {
+        let those = self.files.iter().filter(|(path, _)| wanted(path));
+        Self {
+            files: those
+                .map(|(path, content)| (path.clone(), *content))
+                .collect(),
+        }
+    }
+
     /// The files that are in one of the two only or differ between them, by name.
     pub fn changed_since(&self, before: &Self) -> Vec<FileChange> {
         let mut changes: Vec<FileChange> = Vec::new();
@@ -145,6 +156,17 @@ mod tests {
             .collect();
         assert_eq!(told, ["b", "c (new)", "d (removed)"]);
         assert_eq!(now.changed_since(&now), []);
+    }
+
+    #[test]
+    fn a_part_has_the_digest_of_its_files_alone() {
+        let mut whole = Digest::default();
+        for (path, content) in [("a", "1"), ("b", "2")] {
+            whole.add(path, content.as_bytes());
+        }
+        let part = whole.of_those(|path| path == "b");
+        assert_eq!(part.hex(), digest(&[("b", "2")]));
+        assert_ne!(part.hex(), whole.hex());
     }
 
     #[test]

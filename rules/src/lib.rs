@@ -39,6 +39,7 @@ pub(crate) use lists::Lookups;
 pub use lists::{List, ListId, ListKind, Lists};
 pub use load::{Logic, load, load_onto};
 pub use matches::{Demoted, Matches, Verdict};
+pub use moment::{MOMENT_HELP, parse as parse_moment};
 pub use reach::{Period, Reach, Share};
 pub use rule_set::{Mode, Rule, RuleIndex, RuleSet};
 pub use rule_tests::{FillAggregates, Past, RuleTests, Scene, TestRun};

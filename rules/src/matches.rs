@@ -17,6 +17,8 @@ use crate::{Demotion, Rule, RuleIndex, RuleSet};
 #[derive(Clone, Debug)]
 pub struct Matches<'r> {
     rules: &'r RuleSet,
+    /// The rules that count as demoted, whatever their guards say now: of a decision that is made again.
+    demoted_then: Option<&'r [String]>,
     matched: Vec<Matched>,
     /// The most severe enforced match that is no allow rule.
     severest: Outcome,
@@ -45,9 +47,10 @@ pub struct Verdict {
 }
 
 impl<'r> Matches<'r> {
-    pub(crate) const fn new(rules: &'r RuleSet) -> Self {
+    pub(crate) const fn new(rules: &'r RuleSet, demoted_then: Option<&'r [String]>) -> Self {
         Self {
             rules,
+            demoted_then,
             matched: Vec::new(),
             severest: Outcome::Approve,
             allow: false,
@@ -60,8 +63,7 @@ impl<'r> Matches<'r> {
     /// Takes a match in. Whether its guard has demoted the rule is asked here only: a decision sees one state of each rule.
     pub(crate) fn add(&mut self, mut matched: Matched) {
         if matched.is_enforced {
-            let guard = self.rules.guard_state(matched.index);
-            matched.is_enforced = !guard.is_some_and(GuardState::is_demoted);
+            matched.is_enforced = !self.is_demoted(&matched);
         }
         self.matched.push(matched);
         if matched.is_enforced {
@@ -69,6 +71,15 @@ impl<'r> Matches<'r> {
             self.allow |= matched.outcome == Outcome::Approve;
             self.overrides_allow |= matched.overrides_allow;
         }
+    }
+
+    fn is_demoted(&self, matched: &Matched) -> bool {
+        let Some(demoted) = self.demoted_then else {
+            let guard = self.rules.guard_state(matched.index);
+            return guard.is_some_and(GuardState::is_demoted);
+        };
+        let rule = self.rule(matched);
+        rule.is_some_and(|rule| demoted.iter().any(|id| **id == *rule.id))
     }
 
     pub(crate) const fn without_score_done(&mut self) {

@@ -6,14 +6,14 @@ use jiff::tz::TimeZone;
 use tollgate_types::EventTime;
 
 /// What to write, for help lines.
-pub(crate) const MOMENT_HELP: &str =
+pub const MOMENT_HELP: &str =
     "write a date, such as 2026-12-31, or a time with its zone, such as 2026-12-31T18:00:00+01:00";
 
 /// Letters of a date as ISO 8601 writes it.
 const DATE_LENGTH: usize = 10;
 
 /// RFC 3339 to the microsecond, or a date, which is its first moment in UTC.
-pub(crate) fn parse(text: &str) -> Option<EventTime> {
+pub fn parse(text: &str) -> Option<EventTime> {
     let timestamp = if text.len() == DATE_LENGTH {
         let date: Date = text.parse().ok()?;
         TimeZone::UTC.to_timestamp(date.at(0, 0, 0, 0)).ok()?

@@ -1,8 +1,9 @@
 //! Rules that can never decide, because another rule always wins where they match.
 //!
 //! Only what is certain is said: the other rule's condition follows from this one's, it is for every transaction that
-//! this one is for, and the precedence lets it win or makes no difference. A winner that its guard may demote wins
-//! only until then, and that is said too.
+//! this one is for, the precedence lets it win or makes no difference, and it is asked wherever this one is: a rule that
+//! reads the score or an aggregate is left out where an answer has to do without. A winner that its guard may demote
+//! wins only until then, and that is said too.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -36,6 +37,7 @@ pub(crate) fn warn(
     let may_beat = |winner: usize, beaten: usize| {
         let (winner, beaten) = (&rules[winner], &rules[beaten]);
         takes_precedence(winner, beaten, overridable)
+            && is_asked_wherever(winner, beaten)
             && winner.reach.share.is_none()
             && winner.reach.period.covers(beaten.reach.period)
     };
@@ -69,6 +71,12 @@ fn takes_precedence(winner: &Rule, beaten: &Rule, overridable: bool) -> bool {
                 && (winner.overrides_allow || !beaten.overrides_allow)
         }
     }
+}
+
+/// At every level of degradation that leaves out `winner`, `beaten` is left out as well.
+const fn is_asked_wherever(winner: &Rule, beaten: &Rule) -> bool {
+    (!winner.reads_score || beaten.reads_score)
+        && (!winner.reads_aggregates || beaten.reads_aggregates)
 }
 
 fn idle((beaten, place): (&Rule, &Place), (winner, other): (&Rule, &Place)) -> Diagnostic {

@@ -236,7 +236,12 @@ impl RuleSet {
 
     /// An empty collection for one transaction. Allocates only once a rule matches.
     pub const fn matches(&self) -> Matches<'_> {
-        Matches::new(self)
+        Matches::new(self, None)
+    }
+
+    /// The same for a transaction of the past: the rules with these ids were demoted then, and no others.
+    pub const fn matches_of_past<'r>(&'r self, demoted: &'r [String]) -> Matches<'r> {
+        Matches::new(self, Some(demoted))
     }
 
     /// Evaluates the rules that do not read the model's score.

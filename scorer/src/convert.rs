@@ -278,6 +278,12 @@ pub(crate) fn degradation(level: Degradation) -> v1::Degradation {
     }
 }
 
+/// The level that a message names; `None` if it names none.
+pub(crate) fn level(level: v1::Degradation) -> Option<Degradation> {
+    let mut levels = Degradation::ALL.into_iter();
+    levels.find(|known| degradation(*known) == level)
+}
+
 pub(crate) fn reason(reason: &Reason) -> v1::Reason {
     v1::Reason {
         code: reason.code.as_str().to_owned(),

@@ -9,7 +9,9 @@
 
 mod common;
 
-use common::{Running, start, transaction};
+use std::collections::BTreeSet;
+
+use common::{POLICY, Running, start, start_with, transaction, write_policy};
 use prost::Message;
 use tollgate_proto::v1;
 use tonic::Code;
@@ -101,10 +103,15 @@ fn with_card_numbers() -> (Vec<v1::Transaction>, Vec<v1::Transaction>) {
         |t, number| t.transaction_id = number,
         |t, number| t.currency = number,
     ];
-    let taken: [Put; 3] = [
+    let taken: [Put; 4] = [
         |t, number| t.merchant_id = number,
         |t, number| t.terminal_id = number,
         |t, number| t.device_id = number,
+        |t, number| {
+            let kind = Some(v1::attribute_value::Kind::Text(number));
+            t.attributes
+                .insert("note".to_owned(), v1::AttributeValue { kind });
+        },
     ];
     let numbers = [CARD_NUMBER, "4111 1111 1111 1111", "4111-1111-1111-1111"];
     let spoilt = |puts: &[Put], kind: &str| {
@@ -124,7 +131,12 @@ fn with_card_numbers() -> (Vec<v1::Transaction>, Vec<v1::Transaction>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_card_number_appears_nowhere() {
-    let mut running = start().await;
+    let mut files = POLICY.to_vec();
+    let schema = POLICY[0]
+        .1
+        .replace("attributes:\n", "attributes:\n  note: text\n");
+    files[0].1 = &schema;
+    let mut running = start_with(write_policy(&files)).await;
     let mut seen = String::new();
     let (refused, taken) = with_card_numbers();
     let records: Vec<Vec<u8>> = refused
@@ -154,9 +166,17 @@ async fn a_card_number_appears_nowhere() {
         );
         seen += &text;
     }
-    for (text, _) in running.consume("tollgate.decisions", decisions).await {
+    let mut withheld = BTreeSet::new();
+    for (text, bytes) in running.consume("tollgate.decisions", decisions).await {
         seen += &text;
+        let record = v1::DecisionRecord::decode(bytes.as_slice()).unwrap();
+        withheld.extend(record.withheld);
     }
+    let named: Vec<&str> = withheld.iter().map(String::as_str).collect();
+    assert_eq!(
+        named,
+        ["attributes.note", "device_id", "merchant_id", "terminal_id"]
+    );
     seen += &running.metrics().await;
     seen += &running.get("/status").await;
     let digits: String = seen

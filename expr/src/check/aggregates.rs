@@ -10,7 +10,7 @@ use crate::compile::compile;
 use crate::cost::{Dear, steps_of_aggregate};
 use crate::syntax::{Call, Syntax, SyntaxKind, Word};
 use crate::tree::Node;
-use crate::{Aggregate, Function, Problem, Program, Type};
+use crate::{Aggregate, Function, Problem, Program, Type, Written};
 
 /// Every aggregate and which columns it takes.
 pub(super) const FUNCTIONS: [(&str, Columns); 11] = [
@@ -81,7 +81,13 @@ impl Checker<'_> {
             filter,
             function,
         };
-        let slot = self.layout.aggregate(aggregate, steps);
+        let source = self.source.get(span.clone()).unwrap_or_default();
+        let words: Vec<&str> = source.split_whitespace().collect();
+        let written = Written {
+            source: words.join(" "),
+            kind,
+        };
+        let slot = self.layout.aggregate(aggregate, written, steps);
         self.dear.push(Dear {
             span: span.clone(),
             steps,

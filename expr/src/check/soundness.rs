@@ -11,7 +11,7 @@ use super::{Checker, Operands, Scope};
 use crate::tests::{Values, schema};
 use crate::tree::Node;
 use crate::values::Comparison;
-use crate::{Aggregate, Compiler, Function, SlotId, reference};
+use crate::{Aggregate, Compiler, Function, SlotId, Type, Written, reference};
 
 const AMOUNT: u32 = builtin::AMOUNT.0 as u32;
 const CODE: u32 = builtin::MERCHANT_CATEGORY_CODE.0 as u32;
@@ -151,7 +151,11 @@ proptest! {
             filter: None,
             function: Function::Count,
         };
-        layout.aggregate(count, 1);
+        let written = Written {
+            source: "card.last(\"1d\").count()".to_owned(),
+            kind: Type::Number,
+        };
+        layout.aggregate(count, written, 1);
         let mut checker = Checker {
             schema: &schema,
             lists: &BTreeMap::new(),

@@ -52,7 +52,7 @@ struct Waiting {
 }
 
 /// A record that is on disk until this is dropped.
-pub(super) struct Ticket {
+pub(crate) struct Ticket {
     number: u64,
     shared: Arc<Shared>,
 }

@@ -9,7 +9,7 @@ mod inbox;
 mod low;
 mod outbox;
 mod publisher;
-mod record;
+pub(crate) mod record;
 mod sending;
 mod spool;
 mod spools;
@@ -23,10 +23,11 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 use tollgate_models::Rows;
 use tollgate_proto::v1;
-use tollgate_types::{CardId, Cell, EventTime, Outcome};
+use tollgate_types::{CardId, Cell, EventTime, Outcome, Transaction};
 
 use crate::clock;
 use crate::config::{Durability, Format, KafkaConfig, WhenUnlogged};
+use crate::decide::{ModelTimings, Times};
 use crate::lines;
 use crate::metrics::{DecisionLogMetrics, Metrics, RecordResult, Unlogged};
 use crate::policy::{FeatureTexts, Policy};
@@ -53,18 +54,37 @@ const EARLY_END_MAX: Duration = Duration::from_secs(1);
 /// What is known when a decision has been made.
 pub(crate) struct Entry {
     pub(crate) response: v1::ScoreResponse,
+    pub(crate) transaction: Arc<Transaction>,
     pub(crate) card_id: CardId,
     pub(crate) event_time: EventTime,
     pub(crate) decided_at: EventTime,
     /// Of a late verdict, what was answered.
     pub(crate) answered: Option<Outcome>,
+    /// When the request had arrived, and how far the decision was when.
+    pub(crate) arrived: Instant,
+    pub(crate) times: Times,
+    pub(crate) model_timings: Option<ModelTimings>,
+    pub(crate) reasons_timings: Option<ModelTimings>,
+    /// Ids of all rules that matched.
+    pub(crate) matched_rules: Vec<Arc<str>>,
+    /// The layout's aggregates, or none where histories were not read.
+    pub(crate) aggregates: Option<Vec<Cell>>,
+    pub(crate) model_reasons_max: usize,
     /// The champion's row, or none.
     pub(crate) model_inputs: Rows,
-    /// Named features, for the challengers.
+    /// Named features.
     pub(crate) features: Vec<Cell>,
     pub(crate) texts: FeatureTexts,
     /// The policy that decided; its challengers score, and not those of a later one.
     pub(crate) policy: Arc<Policy>,
+}
+
+impl Entry {
+    /// Whether challengers and drift look at it: once at what was answered, where it was made with features, as models are, and
+    /// not at a late verdict.
+    pub(crate) fn is_watched(&self) -> bool {
+        !self.features.is_empty() && self.answered.is_none()
+    }
 }
 
 /// Where decisions are handed over. Cheap to clone.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tollgate_models::Runtime;
+use tollgate_types::{Currency, Money, TransactionId};
 
 use super::*;
 use crate::clock;
@@ -24,6 +25,21 @@ fn policy() -> Policy {
     loader.load().unwrap().0
 }
 
+fn transaction() -> Transaction {
+    let amount = Money {
+        amount_minor: 1_000,
+        currency: Currency::parse("EUR").unwrap(),
+    };
+    let (id, card) = (TransactionId::parse("t1"), CardId::parse("card-1"));
+    Transaction::new(
+        id.unwrap(),
+        clock::wall_time(),
+        card.unwrap(),
+        amount,
+        "m1".to_owned(),
+    )
+}
+
 fn entry(policy: &Arc<Policy>) -> Entry {
     let features = vec![Cell::MISSING; policy.logic().layout.features.len()];
     Entry {
@@ -32,6 +48,14 @@ fn entry(policy: &Arc<Policy>) -> Entry {
         event_time: clock::wall_time(),
         decided_at: clock::wall_time(),
         answered: None,
+        transaction: Arc::new(transaction()),
+        arrived: clock::instant(),
+        times: Times::default(),
+        model_timings: None,
+        reasons_timings: None,
+        matched_rules: Vec::new(),
+        aggregates: None,
+        model_reasons_max: 0,
         model_inputs: Rows::default(),
         features,
         texts: FeatureTexts::default(),

@@ -10,7 +10,7 @@ use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use tollgate_types::{EventTime, Span};
 
-use super::{CommandError, Common, show_error};
+use super::{CommandError, Common};
 use crate::config::KafkaConfig;
 use crate::ingest::replay::{self, Groups, Listed, Replayed, Step, Window};
 use crate::{clock, kafka};
@@ -65,7 +65,7 @@ fn moment(text: &str) -> Result<EventTime, String> {
 impl DeadLetters {
     pub(super) fn run(self, common: &Common) -> ExitCode {
         self.try_run(common).unwrap_or_else(|error| {
-            show_error(&error);
+            error.tell();
             ExitCode::from(NOT_RUN)
         })
     }

@@ -1,8 +1,11 @@
-//! The command line: `serve`, `check`, `features`, `score`, `policy`, `rules`, `models`, `dead-letters`, `demo`.
+//! The command line: `serve`, `check`, `features`, `score`, `explain`, `policy`, `rules`, `models`, `dead-letters`, `demo`.
 
+mod alone;
 mod check;
 mod dead_letters;
 mod demo;
+mod explain;
+mod explanation;
 mod features;
 mod operate;
 mod score;
@@ -50,6 +53,9 @@ enum Command {
     Features(features::Features),
     /// Decide one transaction given as JSON, and explain the decision
     Score(score::Score),
+    /// Make a decision of the log again, explain it, and say whether it is the same: exit code 0 if it is, 1 if it differs, 2 if
+    /// it cannot be made again
+    Explain(explain::Explain),
     /// List the policies that a running service has loaded, roll back to one, or follow the folder again
     Policy(operate::Policy),
     /// List the rules that a running service has demoted, or let one decide again
@@ -82,6 +88,7 @@ pub fn run() -> ExitCode {
         Command::Check(check) => check.run(&cli.common),
         Command::Features(features) => features.run(&cli.common),
         Command::Score(score) => score.run(&cli.common),
+        Command::Explain(explain) => Ok(explain.run(&cli.common)),
         Command::Policy(policy) => policy.run(&cli.common),
         Command::Rules(rules) => rules.run(&cli.common),
         Command::Models(models) => models.run(&cli.common),
@@ -89,16 +96,18 @@ pub fn run() -> ExitCode {
         Command::Demo(demo) => demo.run(&cli.common),
     };
     result.unwrap_or_else(|error| {
-        show_error(&error);
+        error.tell();
         ExitCode::FAILURE
     })
 }
 
-fn show_error(error: &CommandError) {
-    match error {
-        CommandError::Policy(diagnostics) => show(diagnostics),
-        CommandError::Other(error) => eprintln!("error: {error:#}"),
-        CommandError::Config(error) => eprintln!("error: {error}"),
+impl CommandError {
+    fn tell(&self) {
+        match self {
+            Self::Policy(diagnostics) => show(diagnostics),
+            Self::Other(error) => eprintln!("error: {error:#}"),
+            Self::Config(error) => eprintln!("error: {error}"),
+        }
     }
 }
 

@@ -3,21 +3,17 @@
 use std::io::Read;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use tollgate_features::Store;
 use tollgate_proto::v1;
-use tollgate_types::Span;
 
+use super::alone::Alone;
+use super::explanation::Explanation;
 use super::{CommandError, Common, load_policy};
-use crate::decide::{self, Context, Decision};
-use crate::policy::{Policy, feature_number};
+use crate::decide;
+use crate::grpc::response;
 use crate::{clock, convert};
-
-/// No client waits, so the model may take its time.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Args)]
 pub(super) struct Score {
@@ -36,23 +32,15 @@ impl Score {
         let transaction = convert::transaction(Some(message), now).context("the transaction")?;
         let logic = policy.logic();
         let record = convert::record(&transaction, logic).context("the transaction")?;
-        let store = Store::new(std::sync::Arc::clone(&logic.schema));
-        let context = Context {
-            policy: &policy,
-            store: &store,
-            now,
-            deadline: clock::instant() + PATIENCE,
-            behind: Span::ZERO,
-            stale_after: Span::from_seconds(1),
-            in_flight_expires: Span::from_seconds(1),
-            model_reasons_max: config.watch.reasons_max,
-        };
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build();
-        let runtime = runtime.context("cannot start the asynchronous runtime")?;
-        let decision = runtime.block_on(decide::decide(&context, &record, clock::instant));
-        print!("{}", explanation(&policy, &decision));
+        let alone = Alone::new(&policy)?;
+        let context = alone.context(now, config.watch.reasons_max);
+        let decision = alone.run(decide::decide(&context, &record, clock::instant));
+        let mut explanation = Explanation::default();
+        let id = transaction.id.as_str();
+        explanation.answer(&response(&policy, id, &decision, false));
+        explanation.line("history", "empty: only this transaction");
+        explanation.values(&policy, &decision);
+        print!("{}", explanation.text());
         Ok(ExitCode::SUCCESS)
     }
 
@@ -71,49 +59,4 @@ impl Score {
         }
         Ok(json)
     }
-}
-
-/// The decision in words: outcome, score, reasons, features.
-fn explanation(policy: &Policy, decision: &Decision) -> String {
-    use std::fmt::Write as _;
-    let mut text = String::new();
-    let mut line = |label: &str, value: String| {
-        // Writing into a string cannot fail.
-        let _ = writeln!(text, "{label:<14}{value}");
-    };
-    line("outcome", decision.outcome.name().to_owned());
-    let score = decision
-        .score
-        .map_or("none".to_owned(), |score| format!("{score:.4}"));
-    line("score", score);
-    line("level", decision.level.name().to_owned());
-    for cause in &decision.causes {
-        line("cause", cause.name().to_owned());
-    }
-    for reason in &decision.reasons {
-        line(
-            "reason",
-            format!(
-                "{:?} ({}): {}",
-                reason.code, reason.rule_id, reason.description
-            ),
-        );
-    }
-    for rule in &decision.shadow_matches {
-        line("shadow match", rule.to_string());
-    }
-    line("policy", policy.version().to_owned());
-    line("history", "empty: only this transaction".to_owned());
-    for (feature, cell) in policy
-        .logic()
-        .layout
-        .features
-        .iter()
-        .zip(&decision.features)
-    {
-        let value = feature_number(feature.kind, *cell);
-        let value = value.map_or("missing".to_owned(), |value| value.to_string());
-        line("feature", format!("{} = {value}", feature.name));
-    }
-    text
 }

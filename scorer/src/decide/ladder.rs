@@ -18,7 +18,7 @@ use tollgate_models::Rows;
 use tollgate_rules::{Matches, Verdict};
 use tollgate_types::{Cause, Degradation, Outcome, Reason};
 
-use super::Decision;
+use super::{Decision, Times};
 use crate::policy::{FeatureTexts, Policy};
 
 /// Reading histories and rules takes tens of microseconds; with less than this left it is not begun.
@@ -182,7 +182,9 @@ impl Decision {
             shadow_matches: verdict.shadow_matches,
             demoted: Vec::new(),
             features: Vec::new(),
+            aggregates: None,
             texts: FeatureTexts::default(),
+            times: Times::default(),
             model_inputs: Rows::default(),
             model_timings: None,
             reasons_timings: None,

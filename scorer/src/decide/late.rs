@@ -21,9 +21,11 @@ pub(crate) async fn decide_late(
     record: &Record<'_>,
     monotonic_now: impl Fn() -> Instant,
 ) -> Result<Decision, Cause> {
+    let begun = monotonic_now();
     let mut causes = Vec::new();
     let mut frame = frame_of(context.policy, record, &mut causes);
-    let mut known = Known::of(context, record, &mut frame, &mut causes);
+    let mut known = Known::of(context, record, &mut frame, &mut causes, &monotonic_now);
+    known.times.begun = Some(begun);
     let asked = if known.is_certain_decline() {
         ModelAnswer::not(Ok(None), Rows::default())
     } else {

@@ -8,13 +8,15 @@ mod explain;
 mod ladder;
 mod late;
 mod model;
+mod replay;
+mod times;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant;
 
 use futures::FutureExt;
-use tollgate_expr::Frame;
+use tollgate_expr::{Frame, Layout};
 use tollgate_features::{Origin, Reading, Store};
 use tollgate_models::{Circuit, Rows};
 use tollgate_rules::{Demoted, Matches, StaleAggregates, Verdict};
@@ -26,6 +28,8 @@ use ladder::{Progress, Standing};
 pub(crate) use late::decide_late;
 use model::ModelAnswer;
 pub(crate) use model::ModelTimings;
+pub(crate) use replay::{NotReplayed, Past, replay};
+pub(crate) use times::Times;
 
 /// One answer, with everything that is needed to explain it.
 #[derive(Debug, Clone)]
@@ -43,8 +47,11 @@ pub(crate) struct Decision {
     pub(crate) demoted: Vec<Demoted>,
     /// Named features in the order of the policy; empty below the levels that read histories.
     pub(crate) features: Vec<Cell>,
-    /// Those of them that models take as texts.
+    /// The layout's aggregates, in their order; `None` where histories were not read.
+    pub(crate) aggregates: Option<Vec<Cell>>,
+    /// Those of the features that models take as texts.
     pub(crate) texts: FeatureTexts,
+    pub(crate) times: Times,
     /// What the champion was asked: one row, or none.
     pub(crate) model_inputs: Rows,
     /// Time from asking the champion to its answer.
@@ -116,7 +123,8 @@ async fn steps(
     progress: &mut Progress,
 ) -> Decision {
     let mut frame = begin(context, record, progress);
-    let left = context.deadline.saturating_duration_since(monotonic_now());
+    let begun = monotonic_now();
+    let left = context.deadline.saturating_duration_since(begun);
     if left < ladder::FEATURES_NEED {
         progress.causes.push(Cause::DeadlineTooShort);
         let standing = progress.fall(context.policy);
@@ -130,11 +138,14 @@ async fn steps(
     };
     let ignored = level == Degradation::StaleFeatures
         && context.policy.logic().fallback.stale_aggregates() == StaleAggregates::Ignore;
-    let known = if ignored {
-        Known::without_histories(context, &mut frame)
+    let mut known = if ignored {
+        let matches = context.policy.logic().rules.matches();
+        Known::without_histories(context.policy, &mut frame, matches)
     } else {
-        Known::of(context, record, &mut frame, &mut progress.causes)
+        let causes = &mut progress.causes;
+        Known::of(context, record, &mut frame, causes, monotonic_now)
     };
+    known.times.begun = Some(begun);
     // The answer without the model stands before the model is asked: nothing is left to do when it is late.
     let level_without = level.max(Degradation::NoModel);
     let without = ladder::without_model(context.policy, &frame, level_without, &known.matches);
@@ -154,7 +165,6 @@ async fn steps(
     } else {
         model::ask(context, &known.features, &known.texts, monotonic_now).await
     };
-    let mut known = known;
     match asked.score {
         Ok(score) => progress.stand(level, known.verdict(context, &mut frame, score)),
         Err(cause) => progress.causes.push(cause),
@@ -197,7 +207,9 @@ fn frame_of<'r>(policy: &Policy, record: &'r Record<'r>, causes: &mut Vec<Cause>
 struct Known<'p> {
     matches: Matches<'p>,
     features: Vec<Cell>,
+    aggregates: Option<Vec<Cell>>,
     texts: FeatureTexts,
+    times: Times,
 }
 
 /// What the model said.
@@ -223,33 +235,61 @@ impl<'p> Known<'p> {
         record: &Record<'_>,
         frame: &mut Frame<'_>,
         causes: &mut Vec<Cause>,
+        monotonic_now: impl Fn() -> Instant,
     ) -> Self {
-        let logic = context.policy.logic();
+        let rules = &context.policy.logic().rules;
         let (features, reading) = read_features(context, record, frame);
         if reading.cut_off {
             causes.push(Cause::HistoryCutOff);
         }
-        let mut matches = logic.rules.matches();
-        logic.rules.match_without_score(frame, &mut matches);
-        let texts = FeatureTexts::of(context.policy.text_features(), &features, record);
+        let features_read = Some(monotonic_now());
+        let known = Self::of_features(context.policy, record, frame, features, rules.matches());
+        Self {
+            times: Times {
+                features_read,
+                rules_asked: Some(monotonic_now()),
+                ..Times::default()
+            },
+            ..known
+        }
+    }
+
+    /// Asks the rules that need no score, of which `matches` has none yet.
+    fn of_features(
+        policy: &'p Policy,
+        record: &Record<'_>,
+        frame: &mut Frame<'_>,
+        features: Vec<Cell>,
+        mut matches: Matches<'p>,
+    ) -> Self {
+        let rules = &policy.logic().rules;
+        rules.match_without_score(frame, &mut matches);
+        let texts = FeatureTexts::of(policy.text_features(), &features, record);
         Self {
             matches,
             features,
+            aggregates: Some(aggregates_in(frame, &policy.logic().layout)),
             texts,
+            times: Times::default(),
         }
     }
 
     /// Asks the rules that read neither a score nor an aggregate. No feature is known: those that read histories would say
     /// something else than that they were left out.
-    fn without_histories(context: &Context<'p>, frame: &mut Frame<'_>) -> Self {
-        let logic = context.policy.logic();
+    fn without_histories(
+        policy: &'p Policy,
+        frame: &mut Frame<'_>,
+        mut matches: Matches<'p>,
+    ) -> Self {
+        let logic = policy.logic();
         frame.evaluate_features(&logic.layout);
-        let mut matches = logic.rules.matches();
         logic.rules.match_without_aggregates(frame, &mut matches);
         Self {
             matches,
             features: Vec::new(),
+            aggregates: None,
             texts: FeatureTexts::default(),
+            times: Times::default(),
         }
     }
 
@@ -284,7 +324,9 @@ impl<'p> Known<'p> {
             reasons,
             matched_rules: matched.map(|rule| Arc::clone(&rule.id)).collect(),
             features: self.features,
+            aggregates: self.aggregates,
             texts: self.texts,
+            times: self.times,
             model_inputs: asked.inputs,
             model_timings: asked.timings,
             reasons_timings: explained.timings,
@@ -305,9 +347,19 @@ fn read_features(
     let plan = context.policy.read_plan();
     let reading = context.store.read(plan, record, frame);
     frame.evaluate_features(layout);
+    (features_in(frame, layout), reading)
+}
+
+/// The aggregates that were read, for the decision log. Smaller than all slots, of which large policies have thousands.
+fn aggregates_in(frame: &Frame<'_>, layout: &Layout) -> Vec<Cell> {
+    let aggregates = layout.aggregates.iter();
+    aggregates.map(|(_, slot)| frame.cell(*slot)).collect()
+}
+
+/// The named features, once they are computed.
+fn features_in(frame: &Frame<'_>, layout: &Layout) -> Vec<Cell> {
     let features = layout.features.iter();
-    let features = features.map(|feature| frame.cell(feature.slot)).collect();
-    (features, reading)
+    features.map(|feature| frame.cell(feature.slot)).collect()
 }
 
 pub(crate) use ladder::{patience, static_answer};

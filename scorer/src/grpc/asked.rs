@@ -14,7 +14,7 @@ use super::deadline::Timing;
 use super::response::response;
 use crate::admit::{Ask, Measured};
 use crate::clock;
-use crate::decide::{self, Context, Decision};
+use crate::decide::{self, Context, Decision, ModelTimings};
 use crate::panics;
 use crate::policy::Policy;
 
@@ -22,7 +22,7 @@ use crate::policy::Policy;
 pub(super) struct Asked<'a> {
     pub(super) policy: &'a Arc<Policy>,
     pub(super) id: &'a str,
-    pub(super) transaction: Option<&'a Transaction>,
+    pub(super) transaction: Option<&'a Arc<Transaction>>,
     pub(super) record: Option<Record<'a>>,
     pub(super) include_features: bool,
     pub(super) timing: Timing,
@@ -111,15 +111,16 @@ impl Scoring {
                 Cause::Overload,
             ));
         };
+        let admitted = clock::instant();
         let decided = std::pin::pin!(decide::decide(&context, record, clock::instant));
-        let (decision, served) = Measured::new(decided).await;
+        let (mut decision, served) = Measured::new(decided).await;
         // Where the model did not answer, the time it took tells of the model, or of a deadline, unless it was answering others.
         let has_model = asked.policy.champion().is_some();
         let tells_of_load = decision.score.is_some() || decision.model_is_behind || !has_model;
         // Reasons are asked for while there is nothing else to do.
-        let reasons = decision.reasons_timings.map_or(Duration::ZERO, |asked| {
-            asked.answered.saturating_duration_since(asked.asked)
-        });
+        let reasons = decision.reasons_timings;
+        let reasons = reasons.map_or(Duration::ZERO, ModelTimings::length);
+        decision.times.admitted = Some(admitted);
         permit.decided(tells_of_load.then(|| served.saturating_sub(reasons)));
         asked.said(decision)
     }

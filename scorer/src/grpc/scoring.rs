@@ -90,13 +90,13 @@ impl Scoring {
         let transaction = self.caught(Stage::Convert, || {
             convert::transaction(request.transaction, timing.arrived_at)
         });
-        let transaction = transaction.transpose()?;
+        let transaction = transaction.transpose()?.map(Arc::new);
         let record = transaction.as_ref().and_then(|transaction| {
             self.caught(Stage::Lay, || convert::record(transaction, policy.logic()))
         });
         let asked = Asked {
             policy,
-            id: self.id(transaction.as_ref(), &id),
+            id: self.id(transaction.as_deref(), &id),
             transaction: transaction.as_ref(),
             record: record.transpose()?,
             include_features,
@@ -203,6 +203,14 @@ impl Scoring {
             event_time: transaction.event_time,
             decided_at: clock::wall_time(),
             answered: None,
+            transaction: Arc::clone(transaction),
+            arrived: asked.timing.arrived,
+            times: decision.times,
+            model_timings: decision.model_timings,
+            reasons_timings: decision.reasons_timings,
+            matched_rules: decision.matched_rules,
+            aggregates: decision.aggregates,
+            model_reasons_max: self.model_reasons_max,
             model_inputs: decision.model_inputs,
             features: decision.features,
             texts: decision.texts,
@@ -228,7 +236,7 @@ impl Scoring {
         }
         if let Some(place) = late {
             place.take(Answered {
-                transaction: transaction.clone(),
+                transaction: Arc::clone(transaction),
                 policy: Arc::clone(asked.policy),
                 decision_id: response.decision_id.clone(),
                 outcome,

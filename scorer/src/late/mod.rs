@@ -45,7 +45,7 @@ pub(crate) struct LateVerdicts {
 
 /// A transaction that was answered without the full decision.
 pub(crate) struct Answered {
-    pub(crate) transaction: Transaction,
+    pub(crate) transaction: Arc<Transaction>,
     /// The policy that answered: the late verdict is its as well.
     pub(crate) policy: Arc<Policy>,
     pub(crate) decision_id: String,

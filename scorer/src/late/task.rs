@@ -184,13 +184,20 @@ impl Task {
         response.elapsed_us = clock::elapsed_us(answered.arrived);
         let entry = Entry {
             response,
-            card_id: answered.transaction.card_id,
+            card_id: answered.transaction.card_id.clone(),
             event_time: answered.transaction.event_time,
             decided_at: clock::wall_time(),
             answered: Some(answered.outcome),
+            transaction: answered.transaction,
+            arrived: answered.arrived,
+            times: decision.times,
+            model_timings: decision.model_timings,
+            reasons_timings: decision.reasons_timings,
+            matched_rules: decision.matched_rules,
+            aggregates: decision.aggregates,
+            model_reasons_max: self.parts.model_reasons_max,
             model_inputs: decision.model_inputs,
-            // Challengers and drift look at what was answered, once, and not at this.
-            features: Vec::new(),
+            features: decision.features,
             texts: decision.texts,
             policy: answered.policy,
         };
@@ -280,7 +287,9 @@ mod tests {
             ..v1::Transaction::default()
         };
         Answered {
-            transaction: convert::transaction(Some(transaction), clock::wall_time()).unwrap(),
+            transaction: Arc::new(
+                convert::transaction(Some(transaction), clock::wall_time()).unwrap(),
+            ),
             policy: Arc::clone(policy),
             decision_id: "d1".to_owned(),
             outcome: Outcome::Approve,

@@ -28,6 +28,9 @@ pub struct Policy {
     /// Features that some model takes as texts, by their places.
     text_features: Vec<usize>,
     version: String,
+    /// Versions of parts of it: of what features mean, and of the fallback table.
+    features_version: String,
+    fallback_version: String,
     /// What the version is the digest of.
     files: Digest,
     tests: TestRun,
@@ -88,6 +91,8 @@ impl Policy {
             challengers: Vec::new(),
             text_features: Vec::new(),
             version: String::new(),
+            features_version: part_of(&logic.files, &FEATURE_FILES),
+            fallback_version: part_of(&logic.files, &["fallback.yaml"]),
             files: logic.files.clone(),
             tests,
             logic,
@@ -148,4 +153,22 @@ impl Policy {
     pub fn version(&self) -> &str {
         &self.version
     }
+
+    /// Differs where anything that features are made of does.
+    pub(crate) fn features_version(&self) -> &str {
+        &self.features_version
+    }
+
+    /// Differs where the fallback table does.
+    pub(crate) fn fallback_version(&self) -> &str {
+        &self.fallback_version
+    }
+}
+
+/// What says which values features have: their definitions, the fields and entities these are about, and the currency of amounts.
+const FEATURE_FILES: [&str; 3] = ["schema.yaml", "fx.yaml", "features.yaml"];
+
+fn part_of(files: &Digest, paths: &[&str]) -> String {
+    let part = files.of_those(|path| paths.contains(&path));
+    tollgate_rules::version_of(&part.hex()).to_owned()
 }

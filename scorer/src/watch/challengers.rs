@@ -219,7 +219,7 @@ impl Unasked {
 
 /// The challengers that are asked about a decision: none without features.
 fn named_by(entry: &Entry) -> impl Iterator<Item = &Model> {
-    let asked = !entry.features.is_empty();
+    let asked = entry.is_watched();
     entry.policy.challengers().iter().filter(move |_| asked)
 }
 
@@ -227,7 +227,7 @@ fn named_by(entry: &Entry) -> impl Iterator<Item = &Model> {
 fn challengers(batch: &[Entry]) -> Vec<&Model> {
     let mut found: Vec<&Model> = Vec::new();
     let mut before: Option<&Arc<Policy>> = None;
-    for entry in batch.iter().filter(|entry| !entry.features.is_empty()) {
+    for entry in batch.iter().filter(|entry| entry.is_watched()) {
         if before.is_some_and(|before| Arc::ptr_eq(before, &entry.policy)) {
             continue;
         }

@@ -69,8 +69,7 @@ impl Watch {
         let scores = self.challengers.score(batch).await;
         let now = clock::steady_time();
         for (entry, scores) in batch.iter().zip(&scores) {
-            // Decisions without features were made without models.
-            if entry.features.is_empty() {
+            if !entry.is_watched() {
                 continue;
             }
             if let Some(champion) = entry.policy.champion() {

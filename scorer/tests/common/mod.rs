@@ -83,7 +83,7 @@ pub(crate) fn write_policy(files: &[(&str, &str)]) -> tempfile::TempDir {
 }
 
 /// The ONNX Runtime library that tests use.
-fn library() -> PathBuf {
+pub(crate) fn library() -> PathBuf {
     std::env::var_os("TOLLGATE_ONNXRUNTIME").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/onnxruntime/libonnxruntime.so"),
         PathBuf::from,
