@@ -36,7 +36,7 @@ const QUIET: Duration = Duration::from_secs(3);
 
 pub(super) async fn run(stage: &Stage<'_>) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
-    for (name, brokers) in [("one", &[2_u8][..]), ("all", &[1, 2, 3])] {
+    for (name, brokers) in [("one", &[2_u8][..]), ("all", &[1, 2, 3][..])] {
         if !stage.setting.kafka.can_be_controlled() {
             println!("   skipped: the brokers are not those of `cargo xtask kafka`");
             let goal = Some(Goal::AtMost(0.0));

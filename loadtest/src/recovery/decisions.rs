@@ -17,6 +17,8 @@ pub(super) struct Compared {
     pub(super) logged: u64,
     /// Answered and not in the log: numbers of the requests.
     pub(super) missing: Vec<u64>,
+    /// Not in the log either, of answers that themselves that their decision was not on disk yet.
+    pub(super) missing_as_told: u64,
     /// Records beyond the first of one decision.
     pub(super) doubled: u64,
     /// Decisions in the log whose answer never arrived.
@@ -51,6 +53,7 @@ fn hold(mut records: HashMap<String, u64>, answered: &[Answered]) -> Compared {
     for answered in answered {
         match records.remove(&answered.decision_id) {
             Some(_) => compared.logged += 1,
+            None if answered.is_unlogged => compared.missing_as_told += 1,
             None => compared.missing.push(answered.number),
         }
     }
@@ -66,11 +69,13 @@ mod tests {
     fn missing_doubled_and_unanswered_decisions_are_told_apart() {
         let records = [("a", 1), ("b", 3), ("c", 1)];
         let records = records.map(|(id, count)| (id.to_owned(), count));
-        let answered = [("a", 1), ("b", 2), ("d", 3)];
-        let answered = answered.map(|(id, number)| Answered::of(number, id));
+        let answered = [("a", 1), ("b", 2), ("d", 3), ("e", 4)];
+        let mut answered = answered.map(|(id, number)| Answered::of(number, id));
+        answered[3].is_unlogged = true;
         let expected = Compared {
             logged: 2,
             missing: vec![3],
+            missing_as_told: 1,
             doubled: 2,
             unanswered: 1,
         };

@@ -171,6 +171,8 @@ impl<'a> Stage<'a> {
     /// configuration are as in the environment: `TOLLGATE_SNAPSHOT__EVERY_S`.
     fn launch(&self, name: &str, log: &Log, variables: &[(&str, &str)]) -> Result<Launch<'a>> {
         let mut all = log.variables();
+        // Nobody balances load between services of a run.
+        all.push(("TOLLGATE_GRPC__LAME_DUCK_MS".to_owned(), "0".to_owned()));
         let own = variables
             .iter()
             .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));

@@ -37,6 +37,9 @@ const TWICE_EVERY: u64 = 50;
 /// One answered request in so many never comes back as an event.
 const NO_ECHO_EVERY: u64 = 4;
 
+/// The cause in an answer that was given before its decision was on disk, where that was wanted.
+const UNLOGGED: &str = "decision_not_logged";
+
 const DAY_S: i64 = 86_400;
 
 /// What each request says of its deadline.
@@ -48,6 +51,8 @@ pub(super) struct Answered {
     pub(super) number: u64,
     pub(super) decision_id: String,
     pub(super) at: Instant,
+    /// The answer itself says that its decision was not safe by then.
+    pub(super) is_unlogged: bool,
     authorized: bool,
 }
 
@@ -58,6 +63,7 @@ impl Answered {
             number,
             decision_id: decision_id.to_owned(),
             at: Instant::now(),
+            is_unlogged: false,
             authorized: true,
         }
     }
@@ -237,6 +243,7 @@ impl Traffic {
             number,
             decision_id: response.decision_id.clone(),
             at: Instant::now(),
+            is_unlogged: response.degradation_causes.iter().any(|cause| cause == UNLOGGED),
             authorized,
         });
     }

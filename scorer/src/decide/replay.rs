@@ -132,6 +132,7 @@ impl<'p> Past<'p> {
             | Cause::Overload
             | Cause::CurrencyWithoutRate
             | Cause::HistoryCutOff
+            | Cause::DecisionNotLogged
             | Cause::Internal => false,
         };
         self.ignores_histories(context) || self.causes.iter().any(misses)

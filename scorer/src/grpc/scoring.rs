@@ -166,7 +166,7 @@ impl Scoring {
         }
         let entry = self.caught(Stage::Record, || {
             let decision = decided.decision.clone();
-            Self::entry(&decided.response, asked, decision)
+            self.entry(&decided.response, asked, decision)
         });
         let Some(entry) = entry.flatten() else {
             return (decided, None);
@@ -192,6 +192,7 @@ impl Scoring {
     /// What the log is told. One whose request could not be read has no card that it could be kept under: the
     /// line about the panic has to do.
     fn entry(
+        &self,
         response: &v1::ScoreResponse,
         asked: &Asked<'_>,
         decision: Decision,
@@ -231,7 +232,7 @@ impl Scoring {
         };
         let late = self.late.place_for(&decision);
         let outcome = decision.outcome;
-        if let Some(entry) = Self::entry(response, asked, decision) {
+        if let Some(entry) = self.entry(response, asked, decision) {
             self.audit.record(entry, ticket);
         }
         if let Some(place) = late {

@@ -57,7 +57,7 @@ pub(super) async fn jumps(stage: &Stage<'_>) -> Result<Vec<Row>> {
         held.traffic.publish_at(WRONG, now_s - 10 * YEAR_S).await?;
         reaches(&service, DEAD, dead_before + WRONG).await?;
         reaches(&service, TOO_OLD, WRONG).await?;
-        let mut seen = 0;
+        let mut seen = 0_u32;
         for jump_s in JUMPS_S {
             clock.set(jump_s)?;
             let written = service.admin.sum(WRITTEN).await?;

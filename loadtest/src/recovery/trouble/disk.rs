@@ -13,7 +13,9 @@ use tollgate_report::{Goal, Row};
 
 use super::{PATIENCE, SHAPE};
 use crate::figures::count;
+use crate::recovery::decisions;
 use crate::recovery::held::Held;
+use crate::recovery::log::DECISIONS;
 use crate::recovery::{Stage, text};
 use crate::service::Service;
 
@@ -26,6 +28,16 @@ const FAILURES: u64 = 3;
 
 const WRITTEN: &str = "tollgate_snapshot_written_total";
 const FAILED: &str = "tollgate_snapshot_failures_total";
+
+const UNLOGGED: &str = "tollgate_decision_log_unlogged_total";
+
+/// Answers without a decision on disk that are waited for.
+const UNLOGGED_MIN: u64 = 20;
+
+/// Load before the disk is full, and how long every decision must be on disk in time for it to be well again.
+const SPOOLED: Duration = Duration::from_secs(2);
+
+const QUIET: Duration = Duration::from_secs(3);
 
 const POLL: Duration = Duration::from_millis(50);
 
@@ -60,6 +72,50 @@ pub(super) async fn snapshot(stage: &Stage<'_>) -> Result<Vec<Row>> {
     // What is on disk is good enough to go on from.
     service.kill()?;
     let service = held.start().await?;
+    rows.extend(held.end(stage, &service).await?);
+    Ok(rows)
+}
+
+/// While decisions are written before they are answered. Kafka takes them all the same.
+pub(super) async fn spool(stage: &Stage<'_>) -> Result<Vec<Row>> {
+    let folder = stage.folder().join("disk-at-spool/spool");
+    let variables = [
+        ("TOLLGATE_DECISION_LOG__DURABILITY", "spool-first"),
+        ("TOLLGATE_DECISION_LOG__SPOOL_PATH", text(&folder)?),
+    ];
+    let held = Held::begin(stage, "disk-at-spool", SHAPE, &variables).await?;
+    let service = held.start().await?;
+    let course = async {
+        sleep(SPOOLED).await;
+        let before = service.admin.sum(UNLOGGED).await?;
+        limit(&service, Some(FILE_BYTES_MAX))?;
+        reaches(&service, UNLOGGED, before + UNLOGGED_MIN).await?;
+        limit(&service, None)?;
+        let mut told = service.admin.sum(UNLOGGED).await?;
+        let began = Instant::now();
+        loop {
+            sleep(SPOOLED).await;
+            let now = service.admin.sum(UNLOGGED).await?;
+            if now == told {
+                return Ok(now - before);
+            }
+            if began.elapsed() > PATIENCE {
+                bail!("decisions are still not on disk before their answer");
+            }
+            told = now;
+        }
+    };
+    let (seen, unlogged) = held.load(&service, course).await?;
+    held.log.wait_until_quiet(DECISIONS, QUIET).await?;
+    let compared = decisions::compare(&held.log, held.traffic.answered()).await?;
+    let mut rows = vec![
+        Row::new("answered_unlogged", "count", count(unlogged)).goal(Goal::AtLeast(1.0)),
+        Row::new("decisions_missing", "count", count(compared.missing.len()))
+            .goal(Goal::AtMost(0.0)),
+        Row::new("records_doubled", "count", count(compared.doubled)).goal(Goal::AtMost(0.0)),
+    ];
+    held.named(&mut rows);
+    rows.extend(held.went_on(&seen));
     rows.extend(held.end(stage, &service).await?);
     Ok(rows)
 }

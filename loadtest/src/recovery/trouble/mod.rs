@@ -23,6 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(super) async fn run(stage: &Stage<'_>) -> Result<Vec<Row>> {
     let mut rows = Box::pin(disk::snapshot(stage)).await?;
+    rows.extend(Box::pin(disk::spool(stage)).await?);
     rows.extend(Box::pin(clock::jumps(stage)).await?);
     rows.extend(Box::pin(cut::cut(stage)).await?);
     rows.extend(Box::pin(grow::grow(stage)).await?);

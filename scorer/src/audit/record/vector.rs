@@ -30,7 +30,7 @@ pub(crate) fn unpack(packed: &v1::Vector, count: usize) -> Option<Vec<Cell>> {
     }
     let mut values = packed.values.iter();
     let cell = |place: usize| {
-        let is_there = packed.present[place / BITS] >> (place % BITS) & 1 == 1;
+        let is_there = (packed.present[place / BITS] >> (place % BITS)) & 1 == 1;
         let bits = is_there.then(|| values.next().copied()).flatten();
         Cell::from_bits(bits)
     };
@@ -53,7 +53,7 @@ mod tests {
             prop_assert_eq!(unpack(&packed, cells.len()), Some(cells.clone()));
             // Another number of values is another policy's.
             prop_assert_eq!(unpack(&packed, cells.len() + 8), None);
-            if let Some(Cell { .. }) = cells.last().filter(|last| !last.is_missing()) {
+            if cells.last().is_some_and(|last| !last.is_missing()) {
                 prop_assert_eq!(unpack(&packed, cells.len() - 1), None);
             }
         }

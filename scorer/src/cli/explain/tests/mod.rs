@@ -243,7 +243,7 @@ fn each_value_of_the_vector_that_is_changed_shows() {
         .flat_map(|feature| feature.program.reads())
         .collect();
     let aggregates = record.aggregates.as_ref().unwrap();
-    let is_there = |at: &usize| aggregates.present[at / 8] >> (at % 8) & 1 == 1;
+    let is_there = |at: &usize| (aggregates.present[at / 8] >> (at % 8)) & 1 == 1;
     let there = (0..layout.aggregates.len()).filter(is_there);
     let mut tried = 0;
     for (place, at) in there.enumerate() {
