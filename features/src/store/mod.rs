@@ -30,7 +30,7 @@ use crate::plan::{Group, ReadPlan};
 use crate::read::{self, Scene};
 use crate::slots::SlotId;
 pub use digest::Digest;
-pub use image::{ImageError, ImageSize, Imaging, Restoring, differences};
+pub use image::{Chunk, ChunkReader, ImageError, ImageSize, Imaging, Restoring, differences};
 use kind::EntityKind;
 pub use outcome::{Applied, Labelled, Limits, Origin, Reading, StoreSize};
 

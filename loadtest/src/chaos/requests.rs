@@ -6,6 +6,7 @@
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use prost::Message as _;
+use tollgate_proto::v1::Transaction;
 
 use crate::generate;
 
@@ -53,7 +54,13 @@ impl Requests {
     }
 
     pub(crate) fn with(cards: u32, seed: u64, count: usize) -> Result<Self> {
-        let transactions = generate::transactions(cards, seed, count);
+        Self::of_transactions(generate::transactions(cards, seed, count))
+    }
+
+    /// Of these, in the order of their times.
+    pub(crate) fn of_transactions(
+        transactions: impl IntoIterator<Item = Transaction>,
+    ) -> Result<Self> {
         let templates: Vec<Template> = transactions
             .into_iter()
             .map(Template::new)
@@ -125,7 +132,7 @@ impl Requests {
 }
 
 impl Template {
-    fn new(mut transaction: tollgate_proto::v1::Transaction) -> Result<Self> {
+    fn new(mut transaction: Transaction) -> Result<Self> {
         let seconds = transaction.event_time.map_or(0, |at| at.seconds);
         transaction.transaction_id = "c".repeat(ID_BYTES);
         let id = transaction.transaction_id.clone();

@@ -9,8 +9,8 @@ use anyhow::{Context, Result};
 use super::Stage;
 use super::drive::Client;
 use crate::models::choose;
-use crate::service::{Launch, copy};
 pub(super) use crate::service::{Late, Service};
+use crate::service::{Launch, copy};
 
 /// How long it may take until it is ready; there is little to read.
 const READY_MAX: Duration = Duration::from_secs(60);

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use prost::Message as _;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -15,6 +16,8 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, DeliveryResult};
 use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
 use rdkafka::{ClientConfig, ClientContext, Message as _, Offset, TopicPartitionList};
+
+use crate::generate::Event;
 
 /// How long brokers may take for anything, one that was killed and comes back included.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -279,19 +282,37 @@ impl Log {
 
     /// What a careful sender uses: nothing lost, nothing twice, a card's records in order.
     pub(super) fn producer(&self) -> Result<Producer> {
-        let undelivered = Arc::new(AtomicU64::new(0));
+        self.producer_with(&[("linger.ms", "2")])
+    }
+
+    /// The same for a long history at once, as it lies in a log that busy senders have written: in large batches.
+    pub(super) fn filler(&self) -> Result<Producer> {
+        self.producer_with(&[
+            ("linger.ms", "100"),
+            ("queue.buffering.max.messages", "400000"),
+        ])
+    }
+
+    /// The settings of a careful sender.
+    pub(super) fn careful(&self) -> ClientConfig {
         let mut settings = self.kafka.client();
-        let inner = settings
+        settings
             // As Java producers choose partitions, so that both kinds agree where a card lives.
             .set("partitioner", "murmur2_random")
             .set("enable.idempotence", "true")
             .set("acks", "all")
             .set("compression.type", "lz4")
-            .set("linger.ms", "2")
-            .set(
-                "message.timeout.ms",
-                (2 * PATIENCE.as_millis()).to_string(),
-            )
+            .set("message.timeout.ms", (2 * PATIENCE.as_millis()).to_string());
+        settings
+    }
+
+    fn producer_with(&self, more: &[(&str, &str)]) -> Result<Producer> {
+        let undelivered = Arc::new(AtomicU64::new(0));
+        let mut settings = self.careful();
+        for (key, value) in more {
+            settings.set(*key, *value);
+        }
+        let inner = settings
             .create_with_context(Deliveries(Arc::clone(&undelivered)))
             .context("cannot create a Kafka producer")?;
         Ok(Producer {
@@ -332,6 +353,18 @@ impl ProducerContext for Deliveries {
 }
 
 impl Producer {
+    /// Publishes what was generated, to the topic where it belongs.
+    pub(super) async fn event(&self, event: &Event) -> Result<()> {
+        let card = event.card_id();
+        match event {
+            Event::Transaction(generated) => {
+                self.transaction(card, &generated.event.encode_to_vec())
+                    .await
+            }
+            Event::Label(known) => self.label(card, &known.label.encode_to_vec()).await,
+        }
+    }
+
     pub(super) async fn transaction(&self, card_id: &str, event: &[u8]) -> Result<()> {
         self.send(&self.transactions, card_id, event).await
     }

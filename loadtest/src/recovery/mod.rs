@@ -6,12 +6,14 @@
 mod aggregates;
 mod brokers;
 mod decisions;
+mod deliveries;
 mod digest;
 mod held;
 mod history;
 mod kills;
 mod log;
 mod poison;
+mod spoiled;
 mod traffic;
 mod trouble;
 mod visible;

@@ -101,7 +101,10 @@ impl Traffic {
     /// The latest event time there may be, in seconds since 1970.
     pub(super) fn last_event_time_s(&self) -> i64 {
         let events = self.next_event.load(Ordering::Relaxed);
-        let answered = lock(&self.answered).iter().map(|answered| answered.number).max();
+        let answered = lock(&self.answered)
+            .iter()
+            .map(|answered| answered.number)
+            .max();
         // In each round of the templates the times are ascending.
         let last = events.max(answered.unwrap_or(0));
         self.requests.event_time_s(last)
