@@ -414,7 +414,11 @@ async fn unfinished_comes(folder: &Path) -> Result<()> {
 
 fn has_unfinished(folder: &Path) -> Result<bool> {
     for entry in std::fs::read_dir(folder)? {
-        if entry?.file_name().to_string_lossy().ends_with(".unfinished") {
+        if entry?
+            .file_name()
+            .to_string_lossy()
+            .ends_with(".unfinished")
+        {
             return Ok(true);
         }
     }

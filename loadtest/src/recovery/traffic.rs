@@ -243,7 +243,10 @@ impl Traffic {
             number,
             decision_id: response.decision_id.clone(),
             at: Instant::now(),
-            is_unlogged: response.degradation_causes.iter().any(|cause| cause == UNLOGGED),
+            is_unlogged: response
+                .degradation_causes
+                .iter()
+                .any(|cause| cause == UNLOGGED),
             authorized,
         });
     }

@@ -70,8 +70,12 @@ pub(super) async fn cut(stage: &Stage<'_>) -> Result<Vec<Row>> {
     let mut rows = vec![
         Row::new("noticed_running", "partitions", count(running.partitions))
             .goal(Goal::AtLeast(partitions)),
-        Row::new("unready_running", "count", count(u64::from(running.was_unready)))
-            .goal(Goal::AtLeast(1.0)),
+        Row::new(
+            "unready_running",
+            "count",
+            count(u64::from(running.was_unready)),
+        )
+        .goal(Goal::AtLeast(1.0)),
         Row::new("noticed_at_start", "partitions", count(down.partitions))
             .goal(Goal::AtLeast(partitions)),
         Row::new("events", "count", count(known.events)).goal(Goal::AtLeast(1.0)),
