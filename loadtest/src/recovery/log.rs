@@ -153,10 +153,6 @@ impl Log {
         format!("{prefix}.{what}")
     }
 
-    pub(super) fn bootstrap(&self) -> &str {
-        &self.kafka.bootstrap
-    }
-
     /// The configuration of a service on these topics.
     pub(super) fn variables(&self) -> Vec<(String, String)> {
         let topic = |key: &str, what: &str| {
