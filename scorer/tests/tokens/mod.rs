@@ -119,7 +119,7 @@ fn base64(bytes: &[u8], last_two: &[u8; 2], padded: bool) -> String {
             text.push(char::from(letters[six]));
         }
     }
-    while padded && text.len() % 4 > 0 {
+    while padded && !text.len().is_multiple_of(4) {
         text.push('=');
     }
     text

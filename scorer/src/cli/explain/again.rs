@@ -171,7 +171,8 @@ fn alike(then: &v1::Versions, now: &v1::Versions) -> String {
 struct Differences(Vec<String>);
 
 impl Differences {
-    fn compare(&mut self, what: &str, logged: String, now: String) {
+    fn compare(&mut self, what: &str, logged: impl AsRef<str>, now: impl AsRef<str>) {
+        let (logged, now) = (logged.as_ref(), now.as_ref());
         if logged != now {
             self.0.push(format!("{what}: logged {logged}, now {now}"));
         }
