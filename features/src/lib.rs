@@ -29,6 +29,6 @@ mod totals;
 pub use key::EntityKey;
 pub use plan::ReadPlan;
 pub use store::{
-    Applied, ImageError, ImageSize, Imaging, Labelled, Limits, Origin, Reading, Restoring, Store,
-    StoreSize, differences,
+    Applied, Chunk, ChunkReader, Digest, ImageError, ImageSize, Imaging, Labelled, Limits, Origin,
+    Reading, Restoring, Store, StoreSize, differences,
 };

@@ -2,7 +2,7 @@
 //!
 //! [`generate`] makes up card transactions, honest and fraudulent; `kafka` feeds them to the service no faster
 //! than it applies them; `score` asks for decisions at a given pace and measures from the moment a request was
-//! due. [`demo`], [`load`], [`chaos`] and [`handbook`] put these together into runs with a report.
+//! due. [`demo`], [`load`], [`chaos`], [`recovery`] and [`handbook`] put these together into runs with a report.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -17,7 +17,9 @@ pub mod models;
 mod output;
 mod process;
 mod progress;
+pub mod recovery;
 mod score;
+mod service;
 mod steady;
 pub mod swaps;
 

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use tollgate_loadtest::{chaos, demo, generate, handbook, load, models, swaps};
+use tollgate_loadtest::{chaos, demo, generate, handbook, load, models, recovery, swaps};
 
 /// Generates card transactions and drives a Tollgate service with them.
 #[derive(Parser)]
@@ -29,6 +29,8 @@ enum Command {
     ModelSwaps(models::swaps::Args),
     /// Starts services and makes their lives hard: thirteen scenarios, each with goals.
     Chaos(chaos::Args),
+    /// Kills services and brokers, and holds that nothing is lost, doubled or counted otherwise.
+    Recovery(recovery::Args),
     /// Replays the handbook's data set and compares every feature and score with the expected ones.
     Handbook(handbook::Args),
     /// Writes the policy that the handbook's data set is scored by, its models included.
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
         Command::StuckModel(args) => models::stuck::run(&args),
         Command::ModelSwaps(args) => models::swaps::run(&args),
         Command::Chaos(args) => chaos::run(&args),
+        Command::Recovery(args) => recovery::run(&args),
         Command::Handbook(args) => handbook::run(&args),
         Command::HandbookPolicy(args) => handbook::policy::run(&args),
         Command::HandbookTable(args) => handbook::table::run(&args),

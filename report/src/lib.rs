@@ -107,12 +107,45 @@ impl Row {
 
 /// Writes the report, making its folder, with figures cut to what a measurement can carry.
 pub fn write(path: &Path, rows: &[Row]) -> anyhow::Result<()> {
+    let rounded: Vec<Row> = rows.iter().map(Row::rounded).collect();
+    write_json(path, &rounded)
+}
+
+fn write_json(path: &Path, report: &impl Serialize) -> anyhow::Result<()> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
     }
-    let rounded: Vec<Row> = rows.iter().map(Row::rounded).collect();
-    let json = serde_json::to_string_pretty(&rounded)?;
+    let json = serde_json::to_string_pretty(report)?;
     std::fs::write(path, json + "\n").with_context(|| path.display().to_string())
+}
+
+/// Writes a report in which nothing is compared: an array of `{id, unit, value, goal, met}`.
+pub fn write_values(path: &Path, rows: &[Row]) -> anyhow::Result<()> {
+    let rounded: Vec<Row> = rows.iter().map(Row::rounded).collect();
+    let values: Vec<Value<'_>> = rounded.iter().map(Value::of).collect();
+    write_json(path, &values)
+}
+
+/// A row that stands alone.
+#[derive(Serialize)]
+struct Value<'r> {
+    id: &'r str,
+    unit: &'r str,
+    value: Option<f64>,
+    goal: Option<&'r str>,
+    met: Option<bool>,
+}
+
+impl<'r> Value<'r> {
+    fn of(row: &'r Row) -> Self {
+        Self {
+            id: &row.id,
+            unit: &row.unit,
+            value: row.ours,
+            goal: row.goal.as_deref(),
+            met: row.met,
+        }
+    }
 }
 
 /// Prints the rows as a table.
@@ -245,6 +278,24 @@ mod tests {
             "id": "timer", "unit": "ns", "ours": 23.0, "other": null, "ratio": null,
             "goal": null, "met": null,
         }]);
+        assert_eq!(json, expected);
+    }
+
+    #[test]
+    fn a_report_of_values_says_the_same_without_what_is_compared() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("values.json");
+        let rows = [
+            Row::new("lost", "count", 0.0).goal(Goal::AtMost(0.0)),
+            Row::skipped("load", "s", Some(Goal::AtMost(10.0))),
+        ];
+        write_values(&path, &rows).unwrap();
+        let json: serde_json::Value =
+            serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+        let expected = serde_json::json!([
+            {"id": "lost", "unit": "count", "value": 0.0, "goal": "<= 0", "met": true},
+            {"id": "load", "unit": "s", "value": null, "goal": "<= 10", "met": false},
+        ]);
         assert_eq!(json, expected);
     }
 

@@ -38,6 +38,9 @@ pub(crate) use watch::WatchConfig;
 /// Longest budget that can be configured: the contract is an answer within 100 ms.
 const BUDGET_MS_MAX: u64 = 100;
 
+/// Most threads that read transactions: as many shares as a topic may have.
+const READERS_MAX: u64 = crate::ingest::Share::COUNT_MAX as u64;
+
 const ENVIRONMENT_PREFIX: &str = "TOLLGATE_";
 
 /// Tells tests and `cargo xtask` where ONNX Runtime is; no key of the configuration.
@@ -282,6 +285,8 @@ impl Config {
         self.overload.ranges(&mut range);
         let partitions = u64::try_from(self.kafka.embedded_partitions).unwrap_or(0);
         range("kafka.embedded_partitions", partitions, 1..=1000);
+        let readers = u64::try_from(self.kafka.readers).unwrap_or(u64::MAX);
+        range("kafka.readers", readers, 1..=READERS_MAX);
         self.kafka.check(&mut wrong);
         self.decision_log.check(&self.snapshot.path, &mut wrong);
         if self.grpc.listen == self.admin.listen && self.grpc.listen.port() != 0 {

@@ -17,6 +17,9 @@ pub(crate) const AHEAD_MAX: Span = Span::from_seconds(300);
 const ATTRIBUTES_MAX: usize = 256;
 const TEXT_BYTES_MAX: usize = 256;
 
+/// The field that has the attributes by name.
+const ATTRIBUTES: &str = "transaction.attributes";
+
 /// A field of a message that cannot be used: its path and what was expected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {problem}")]
@@ -53,7 +56,7 @@ pub(crate) fn transaction(
         channel: channel(message.channel)?,
         card_country: country("transaction.card_country", message.card_country)?,
         device_id: text("transaction.device_id", message.device_id)?,
-        ip_address: ip_address(&message.ip_address)?,
+        ip_address: ip_address(message.ip_address)?,
         attributes: attributes(message.attributes)?,
         merchant_id: text("transaction.merchant_id", message.merchant_id)?.ok_or_else(|| {
             FieldError::new(
@@ -70,7 +73,7 @@ pub(crate) fn record<'t>(
     logic: &Logic,
 ) -> Result<Record<'t>, FieldError> {
     Record::new(transaction, &logic.schema, &logic.rates).map_err(|(attribute, problem)| {
-        let field = format!("transaction.attributes.{attribute}");
+        let field = format!("{ATTRIBUTES}.{attribute}");
         FieldError::new(field, problem.to_string())
     })
 }
@@ -188,18 +191,20 @@ fn channel(number: i32) -> Result<Option<Channel>, FieldError> {
     }
 }
 
-fn ip_address(address: &str) -> Result<Option<String>, FieldError> {
+fn ip_address(address: String) -> Result<Option<String>, FieldError> {
     if address.is_empty() {
         return Ok(None);
     }
     // The canonical form, so that one address is one entity however it was written.
-    let parsed: IpAddr = address.parse().map_err(|_| {
-        FieldError::new(
+    match address.parse() {
+        // Of an IPv4 address no other form is read.
+        Ok(IpAddr::V4(_)) => Ok(Some(address)),
+        Ok(IpAddr::V6(parsed)) => Ok(Some(parsed.to_canonical().to_string())),
+        Err(_) => Err(FieldError::new(
             "transaction.ip_address",
             "is not an IPv4 or IPv6 address in text form",
-        )
-    })?;
-    Ok(Some(parsed.to_canonical().to_string()))
+        )),
+    }
 }
 
 /// A text that may be absent. It is kept as a key only, and no error repeats it, so that a card number which a
@@ -222,19 +227,19 @@ fn attributes(
 ) -> Result<Vec<(String, AttributeValue)>, FieldError> {
     if messages.len() > ATTRIBUTES_MAX {
         let problem = format!("has more than {ATTRIBUTES_MAX} entries");
-        return Err(FieldError::new("transaction.attributes", problem));
+        return Err(FieldError::new(ATTRIBUTES, problem));
     }
     let read = |(name, value): (String, v1::AttributeValue)| {
         // The name is repeated in errors, so it is checked first.
         if name.len() > TEXT_BYTES_MAX || contains_card_number(&name) {
-            return Err(FieldError::new(
-                "transaction.attributes",
-                "has a key that is no name",
-            ));
+            return Err(FieldError::new(ATTRIBUTES, "has a key that is no name"));
         }
-        let field = format!("transaction.attributes.{name}");
-        let value = attribute(&field, value)?;
-        Ok(value.map(|value| (name, value)))
+        match attribute(value) {
+            Ok(value) => Ok(value.map(|value| (name, value))),
+            Err(FieldError { field, problem }) => {
+                Err(FieldError::new(format!("{field}.{name}"), problem))
+            }
+        }
     };
     messages
         .into_iter()
@@ -242,14 +247,15 @@ fn attributes(
         .collect()
 }
 
-fn attribute(field: &str, value: v1::AttributeValue) -> Result<Option<AttributeValue>, FieldError> {
+/// The value of an attribute; an error does not name which.
+fn attribute(value: v1::AttributeValue) -> Result<Option<AttributeValue>, FieldError> {
     use v1::attribute_value::Kind;
     Ok(match value.kind {
         None => None,
         Some(Kind::Number(number)) => Some(AttributeValue::Number(number)),
         Some(Kind::Flag(flag)) => Some(AttributeValue::Flag(flag)),
-        Some(Kind::Time(time)) => Some(AttributeValue::Time(any_time(field, time)?)),
-        Some(Kind::Text(value)) => text(field, value)?.map(AttributeValue::Text),
+        Some(Kind::Time(time)) => Some(AttributeValue::Time(any_time(ATTRIBUTES, time)?)),
+        Some(Kind::Text(value)) => text(ATTRIBUTES, value)?.map(AttributeValue::Text),
     })
 }
 
@@ -382,5 +388,32 @@ mod tests {
         message.ip_address = "2001:0DB8::0001".to_owned();
         let read = transaction(Some(message), NOW).unwrap();
         assert_eq!(read.ip_address.as_deref(), Some("2001:db8::1"));
+        for (written, expected) in [
+            ("10.0.0.1", Some("10.0.0.1")),
+            ("::ffff:10.0.0.1", Some("10.0.0.1")),
+            ("010.0.0.1", None),
+        ] {
+            let mut message = good();
+            message.ip_address = written.to_owned();
+            let read = transaction(Some(message), NOW).ok();
+            assert_eq!(
+                read.and_then(|read| read.ip_address).as_deref(),
+                expected,
+                "{written}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_attribute_whose_value_is_wrong_is_named() {
+        let mut message = good();
+        let value = v1::attribute_value::Kind::Text("x".repeat(300));
+        let value = v1::AttributeValue { kind: Some(value) };
+        message.attributes.insert("origin".to_owned(), value);
+        let error = transaction(Some(message), NOW).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "transaction.attributes.origin: is longer than 256 bytes"
+        );
     }
 }

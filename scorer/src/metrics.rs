@@ -8,6 +8,7 @@ mod admission;
 mod connections;
 mod decision_log;
 mod idempotency;
+mod ingest;
 mod late_verdicts;
 mod snapshot;
 mod stalls;
@@ -26,6 +27,7 @@ pub(crate) use admission::AdmissionMetrics;
 pub(crate) use connections::{ConnectionEvent, ConnectionMetrics};
 pub(crate) use decision_log::{DecisionLogMetrics, RecordResult, Unlogged};
 pub(crate) use idempotency::{Duplicate, IdempotencyMetrics};
+pub(crate) use ingest::{IngestMetrics, IngestResult};
 pub(crate) use late_verdicts::{LateResult, LateVerdictMetrics};
 pub(crate) use snapshot::SnapshotMetrics;
 pub(crate) use stalls::StallMetrics;
@@ -51,9 +53,7 @@ pub(crate) struct Metrics {
     pub(crate) score_latency: Histogram,
     pub(crate) model_latency: Histogram,
     pub(crate) rule_matches: IntCounterVec,
-    pub(crate) ingest_records: IntCounterVec,
-    pub(crate) ingest_results: IntCounterVec,
-    pub(crate) ingest_behind_seconds: IntGauge,
+    pub(crate) ingest: IngestMetrics,
     pub(crate) topics: TopicMetrics,
     pub(crate) store: StoreMetrics,
     pub(crate) decision_log: DecisionLogMetrics,
@@ -132,20 +132,7 @@ impl Metrics {
                 "Matches of each rule: `enforce` if it took part in the outcome, `shadow` if it was only reported.",
                 &["rule", "mode"],
             )?,
-            ingest_records: make.counters(
-                "ingest_records",
-                "Records of a topic that were dealt with, whatever became of them.",
-                "topic",
-            )?,
-            ingest_results: make.counters(
-                "ingest_results",
-                "What became of records and labels.",
-                "result",
-            )?,
-            ingest_behind_seconds: make.gauge(
-                "ingest_behind_seconds",
-                "Age of the last record applied, 0 if caught up.",
-            )?,
+            ingest: IngestMetrics::new(&make)?,
             topics: TopicMetrics::new(&make)?,
             store: StoreMetrics::new(&make)?,
             decision_log: DecisionLogMetrics::new(&make)?,

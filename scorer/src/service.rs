@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use tokio::task::JoinHandle;
 use tollgate_features::Store;
 
-use crate::admin::{AdminServer, AdminState};
+use crate::admin::{AdminServer, AdminState, Digesting};
 use crate::admit::Admission;
 use crate::audit::{AuditError, AuditLog, DecisionIds, Publishing, SpoolError, Spools};
 use crate::clock;
@@ -359,6 +359,11 @@ impl Core {
             wake,
             drift: self.drift.clone(),
             admission: Arc::clone(&self.admission),
+            digesting: Digesting::new(
+                Arc::clone(&self.store),
+                Arc::clone(&self.ingest_state),
+                Arc::clone(&self.positions),
+            ),
             audit,
         }
     }

@@ -32,7 +32,11 @@ fn cluster() -> (MockCluster<'static, DefaultProducerContext>, Brokers) {
 async fn what_was_refused_for_a_wrong_format_counts_after_a_replay_and_only_once() {
     let (_cluster, brokers) = cluster();
     let snapshots = tempfile::tempdir().unwrap();
-    letters::a_wrong_format_is_mended(&brokers, snapshots.path()).await;
+    Box::pin(letters::a_wrong_format_is_mended(
+        &brokers,
+        snapshots.path(),
+    ))
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,9 +2,10 @@
 
 #![allow(
     clippy::expect_used,
+    clippy::float_cmp,
     clippy::panic,
     clippy::unwrap_used,
-    reason = "a test that cannot go on should stop"
+    reason = "a test that cannot go on should stop; its numbers are small and exact"
 )]
 
 mod brokers;

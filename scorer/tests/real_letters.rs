@@ -15,7 +15,11 @@ async fn what_was_refused_for_a_wrong_format_counts_after_a_replay_and_only_once
     };
     brokers.create_topics().await;
     let snapshots = tempfile::tempdir().unwrap();
-    letters::a_wrong_format_is_mended(&brokers, snapshots.path()).await;
+    Box::pin(letters::a_wrong_format_is_mended(
+        &brokers,
+        snapshots.path(),
+    ))
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -128,6 +128,45 @@ async fn known(client: &mut Client, scored: &str) -> Vec<Vec<(String, f64)>> {
     all
 }
 
+/// What the admin port says of all that the log has brought, once nothing is left to read.
+async fn digest(running: &Running) -> String {
+    let asked = async {
+        loop {
+            let answer = running.get("/store/digest").await;
+            if let Some((_, body)) = answer.split_once("\r\n\r\n")
+                && answer.starts_with("HTTP/1.0 200")
+            {
+                return body.to_owned();
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(brokers::PATIENCE, asked)
+        .await
+        .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_digest_says_where_it_stands_and_is_another_one_after_another_event() {
+    let (cluster, nowhere) = (cluster(), Path::new(""));
+    publish(&cluster, 0..100);
+    let running = start(&cluster, write_policy(&common::POLICY), nowhere, 3_600).await;
+    let before = digest(&running).await;
+    assert!(before.contains("\"events\":100,"), "{before}");
+    assert_eq!(before, digest(&running).await);
+    publish(&cluster, 100..101);
+    let records = "tollgate_ingest_records_total{topic=\"labels\"}";
+    until(&running, records, 101.0).await;
+    let after = digest(&running).await;
+    assert!(after.contains("\"events\":101,"), "{after}");
+    let sum = |report: &str| report.split_once("entities").unwrap().0.to_owned();
+    assert_ne!(sum(&before), sum(&after));
+    // Every page of the port that keeps the service busy is refused to web pages.
+    let request = "GET /store/digest HTTP/1.0\r\nOrigin: http://a.test\r\n\r\n";
+    assert!(running.ask(request).await.starts_with("HTTP/1.0 403"));
+    running.service.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_and_a_start_change_nothing_that_is_known() {
     let (cluster, snapshots) = (cluster(), tempfile::tempdir().unwrap());
@@ -166,6 +205,8 @@ async fn a_stop_and_a_start_change_nothing_that_is_known() {
     let nowhere = Path::new("");
     let mut plain = start(&cluster, write_policy(&common::POLICY), nowhere, 3_600).await;
     assert_eq!(plain.metric(records).await, 300.0);
+    // One of the two has one in flight, of which the log knows nothing.
+    assert_eq!(digest(&again).await, digest(&plain).await);
     plain.score(in_flight).await;
     let restored = known(&mut again.client, "asked").await;
     assert_eq!(restored, known(&mut plain.client, "asked").await);

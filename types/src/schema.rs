@@ -160,8 +160,10 @@ impl Schema {
 
     /// A field that the schema declares itself, which transactions carry as an attribute.
     pub fn attribute(&self, name: &str) -> Option<(FieldId, &Field)> {
-        self.field(name)
-            .filter(|(id, _)| usize::from(id.0) >= builtin::FIELDS.len())
+        let declared = &self.fields[builtin::FIELDS.len()..];
+        let at = declared.iter().position(|field| field.name == name)?;
+        let id = FieldId(u16::try_from(builtin::FIELDS.len() + at).ok()?);
+        Some((id, &declared[at]))
     }
 
     pub fn field_at(&self, id: FieldId) -> &Field {

@@ -8,6 +8,7 @@ mod handbook;
 mod kafka;
 mod model_runs;
 mod onnxruntime;
+mod recovery;
 mod suite;
 mod swaps;
 mod tidy;
@@ -74,6 +75,12 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Kill the service and real Kafka again and again, fill disks, cut the log; writes target/reports/recovery.json
+    Recovery {
+        /// Further arguments for the load generator, such as --only 1,2 or --quick
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Have the champion stick for 30 seconds under load; writes target/reports/stuck-model.json
     StuckModel {
         /// Further arguments for the load generator, such as --seconds 5
@@ -122,6 +129,7 @@ fn run() -> anyhow::Result<()> {
         Verb::Fuzz { minutes, minimise } => fuzz::run(minutes, minimise),
         Verb::Swaps { arguments } => swaps::run(&arguments),
         Verb::Chaos { arguments } => chaos::run(&arguments),
+        Verb::Recovery { arguments } => recovery::run(&arguments),
         Verb::StuckModel { arguments } => model_runs::stuck(&arguments),
         Verb::ModelSwaps {
             versions,

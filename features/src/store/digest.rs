@@ -14,14 +14,26 @@ use crate::label::Verdict;
 use crate::slots::SlotId;
 use crate::steps::Steps;
 
+/// What the log has brought to a store. Two stores that differ in anything that a window can see have another one, but for a
+/// chance of 2^-128.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Digest {
+    /// Of every event under each of its entities, with its result and its labels, of labels that wait, and of the watermark.
+    pub sum: u128,
+    /// Entities that have some event in it.
+    pub entities: usize,
+    /// Transactions in it.
+    pub events: usize,
+    /// Labels in it, those that wait for their transaction included.
+    pub labels: usize,
+}
+
 impl Store {
     /// The same for two stores that have the same events, with the same results and labels and in the same order where they
     /// tie, under the same watermark, however they lie in memory and in whichever order they came. What is in flight is
     /// not in it, nor what is beyond retention. Visits everything: seconds at ten million events.
-    pub fn digest(&self) -> u128 {
-        let mut all = 0_u128;
-        // A sum, so that the order in which things are visited does not matter.
-        let mut add = |bytes: &[u8]| all = all.wrapping_add(xxh3_128(bytes));
+    pub fn digest(&self) -> Digest {
+        let mut all = Digest::default();
         let mut bytes = Vec::new();
         let mut waiting: Vec<(TransactionKey, Verdict)> = Vec::new();
         self.ledger
@@ -34,6 +46,12 @@ impl Store {
                 };
                 let horizon = kind.horizon(self.watermark());
                 let own = |bytes: &mut Vec<u8>| start(bytes, name, tenant.key);
+                // A sum, so that the order in which things are visited does not matter.
+                let mut parts = 0;
+                let mut add = |bytes: &[u8]| {
+                    all.sum = all.sum.wrapping_add(xxh3_128(bytes));
+                    parts += 1;
+                };
                 match &tenant.kept {
                     Kept::Rows(history) => {
                         // As far as the log goes, labels of what is in flight still wait.
@@ -45,12 +63,18 @@ impl Store {
                                 waiting.extend(labels.into_iter().map(|label| (key, label)));
                             }
                         }
-                        digest_rows(kind, history, horizon, &mut bytes, &own, &mut add);
+                        let labels =
+                            digest_rows(kind, history, horizon, &mut bytes, &own, &mut add);
+                        if at == self.card {
+                            all.events += parts;
+                            all.labels += labels;
+                        }
                     }
                     Kept::Steps(steps) => {
                         digest_steps(kind, steps, horizon, &mut bytes, &own, &mut add);
                     }
                 }
+                all.entities += usize::from(parts > 0);
             }
         }
         // Stable: of two that became known in one moment the order of arrival counts.
@@ -60,7 +84,8 @@ impl Store {
         waiting
             .iter()
             .for_each(|(key, label)| put_label(&mut bytes, *key, *label));
-        add(&bytes);
+        all.sum = all.sum.wrapping_add(xxh3_128(&bytes));
+        all.labels += waiting.len();
         all
     }
 }
@@ -73,6 +98,7 @@ fn start(bytes: &mut Vec<u8>, name: u64, key: EntityKey) {
         .for_each(|half| bytes.put_u64(half));
 }
 
+/// Adds the events of an entity, and returns how many labels they have.
 fn digest_rows(
     kind: &EntityKind,
     history: &History,
@@ -80,8 +106,9 @@ fn digest_rows(
     bytes: &mut Vec<u8>,
     own: &impl Fn(&mut Vec<u8>),
     add: &mut impl FnMut(&[u8]),
-) {
+) -> usize {
     let shape = &kind.shape;
+    let mut labels = 0;
     // How many rows before this one have its time.
     let (mut time, mut ties) = (EventTime::MIN, 0);
     for block in 0..history.blocks() {
@@ -103,10 +130,12 @@ fn digest_rows(
             }
             for label in history.labels_of(shape, place) {
                 put_label(bytes, content.key, label);
+                labels += 1;
             }
             add(bytes);
         }
     }
+    labels
 }
 
 fn digest_steps(

@@ -29,7 +29,8 @@ use crate::ledger::Ledger;
 use crate::plan::{Group, ReadPlan};
 use crate::read::{self, Scene};
 use crate::slots::SlotId;
-pub use image::{ImageError, ImageSize, Imaging, Restoring, differences};
+pub use digest::Digest;
+pub use image::{Chunk, ChunkReader, ImageError, ImageSize, Imaging, Restoring, differences};
 use kind::EntityKind;
 pub use outcome::{Applied, Labelled, Limits, Origin, Reading, StoreSize};
 

@@ -26,42 +26,42 @@ const LATE_KEPT_MAX: usize = 200_000;
 
 /// Who asks: some connections, and transactions of their own.
 #[derive(Clone)]
-pub(super) struct Client {
+pub(crate) struct Client {
     connections: Arc<[Connection]>,
     requests: Arc<Requests>,
     next: Arc<AtomicU64>,
 }
 
 #[derive(Clone, Copy)]
-pub(super) struct Plan {
+pub(crate) struct Plan {
     /// Requests a second.
-    pub(super) rate: f64,
+    pub(crate) rate: f64,
     /// What each request says of its deadline; later is late.
-    pub(super) deadline: Duration,
+    pub(crate) deadline: Duration,
 }
 
 /// What came of it.
-pub(super) struct Seen {
-    pub(super) tally: Tally,
-    pub(super) sent: u64,
+pub(crate) struct Seen {
+    pub(crate) tally: Tally,
+    pub(crate) sent: u64,
     /// Due, but not sent: too much was in flight.
-    pub(super) unsent: u64,
+    pub(crate) unsent: u64,
     /// Refused by the server before it began with them.
-    pub(super) refused: u64,
+    pub(crate) refused: u64,
     /// Neither answered nor refused when waiting ended.
-    pub(super) unanswered: u64,
-    pub(super) seconds: f64,
-    pub(super) late: Vec<(Instant, Instant)>,
+    pub(crate) unanswered: u64,
+    pub(crate) seconds: f64,
+    pub(crate) late: Vec<(Instant, Instant)>,
 }
 
 /// One request and what came of it.
-pub(super) struct Noted<'a> {
-    pub(super) due: Instant,
-    pub(super) reply: &'a Reply,
+pub(crate) struct Noted<'a> {
+    pub(crate) due: Instant,
+    pub(crate) reply: &'a Reply,
 }
 
 impl Client {
-    pub(super) async fn connect(
+    pub(crate) async fn connect(
         address: &str,
         connections: usize,
         requests: Arc<Requests>,
@@ -74,32 +74,32 @@ impl Client {
     }
 
     /// The same transactions going on, over further connections.
-    pub(super) async fn beside(&self, address: &str, connections: usize) -> Result<Self> {
+    pub(crate) async fn beside(&self, address: &str, connections: usize) -> Result<Self> {
         Ok(Self {
             connections: Connection::open_many(address, connections).await?.into(),
             ..self.clone()
         })
     }
 
-    pub(super) fn requests(&self) -> &Requests {
+    pub(crate) fn requests(&self) -> &Requests {
         &self.requests
     }
 
-    pub(super) fn connections(&self) -> &[Connection] {
+    pub(crate) fn connections(&self) -> &[Connection] {
         &self.connections
     }
 
-    pub(super) fn next(&self) -> u64 {
+    pub(crate) fn next(&self) -> u64 {
         self.next.fetch_add(1, Ordering::Relaxed)
     }
 
-    pub(super) async fn drive_for(&self, plan: Plan, lasts: Duration) -> Result<Seen> {
+    pub(crate) async fn drive_for(&self, plan: Plan, lasts: Duration) -> Result<Seen> {
         let (seen, ()) = self.drive(plan, |_| {}, sleep(lasts)).await?;
         Ok(seen)
     }
 
     /// Asks until `meanwhile` is over, and returns once everything asked has come to an end.
-    pub(super) async fn drive<T>(
+    pub(crate) async fn drive<T>(
         &self,
         plan: Plan,
         note: impl Fn(&Noted<'_>) + Send + Sync + 'static,
@@ -204,7 +204,7 @@ impl<N: Fn(&Noted<'_>) + Send + Sync + 'static> Driving<N> {
 }
 
 impl Seen {
-    pub(super) fn new(deadline: Duration) -> Self {
+    pub(crate) fn new(deadline: Duration) -> Self {
         Self {
             tally: Tally::with_deadline(deadline),
             sent: 0,
@@ -216,7 +216,7 @@ impl Seen {
         }
     }
 
-    pub(super) fn merge(&mut self, other: &Self) {
+    pub(crate) fn merge(&mut self, other: &Self) {
         self.tally.merge(&other.tally);
         self.sent += other.sent;
         self.unsent += other.unsent;
@@ -228,7 +228,7 @@ impl Seen {
     }
 
     /// Counts what came of a request that was due and ended at these times.
-    pub(super) fn count(&mut self, reply: Reply, (due, ended): (Instant, Instant)) {
+    pub(crate) fn count(&mut self, reply: Reply, (due, ended): (Instant, Instant)) {
         let result = match reply {
             Reply::Answer(response, _) => Ok(response),
             Reply::Error(status) => Err(status),
@@ -247,7 +247,7 @@ impl Seen {
     }
 
     /// Requests that ended without an answer though nobody had refused them, those without any end included.
-    pub(super) fn failed(&self) -> u64 {
+    pub(crate) fn failed(&self) -> u64 {
         self.tally.ended() - self.tally.answered + self.unanswered
     }
 }

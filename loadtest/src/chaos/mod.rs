@@ -5,16 +5,16 @@
 
 mod clients;
 mod cores;
-mod drive;
+pub(crate) mod drive;
 mod endings;
 mod kafka;
 mod overload;
 mod report;
-mod requests;
+pub(crate) mod requests;
 mod service;
 mod stalls;
 mod trouble;
-mod wire;
+pub(crate) mod wire;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -6,6 +6,7 @@
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use prost::Message as _;
+use tollgate_proto::v1::Transaction;
 
 use crate::generate;
 
@@ -32,7 +33,7 @@ const FIELD_TRANSACTION: u8 = 0x0A;
 const AUTHORIZED: [u8; 2] = [0x10, 0x01];
 
 /// Transactions without end, each with an id of its own.
-pub(super) struct Requests {
+pub(crate) struct Requests {
     templates: Vec<Template>,
     /// Seconds from one round to the next.
     round: i64,
@@ -48,12 +49,18 @@ struct Template {
 }
 
 impl Requests {
-    pub(super) fn make(seed: u64) -> Result<Self> {
+    pub(crate) fn make(seed: u64) -> Result<Self> {
         Self::with(CARDS, seed, TEMPLATES)
     }
 
-    pub(super) fn with(cards: u32, seed: u64, count: usize) -> Result<Self> {
-        let transactions = generate::transactions(cards, seed, count);
+    pub(crate) fn with(cards: u32, seed: u64, count: usize) -> Result<Self> {
+        Self::of_transactions(generate::transactions(cards, seed, count))
+    }
+
+    /// Of these, in the order of their times.
+    pub(crate) fn of_transactions(
+        transactions: impl IntoIterator<Item = Transaction>,
+    ) -> Result<Self> {
         let templates: Vec<Template> = transactions
             .into_iter()
             .map(Template::new)
@@ -64,12 +71,12 @@ impl Requests {
     }
 
     /// The id of the transaction with this number.
-    pub(super) fn id(number: u64) -> String {
+    pub(crate) fn id(number: u64) -> String {
         format!("c-{number:012}")
     }
 
     /// A `ScoreRequest` as gRPC frames it.
-    pub(super) fn request(&self, number: u64) -> Bytes {
+    pub(crate) fn request(&self, number: u64) -> Bytes {
         let (template, seconds) = self.of(number);
         let length = template.transaction.len();
         let mut framed = Vec::with_capacity(length + 16);
@@ -81,11 +88,37 @@ impl Requests {
     }
 
     /// A `TransactionEvent` and its card, under an id that no request has.
-    pub(super) fn event(&self, number: u64) -> (&str, Vec<u8>) {
+    pub(crate) fn event(&self, number: u64) -> (&str, Vec<u8>) {
+        self.published(number, EVENTS_FROM + number, true)
+    }
+
+    /// The same of a payment that was not authorized.
+    pub(crate) fn declined_event(&self, number: u64) -> (&str, Vec<u8>) {
+        self.published(number, EVENTS_FROM + number, false)
+    }
+
+    /// The id of that event.
+    pub(crate) fn event_id(number: u64) -> String {
+        Self::id(EVENTS_FROM + number)
+    }
+
+    /// What is published of a request once its authorization has ended, and its card.
+    pub(crate) fn echo(&self, number: u64, authorized: bool) -> (&str, Vec<u8>) {
+        self.published(number, number, authorized)
+    }
+
+    /// When the transaction with this number happened, in seconds since 1970; the same for request and event.
+    pub(crate) fn event_time_s(&self, number: u64) -> i64 {
+        self.of(number).1
+    }
+
+    fn published(&self, number: u64, id: u64, authorized: bool) -> (&str, Vec<u8>) {
         let (template, seconds) = self.of(number);
         let mut event = Vec::with_capacity(template.transaction.len() + 8);
-        template.put(&mut event, EVENTS_FROM + number, seconds);
-        event.extend_from_slice(&AUTHORIZED);
+        template.put(&mut event, id, seconds);
+        if authorized {
+            event.extend_from_slice(&AUTHORIZED);
+        }
         (&template.card_id, event)
     }
 
@@ -99,7 +132,7 @@ impl Requests {
 }
 
 impl Template {
-    fn new(mut transaction: tollgate_proto::v1::Transaction) -> Result<Self> {
+    fn new(mut transaction: Transaction) -> Result<Self> {
         let seconds = transaction.event_time.map_or(0, |at| at.seconds);
         transaction.transaction_id = "c".repeat(ID_BYTES);
         let id = transaction.transaction_id.clone();
@@ -183,11 +216,23 @@ mod tests {
             let (card, event) = requests.event(number);
             let event = v1::TransactionEvent::decode(event.as_slice()).unwrap();
             assert_eq!(card, expected.card_id);
-            expected.transaction_id = Requests::id(EVENTS_FROM + number);
+            let at_s = expected.event_time.map(|at| at.seconds);
+            assert_eq!(Some(requests.event_time_s(number)), at_s);
+            expected.transaction_id = Requests::event_id(number);
             assert_eq!(
                 (event.transaction, event.authorized),
-                (Some(expected), true)
+                (Some(expected.clone()), true)
             );
+            let (_, declined) = requests.declined_event(number);
+            let declined = v1::TransactionEvent::decode(declined.as_slice()).unwrap();
+            assert_eq!(
+                (declined.transaction, declined.authorized),
+                (Some(expected.clone()), false)
+            );
+            let (_, echo) = requests.echo(number, false);
+            let echo = v1::TransactionEvent::decode(echo.as_slice()).unwrap();
+            expected.transaction_id = Requests::id(number);
+            assert_eq!((echo.transaction, echo.authorized), (Some(expected), false));
         }
     }
 }

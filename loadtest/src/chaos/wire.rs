@@ -33,20 +33,20 @@ const FRAME_BYTES: usize = 5;
 
 /// Cheap to clone; all clones share one connection.
 #[derive(Clone)]
-pub(super) struct Connection {
+pub(crate) struct Connection {
     send: SendRequest<Bytes>,
     uri: Uri,
 }
 
 /// The frames of a connection move only while this is awaited; the connection ends when it is dropped.
-pub(super) type Driver = h2::client::Connection<TcpStream, Bytes>;
+pub(crate) type Driver = h2::client::Connection<TcpStream, Bytes>;
 
 /// What came back.
 #[expect(
     clippy::large_enum_variant,
     reason = "nearly all of them are the large one, which a box would make dearer"
 )]
-pub(super) enum Reply {
+pub(crate) enum Reply {
     /// The answer, and the bytes that it was on the wire.
     Answer(v1::ScoreResponse, Bytes),
     /// The service said no.
@@ -60,7 +60,7 @@ pub(super) enum Reply {
 
 impl Connection {
     /// Opens a connection that reads as fast as it can.
-    pub(super) async fn open(address: &str) -> Result<Self> {
+    pub(crate) async fn open(address: &str) -> Result<Self> {
         let (connection, driver) =
             Self::with_window(address, STREAM_WINDOW, CONNECTION_WINDOW).await?;
         // It ends with the connection; what that means for a stream, the stream says.
@@ -70,7 +70,7 @@ impl Connection {
         Ok(connection)
     }
 
-    pub(super) async fn open_many(address: &str, count: usize) -> Result<Vec<Self>> {
+    pub(crate) async fn open_many(address: &str, count: usize) -> Result<Vec<Self>> {
         let mut opened = Vec::with_capacity(count);
         for _ in 0..count {
             opened.push(Self::open(address).await?);
@@ -79,7 +79,7 @@ impl Connection {
     }
 
     /// Opens one with windows of the caller's choice, which nothing drives yet.
-    pub(super) async fn with_window(
+    pub(crate) async fn with_window(
         address: &str,
         stream: u32,
         connection: u32,
@@ -109,7 +109,7 @@ impl Connection {
     }
 
     /// Asks for a decision and waits for whatever comes. `timeout` is what the request says of its deadline.
-    pub(super) async fn call(&self, framed: Bytes, timeout: Option<HeaderValue>) -> Reply {
+    pub(crate) async fn call(&self, framed: Bytes, timeout: Option<HeaderValue>) -> Reply {
         let response = match self.begin(framed, timeout).await {
             Ok(response) => response,
             Err(_refused) => return Reply::Refused,
@@ -122,7 +122,7 @@ impl Connection {
     }
 
     /// Hands a request over to the connection; an error means that it has not left.
-    pub(super) async fn begin(
+    pub(crate) async fn begin(
         &self,
         framed: Bytes,
         timeout: Option<HeaderValue>,
@@ -146,7 +146,7 @@ impl Connection {
 }
 
 /// The header `grpc-timeout`, in microseconds.
-pub(super) fn timeout_header(timeout: Duration) -> Result<HeaderValue> {
+pub(crate) fn timeout_header(timeout: Duration) -> Result<HeaderValue> {
     Ok(HeaderValue::from_str(&format!("{}u", timeout.as_micros()))?)
 }
 

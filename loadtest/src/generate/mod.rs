@@ -21,7 +21,8 @@ use tollgate_proto::v1;
 use tollgate_types::EventTime;
 
 use cards::Card;
-use dice::{Dice, mix};
+pub(crate) use dice::Dice;
+use dice::mix;
 use draft::{DAY, Draft, SECOND, card_id, timestamp};
 use fraud::Fraud;
 pub use fraud::Pattern;

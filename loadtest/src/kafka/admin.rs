@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use serde::de::DeserializeOwned;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -29,11 +30,26 @@ impl Admin {
 
     /// A counter over all its labels, or one sample of it if `name` has those.
     pub(crate) async fn sum(&self, name: &str) -> Result<u64> {
-        let page = tokio::time::timeout(TIMEOUT, get(&self.address, "/metrics"))
+        Ok(whole(self.value(name).await?))
+    }
+
+    /// The same of what need not be whole, such as seconds.
+    pub(crate) async fn value(&self, name: &str) -> Result<f64> {
+        Ok(sum_of(&self.page("/metrics", TIMEOUT).await?, name))
+    }
+
+    /// What is said in JSON at a path, for which some take longer than others.
+    pub(crate) async fn json<T: DeserializeOwned>(&self, path: &str, limit: Duration) -> Result<T> {
+        let page = self.page(path, limit).await?;
+        serde_json::from_str(&page)
+            .with_context(|| format!("http://{}{path} is not what was expected", self.address))
+    }
+
+    async fn page(&self, path: &str, limit: Duration) -> Result<String> {
+        tokio::time::timeout(limit, get(&self.address, path))
             .await
-            .with_context(|| format!("no answer from http://{}/metrics", self.address))?
-            .with_context(|| format!("cannot read http://{}/metrics", self.address))?;
-        Ok(sum_of(&page, name))
+            .with_context(|| format!("no answer from http://{}{path}", self.address))?
+            .with_context(|| format!("cannot read http://{}{path}", self.address))
     }
 }
 
@@ -54,13 +70,17 @@ async fn get(address: &str, path: &str) -> Result<String> {
     Ok(body.to_owned())
 }
 
-/// The sum of a counter's samples over all its labels, from the Prometheus text format.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
     reason = "counters are whole and positive; the format writes them as floating point"
 )]
-fn sum_of(page: &str, name: &str) -> u64 {
+const fn whole(value: f64) -> u64 {
+    value as u64
+}
+
+/// The sum of a metric's samples over all its labels, from the Prometheus text format.
+fn sum_of(page: &str, name: &str) -> f64 {
     let value = |line: &str| {
         let rest = line.strip_prefix(name)?;
         let value = match rest.strip_prefix('{') {
@@ -70,7 +90,7 @@ fn sum_of(page: &str, name: &str) -> u64 {
         };
         value.split_whitespace().next()?.parse::<f64>().ok()
     };
-    page.lines().filter_map(value).sum::<f64>() as u64
+    page.lines().filter_map(value).sum()
 }
 
 #[cfg(test)]
@@ -90,6 +110,7 @@ tollgate_ingest_records 7
 
     #[test]
     fn samples_are_summed_over_their_labels_and_no_other_name_counts() {
+        let sum_of = |page, name| whole(sum_of(page, name));
         assert_eq!(sum_of(PAGE, APPLIED), 1_540);
         assert_eq!(sum_of("tollgate_ingest_records_total 12\n", APPLIED), 12);
         assert_eq!(sum_of("", APPLIED), 0);

@@ -242,6 +242,7 @@ mod tests {
                 open_files: 0,
                 resident_bytes: (mib(n) + 100) << 20,
                 model_threads: 22,
+                cpu: Duration::ZERO,
             },
             store_bytes: 100 << 20,
         };

@@ -14,6 +14,8 @@ use super::{Answer, DEADLINE};
 pub(crate) struct Tally {
     /// Microseconds from when a request was due to its answer.
     latency_us: Histogram<u64>,
+    /// Microseconds that the service says an answer took it.
+    elapsed_us: Histogram<u64>,
     deadline: Duration,
     /// Requests that got an answer.
     pub(crate) answered: u64,
@@ -31,15 +33,20 @@ pub(crate) struct Tally {
 /// Longest latency that is told apart from longer ones: a minute.
 const LATENCY_US_MAX: u64 = 60_000_000;
 
+#[expect(
+    clippy::expect_used,
+    reason = "the bounds are constants that the library accepts"
+)]
+fn microseconds() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, LATENCY_US_MAX, 3)
+        .expect("1 to 60,000,000 with three digits is a valid histogram")
+}
+
 impl Default for Tally {
-    #[expect(
-        clippy::expect_used,
-        reason = "the bounds are constants that the library accepts"
-    )]
     fn default() -> Self {
         Self {
-            latency_us: Histogram::new_with_bounds(1, LATENCY_US_MAX, 3)
-                .expect("1 to 60,000,000 with three digits is a valid histogram"),
+            latency_us: microseconds(),
+            elapsed_us: microseconds(),
             deadline: DEADLINE,
             answered: 0,
             late: 0,
@@ -76,6 +83,7 @@ impl Tally {
     pub(crate) fn merge(&mut self, other: &Self) {
         // Both have the bounds of every tally.
         let _same_bounds = self.latency_us.add(&other.latency_us);
+        let _same_bounds = self.elapsed_us.add(&other.elapsed_us);
         self.answered += other.answered;
         self.late += other.late;
         let merge = |to: &mut BTreeMap<&'static str, u64>, from: &BTreeMap<&'static str, u64>| {
@@ -102,6 +110,8 @@ impl Tally {
 
     fn count_response(&mut self, response: &v1::ScoreResponse) {
         self.answered += 1;
+        self.elapsed_us
+            .saturating_record(u64::from(response.elapsed_us).max(1));
         *self
             .outcomes
             .entry(outcome_name(response.outcome()))
@@ -125,6 +135,11 @@ impl Tally {
     /// Latency below which `quantile` of all requests ended.
     pub(crate) fn latency_us(&self, quantile: f64) -> u64 {
         self.latency_us.value_at_quantile(quantile)
+    }
+
+    /// The same of the time that the service says its answers took.
+    pub(crate) fn elapsed_us(&self, quantile: f64) -> u64 {
+        self.elapsed_us.value_at_quantile(quantile)
     }
 
     pub(crate) fn latency_us_max(&self) -> u64 {

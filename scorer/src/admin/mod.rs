@@ -6,6 +6,7 @@
 mod models;
 mod policy;
 mod rules;
+mod store;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use crate::policy::{Model, Policy};
 use crate::reload::{Problem, Versions, Wake};
 use crate::watch::DriftReports;
 pub(crate) use rules::DemotedReport;
+pub(crate) use store::Digesting;
 
 /// What the pages show.
 #[derive(Clone)]
@@ -40,6 +42,7 @@ pub(crate) struct AdminState {
     pub(crate) wake: Wake,
     pub(crate) drift: DriftReports,
     pub(crate) admission: Arc<Admission>,
+    pub(crate) digesting: Digesting,
     pub(crate) audit: AuditLog,
 }
 
@@ -108,6 +111,7 @@ impl AdminServer {
             .merge(models::routes())
             .merge(policy::routes())
             .merge(rules::routes())
+            .merge(store::routes())
             .with_state(state);
         let task = tokio::spawn(async move { axum::serve(listener, router).await });
         Ok(Self { address, task })

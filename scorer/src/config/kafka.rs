@@ -17,6 +17,8 @@ pub struct KafkaConfig {
     pub decisions_topic: String,
     pub dead_letters_topic: String,
     pub formats: FormatsConfig,
+    /// Threads that read transactions, each a share of the partitions. More read a long log sooner, where there are cores for them.
+    pub readers: usize,
     /// Partitions of each topic of the embedded broker.
     pub embedded_partitions: i32,
     /// Further settings, handed to librdkafka as they are.
@@ -93,6 +95,7 @@ impl Default for KafkaConfig {
             decisions_topic: "tollgate.decisions".to_owned(),
             dead_letters_topic: "tollgate.dead-letters".to_owned(),
             formats: FormatsConfig::default(),
+            readers: 2,
             embedded_partitions: 6,
             properties: Properties::default(),
             secret_files: BTreeMap::new(),

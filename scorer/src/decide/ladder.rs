@@ -5,7 +5,7 @@
 //! | `FULL` | everything in time | nothing | the rules | `model_reasons_left_out`, `currency_without_rate`, `history_cut_off` and `internal` leave it as it is |
 //! | `NO_MODEL` | histories | the score, and the rules that read it | the more severe of the other rules and the fallback table; what a rule allowed stays allowed | `model_timeout`, `model_failed`, `model_queue_full`, `model_circuit_open`, `deadline_too_short`, `internal` |
 //! | `STALE_FEATURES` | histories, though old ones | nothing; where the policy says `aggregates: ignore`: the score, and rules that read the score or an aggregate | the rules; without a score, as at `NO_MODEL` | `features_lagging` |
-//! | `REQUEST_ONLY` | the request | histories, rules, model | the fallback table | `deadline_too_short`, `overload`, `internal` |
+//! | `REQUEST_ONLY` | the request | histories, rules, model | the fallback table | `deadline_too_short`, `overload`, `decision_not_logged`, `internal` |
 //! | `STATIC` | nothing | everything | the constant `static` of `fallback.yaml` | `internal` |
 //!
 //! Before a step that can be late or fail is begun, the answer of a lower level stands ([`Progress`]), so that nothing is left

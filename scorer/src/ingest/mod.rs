@@ -1,9 +1,12 @@
 //! From Kafka into the store: transactions and labels, partition by partition, each record once.
 //!
-//! One thread per topic reads all its partitions by assignment, from where the snapshot ends that the store was read from or
-//! else as far back as anything is retained, and applies records where it stands: an event is in the store microseconds after it was received. A record that cannot be read
-//! goes to dead letters and never stops its partition.
+//! Each topic's partitions are shared out among a few threads ([`share`], ADR 25), which read them by assignment, from where the
+//! snapshot ends that the store was read from or else as far back as anything is retained, and apply records where they stand: an
+//! event is in the store microseconds after it was received. A record that cannot be read goes to dead letters and never stops its
+//! partition.
 
+mod apply;
+mod consumer;
 mod dead_letters;
 mod decode;
 mod letter;
@@ -13,6 +16,7 @@ mod positions;
 mod progress;
 mod reader;
 pub(crate) mod replay;
+mod share;
 mod start;
 mod topic;
 mod waiting;
@@ -29,8 +33,11 @@ use tollgate_features::Store;
 use crate::config::KafkaConfig;
 use crate::metrics::Metrics;
 use crate::policy::Policy;
+use positions::Position;
 pub(crate) use positions::{LogPositions, Positions};
 pub(crate) use progress::IngestState;
+use reader::Reader;
+pub(crate) use share::Share;
 pub(crate) use start::Lost;
 use topic::Topic;
 use waiting::Waiting;
@@ -49,6 +56,14 @@ pub(crate) struct Parts {
     pub(crate) from: Option<LogPositions>,
     /// The cluster that positions are of, once it is known; `None` if there are no snapshots, to which alone it matters.
     pub(crate) cluster: Option<Arc<OnceLock<String>>>,
+}
+
+impl Parts {
+    /// Up to where the snapshot has a topic.
+    fn known(&self, topic: Topic) -> impl Iterator<Item = Position> + '_ {
+        let known = self.from.iter().flat_map(move |from| from.topic(topic));
+        known.copied()
+    }
 }
 
 /// The running threads; they end when this is dropped.
@@ -88,29 +103,50 @@ impl Ingest {
         };
         for topic in Topic::ALL {
             // Until reading begins the store is what the snapshot was; another one may be written meanwhile.
-            let from = parts.from.iter().flat_map(|from| from.topic(topic));
-            let from = from.map(|position| (position.partition, *position));
-            parts.positions.lock(topic).extend(from);
+            let from: Vec<Position> = parts.known(topic).collect();
+            for share in topic.shares(&parts.config) {
+                let own = from.iter().filter(|known| share.has(known.partition));
+                let own = own.map(|position| (position.partition, *position));
+                parts.positions.lock(topic, share).extend(own);
+            }
             let waiting = Waiting::new(topic, parts.clone())?;
             let stop = Arc::clone(&ingest.stop);
             let state = Arc::clone(&parts.state);
             let thread = std::thread::Builder::new()
                 .name(format!("ingest-{}", topic.name()))
                 .spawn(move || {
-                    // Without this thread histories age unseen, so nobody should send traffic here.
-                    let run = AssertUnwindSafe(|| {
-                        if let Some(reader) = waiting.reader(&stop) {
-                            reader.run(&stop);
+                    watched(topic, &state, || {
+                        if let Some(readers) = waiting.readers(&stop) {
+                            read(readers, &stop, &state);
                         }
                     });
-                    if std::panic::catch_unwind(run).is_err() {
-                        tracing::error!(topic = topic.name(), "ingest failed; this is a bug");
-                        state.withdraw();
-                    }
                 })?;
             ingest.threads.push(thread);
         }
         Ok(ingest)
+    }
+}
+
+/// Reads until told to stop, each share on a thread of its own.
+fn read(readers: Vec<Reader>, stop: &AtomicBool, state: &IngestState) {
+    std::thread::scope(|threads| {
+        for reader in readers {
+            let topic = reader.topic();
+            let thread = std::thread::Builder::new().name(format!("read-{}", topic.name()));
+            let run = move || watched(topic, state, || reader.run(stop));
+            if let Err(error) = thread.spawn_scoped(threads, run) {
+                tracing::error!(%error, topic = topic.name(), "a part of the topic is not read: its thread did not start");
+                state.withdraw();
+            }
+        }
+    });
+}
+
+/// Does what a thread of ingest is there for. Without it histories age unseen, so nobody should send traffic here if it fails.
+fn watched(topic: Topic, state: &IngestState, work: impl FnOnce()) {
+    if std::panic::catch_unwind(AssertUnwindSafe(work)).is_err() {
+        tracing::error!(topic = topic.name(), "ingest failed; this is a bug");
+        state.withdraw();
     }
 }
 

@@ -48,17 +48,17 @@ pub(super) fn ends<C: ConsumerContext>(
     Ok(ends)
 }
 
-/// Begins to read the partitions that are not `known`, from their beginning: what was written before they were noticed
-/// counts like all else. Returns them.
+/// Begins to read the partitions that are new, from their beginning: what was written before they were noticed counts like all
+/// else. Returns them.
 pub(super) fn read_added<C: ConsumerContext>(
     consumer: &BaseConsumer<C>,
     topic: &str,
-    known: impl Fn(i32) -> bool,
+    is_added: impl Fn(i32) -> bool,
 ) -> Result<Vec<i32>, KafkaError> {
     let found = of(consumer, topic, LOOK_MAX)?.into_iter();
     let added: Vec<i32> = found
         .map(|partition| partition.id)
-        .filter(|&partition| !known(partition))
+        .filter(|&partition| is_added(partition))
         .collect();
     if added.is_empty() {
         return Ok(added);

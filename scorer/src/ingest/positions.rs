@@ -1,7 +1,7 @@
 //! Up to where the log has been applied, per partition, and the pause in which that is exact for the whole store.
 //!
-//! A reading thread holds the lock of its topic's positions while it applies a batch of records, and writes them before
-//! it lets go. So whoever holds both locks knows that every record before the positions is in the store and none
+//! A reading thread holds the lock of its share's positions while it applies a batch of records, and writes them before
+//! it lets go. So whoever holds all locks knows that every record before the positions is in the store and none
 //! behind them.
 
 use std::collections::BTreeMap;
@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use tollgate_types::EventTime;
 
 use super::letters::Letters;
+use super::share::Share;
 use super::start::Start;
 use super::topic::Topic;
 
@@ -41,37 +42,47 @@ impl LogPositions {
             Topic::Labels => &self.labels,
         }
     }
+
+    /// The latest event time up to here, which the watermark comes to once there is nothing more to read.
+    pub(crate) fn event_time_max(&self) -> EventTime {
+        let times = self.transactions.iter().map(|known| known.event_time_max);
+        EventTime::from_micros(times.max().unwrap_or(i64::MIN))
+    }
 }
 
-pub(super) type TopicPositions = BTreeMap<i32, Position>;
+/// Those of a share of a topic, by partition.
+pub(super) type SharePositions = BTreeMap<i32, Position>;
+
+/// Those of a topic, by the place of the share.
+type TopicPositions = [Mutex<SharePositions>; Share::COUNT_MAX];
 
 /// The positions, as the reading threads write them.
 #[derive(Debug, Default)]
 pub(crate) struct Positions {
-    transactions: Mutex<TopicPositions>,
-    labels: Mutex<TopicPositions>,
+    transactions: TopicPositions,
+    labels: TopicPositions,
     /// A reading thread failed in the midst of a batch.
     broken: AtomicBool,
     /// Of records before the positions that could not be read.
     letters: Letters,
 }
 
-/// The positions of one topic, for as long as a batch of it is applied.
+/// The positions of a share, for as long as a batch of it is applied.
 pub(super) struct Batch<'p> {
-    positions: MutexGuard<'p, TopicPositions>,
+    positions: MutexGuard<'p, SharePositions>,
     broken: &'p AtomicBool,
 }
 
 impl Deref for Batch<'_> {
-    type Target = TopicPositions;
+    type Target = SharePositions;
 
-    fn deref(&self) -> &TopicPositions {
+    fn deref(&self) -> &SharePositions {
         &self.positions
     }
 }
 
 impl DerefMut for Batch<'_> {
-    fn deref_mut(&mut self) -> &mut TopicPositions {
+    fn deref_mut(&mut self) -> &mut SharePositions {
         &mut self.positions
     }
 }
@@ -87,19 +98,19 @@ impl Drop for Batch<'_> {
 
 /// While this lives nothing is applied from the log.
 pub(crate) struct Pause<'p> {
-    transactions: MutexGuard<'p, TopicPositions>,
-    labels: MutexGuard<'p, TopicPositions>,
+    transactions: Vec<MutexGuard<'p, SharePositions>>,
+    labels: Vec<MutexGuard<'p, SharePositions>>,
 }
 
 impl Positions {
-    /// Those of one topic. A panic while they are held leaves them broken.
-    pub(super) fn lock(&self, topic: Topic) -> Batch<'_> {
+    /// Those of one share. A panic while they are held leaves them broken.
+    pub(super) fn lock(&self, topic: Topic, share: Share) -> Batch<'_> {
         let positions = match topic {
             Topic::Transactions => &self.transactions,
             Topic::Labels => &self.labels,
         };
         Batch {
-            positions: positions.lock(),
+            positions: positions[share.place()].lock(),
             broken: &self.broken,
         }
     }
@@ -107,8 +118,8 @@ impl Positions {
     /// Waits for the batches that are being applied, some microseconds, and lets no other begin.
     pub(crate) fn pause(&self) -> Pause<'_> {
         Pause {
-            transactions: self.transactions.lock(),
-            labels: self.labels.lock(),
+            transactions: self.transactions.iter().map(Mutex::lock).collect(),
+            labels: self.labels.iter().map(Mutex::lock).collect(),
         }
     }
 
@@ -124,7 +135,12 @@ impl Positions {
 
 impl Pause<'_> {
     pub(crate) fn positions(&self) -> LogPositions {
-        let all = |topic: &TopicPositions| topic.values().copied().collect();
+        let all = |topic: &[MutexGuard<'_, SharePositions>]| {
+            let shares = topic.iter().flat_map(|share| share.values().copied());
+            let mut all: Vec<Position> = shares.collect();
+            all.sort_unstable_by_key(|position| position.partition);
+            all
+        };
         LogPositions {
             transactions: all(&self.transactions),
             labels: all(&self.labels),
@@ -143,7 +159,7 @@ pub(super) const fn at(start: &Start) -> Position {
 
 /// The record at `offset` was applied.
 pub(super) fn applied(
-    positions: &mut TopicPositions,
+    positions: &mut SharePositions,
     (partition, offset): (i32, i64),
     event_time: Option<EventTime>,
 ) {
@@ -161,14 +177,32 @@ pub(super) fn applied(
 mod tests {
     use super::*;
 
+    fn share(partition: i32) -> Share {
+        let share = Share::all(2).find(|share| share.has(partition));
+        share.unwrap()
+    }
+
+    #[test]
+    fn positions_are_those_of_all_shares() {
+        let positions = Positions::default();
+        for partition in [3, 0, 2] {
+            let mut batch = positions.lock(Topic::Transactions, share(partition));
+            applied(&mut batch, (partition, 10), None);
+        }
+        let all = positions.pause().positions();
+        let all = all.transactions.iter();
+        let all: Vec<(i32, i64)> = all.map(|at| (at.partition, at.next)).collect();
+        assert_eq!(all, [(0, 11), (2, 11), (3, 11)]);
+    }
+
     #[test]
     fn a_batch_that_fails_breaks_the_positions_before_anyone_else_has_them() {
         let positions = Positions::default();
-        drop(positions.lock(Topic::Labels));
+        drop(positions.lock(Topic::Labels, share(0)));
         assert!(!positions.are_broken());
         std::thread::scope(|threads| {
             let batch = threads.spawn(|| {
-                let _batch = positions.lock(Topic::Transactions);
+                let _batch = positions.lock(Topic::Transactions, share(1));
                 panic!("a batch that fails");
             });
             assert!(batch.join().is_err());

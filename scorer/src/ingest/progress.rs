@@ -1,4 +1,4 @@
-//! How far the log has been read: per partition on the reading thread, in sum for everyone else.
+//! How far the log has been read: per partition among the threads that read a topic, in sum for everyone else.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -82,6 +82,12 @@ impl IngestState {
         !is_replayed && waiting_in_store >= LABELS_AHEAD_MAX
     }
 
+    /// Whether every partition was at its end when last heard of, and nothing has been applied since.
+    pub(crate) fn is_at_end(&self) -> bool {
+        let at_end = |topic| self.topic(topic).at_end.load(Ordering::Relaxed);
+        Topic::ALL.into_iter().all(at_end)
+    }
+
     /// Makes the service unready for good: it is stopping, or can read no more.
     pub(crate) fn withdraw(&self) {
         self.withdrawn.store(true, Ordering::Relaxed);
@@ -125,7 +131,7 @@ impl TopicState {
     }
 }
 
-/// Per partition: the latest event time, and whether the end was reached. Owned by the reading thread.
+/// Per partition: the latest event time, and whether the end was reached. Shared by the threads that read the topic.
 #[derive(Debug)]
 pub(super) struct Progress {
     partitions: BTreeMap<i32, PartitionProgress>,
@@ -145,18 +151,23 @@ struct PartitionProgress {
     replayed: bool,
 }
 
-impl Progress {
-    pub(super) fn new(starts: &[Start], state: &TopicState) -> Self {
-        let progress = |start: &Start| PartitionProgress {
+impl PartitionProgress {
+    /// Where a partition begins.
+    fn at(start: &Start) -> (i32, Self) {
+        let progress = Self {
             event_time_max: start.event_time_max,
             at_end: false,
             next: start.offset,
             end_at_start: start.end,
             replayed: start.offset >= start.end,
         };
-        let partitions = starts
-            .iter()
-            .map(|start| (start.partition, progress(start)));
+        (start.partition, progress)
+    }
+}
+
+impl Progress {
+    pub(super) fn new(starts: &[Start], state: &TopicState) -> Self {
+        let partitions = starts.iter().map(PartitionProgress::at);
         let progress = Self {
             partitions: partitions.collect(),
             applied: 0,
@@ -164,6 +175,27 @@ impl Progress {
         };
         progress.publish(state);
         progress
+    }
+
+    /// What was read of these partitions has to be read again, in part at least; where from is not known yet.
+    pub(super) fn is_cut(&mut self, is_mine: impl Fn(i32) -> bool) {
+        for (_, partition) in self.partitions.iter_mut().filter(|(id, _)| is_mine(**id)) {
+            partition.replayed = false;
+            partition.at_end = false;
+        }
+    }
+
+    /// These partitions are read from here on; what else there was of them is gone.
+    pub(super) fn begin_again(
+        &mut self,
+        is_mine: impl Fn(i32) -> bool,
+        starts: &[Start],
+        state: &TopicState,
+    ) {
+        self.partitions.retain(|partition, _| !is_mine(*partition));
+        let starts = starts.iter().map(PartitionProgress::at);
+        self.partitions.extend(starts);
+        self.publish(state);
     }
 
     pub(super) fn knows(&self, partition: i32) -> bool {
@@ -228,7 +260,8 @@ impl Progress {
         let partitions = self.partitions.values();
         let behind = partitions.filter(|partition| !partition.replayed);
         let left: i64 = behind
-            .map(|partition| partition.end_at_start - partition.next)
+            // Of a log that was cut, reading may have been beyond the end.
+            .map(|partition| (partition.end_at_start - partition.next).max(0))
             .sum();
         let before = state.left.swap(left, Ordering::Relaxed);
         let (applied, since) = *self.reported.get_or_insert((self.applied, now));

@@ -55,16 +55,16 @@ impl Lost {
 }
 
 /// What reading may go on from.
-pub(super) enum Known<'k> {
+pub(super) enum Known {
     /// The positions of a snapshot.
-    Positions(&'k [Position]),
+    Positions(Vec<Position>),
     /// Nothing; what was written before this moment is beyond retention.
     Retention(EventTime),
     /// Nothing, and the broker cannot be asked.
     Nothing,
 }
 
-impl Known<'_> {
+impl Known {
     /// Events that are retained at `now` were written after this.
     pub(super) fn retention(now: EventTime, retention_max: Span) -> Self {
         Self::Retention(now.minus(retention_max).minus(CLOCKS_DIFFER_MAX))
@@ -76,7 +76,7 @@ pub(super) fn find<C: ConsumerContext>(
     consumer: &BaseConsumer<C>,
     topic: &str,
     ends: &BTreeMap<i32, (i64, i64)>,
-    known: &Known<'_>,
+    known: &Known,
     mut lost: impl FnMut(i32, Lost),
 ) -> Result<Vec<Start>, KafkaError> {
     let by_time = match known {
@@ -84,7 +84,7 @@ pub(super) fn find<C: ConsumerContext>(
         Known::Positions(_) | Known::Nothing => BTreeMap::new(),
     };
     let positions = match known {
-        Known::Positions(positions) => *positions,
+        Known::Positions(positions) => positions.as_slice(),
         Known::Retention(_) | Known::Nothing => &[],
     };
     for position in positions {

@@ -1,5 +1,6 @@
 //! The two topics that are read.
 
+use super::share::Share;
 use crate::config::{Format, KafkaConfig};
 
 /// What a topic carries.
@@ -26,6 +27,14 @@ impl Topic {
             Self::Transactions => config.transactions_topic.clone(),
             Self::Labels => config.labels_topic.clone(),
         }
+    }
+
+    /// What each of the threads that read it has of it. Labels are few.
+    pub(super) fn shares(self, config: &KafkaConfig) -> impl Iterator<Item = Share> {
+        Share::all(match self {
+            Self::Transactions => config.readers,
+            Self::Labels => 1,
+        })
     }
 
     /// The form that its records should have.

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
+use super::consumer::{self, Context};
 use super::partitions;
-use super::reader::{self, Context, Reader};
+use super::reader::Reader;
 use super::topic::Topic;
 use super::{IngestError, Parts};
 use crate::clock;
@@ -32,7 +33,7 @@ pub(super) struct Waiting {
 impl Waiting {
     /// Fails on settings that no Kafka could mend.
     pub(super) fn new(topic: Topic, parts: Parts) -> Result<Self, IngestError> {
-        let consumer = reader::consumer(&parts.config, &parts.bootstrap)?;
+        let consumer = consumer::unassigned(&parts.config, &parts.bootstrap)?;
         Ok(Self {
             topic,
             parts,
@@ -41,17 +42,17 @@ impl Waiting {
         })
     }
 
-    /// The reader, once there is something to read; `None` if the service stops before.
-    pub(super) fn reader(mut self, stop: &AtomicBool) -> Option<Reader> {
+    /// Who reads it, once there is something to read; `None` if the service stops before.
+    pub(super) fn readers(mut self, stop: &AtomicBool) -> Option<Vec<Reader>> {
         let waiting = self.parts.metrics.topics.waiting(self.topic.name());
         while !stop.load(Ordering::Relaxed) {
             let found = self
                 .look()
-                .and_then(|()| Reader::new(self.topic, self.parts.clone()));
+                .and_then(|()| Reader::all(self.topic, &self.parts));
             match found {
-                Ok(reader) => {
+                Ok(readers) => {
                     waiting.set(0);
-                    return Some(reader);
+                    return Some(readers);
                 }
                 Err(error) => self.tell(&error.to_string()),
             }

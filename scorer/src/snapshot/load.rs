@@ -2,16 +2,23 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
 
 use tollgate_features::{ImageError, Limits, Restoring, Store, differences};
 use tollgate_types::{EventTime, Schema};
 
-use super::file::{Header, Reader};
+use super::file::{Header, Reader, Trailer};
 use super::folder::Folder;
 use super::{Skipped, Under};
 use crate::clock;
 use crate::ingest::LogPositions;
 use crate::metrics::SnapshotMetrics;
+
+/// Threads that make sense of chunks, besides the one that unpacks them and the one that takes them.
+const CHUNK_THREADS: usize = 2;
+
+/// Chunks that wait for each of them, and for being taken. Each is a megabyte, or one large entity.
+const CHUNKS_AHEAD: usize = 2;
 
 /// What a start goes on from.
 pub(super) struct Loaded {
@@ -59,15 +66,10 @@ pub(super) fn newest(
 }
 
 pub(super) fn load(path: &Path, wanted: &Wanted) -> Result<Loaded, Skipped> {
-    let (mut reader, header) = Reader::open(path)?;
+    let (reader, header) = Reader::open(path)?;
     fits(&header, &wanted.under)?;
     let mut restoring = Restoring::new(Arc::clone(&wanted.schema), wanted.limits);
-    let trailer = loop {
-        match reader.next()? {
-            Ok(chunk) => restoring.chunk(&chunk)?,
-            Err(trailer) => break trailer,
-        }
-    };
+    let trailer = take_all(reader, &mut restoring)?;
     let store = restoring.finish(wanted.expires_at)?;
     if let Some(cluster) = header.cluster {
         // Where no broker has said it. Brokers that say otherwise later are not read.
@@ -77,6 +79,46 @@ pub(super) fn load(path: &Path, wanted: &Wanted) -> Result<Loaded, Skipped> {
         store,
         positions: trailer.positions,
         created: EventTime::from_micros(header.created),
+    })
+}
+
+/// Takes every chunk of a file: one thread has them from the disk and unpacks them, others make sense of them by turns, and this
+/// one takes them in their order.
+fn take_all(mut reader: Reader, restoring: &mut Restoring) -> Result<Trailer, Skipped> {
+    std::thread::scope(|threads| {
+        let (mut feeds, mut chunks) = (Vec::new(), Vec::new());
+        for _ in 0..CHUNK_THREADS {
+            let (feed, fed) = sync_channel::<Vec<u8>>(CHUNKS_AHEAD);
+            let (hand, chunk) = sync_channel(CHUNKS_AHEAD);
+            let reader = restoring.reader();
+            threads.spawn(move || {
+                let mut read = fed.iter().map(|bytes| reader.read(&bytes));
+                // Nobody takes any more if one makes no sense.
+                read.try_for_each(|chunk| hand.send(chunk))
+            });
+            feeds.push(feed);
+            chunks.push(chunk);
+        }
+        let trailer = threads.spawn(move || {
+            for feed in feeds.iter().cycle() {
+                let chunk = match reader.next()? {
+                    Ok(chunk) => chunk,
+                    Err(trailer) => return Ok(trailer),
+                };
+                // Whoever takes them has given up, and says why.
+                if feed.send(chunk).is_err() {
+                    break;
+                }
+            }
+            Err(Skipped::Torn)
+        });
+        // Whoever has the next one has none if the file has ended.
+        for chunk in chunks.iter().cycle().map_while(|next| next.recv().ok()) {
+            restoring.take(chunk?)?;
+        }
+        trailer
+            .join()
+            .unwrap_or(Err(Skipped::Corrupt("it cannot be unpacked")))
     })
 }
 

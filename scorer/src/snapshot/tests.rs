@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use tollgate_features::{Limits, Origin};
+use tollgate_features::{Digest, Limits, Origin};
 use tollgate_types::{
     CardId, Currency, Money, Rates, Record, Schema, SchemaBuilder, Transaction, TransactionId,
 };
@@ -83,7 +83,7 @@ fn wanted(schema: &Arc<Schema>) -> Wanted {
 }
 
 /// A folder with two snapshots; the store has more in the second.
-fn two_snapshots() -> (tempfile::TempDir, [u128; 2], Vec<PathBuf>) {
+fn two_snapshots() -> (tempfile::TempDir, [Digest; 2], Vec<PathBuf>) {
     let folder = tempfile::tempdir().unwrap();
     let store = Arc::new(Store::new(usual()));
     let parts = parts(folder.path(), &store);

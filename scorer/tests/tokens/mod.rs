@@ -113,13 +113,13 @@ fn base64(bytes: &[u8], last_two: &[u8; 2], padded: bool) -> String {
     let mut text = String::new();
     for three in bytes.chunks(3) {
         let of = |at: usize| u32::from(three.get(at).copied().unwrap_or(0));
-        let bits = of(0) << 16 | of(1) << 8 | of(2);
+        let bits = (of(0) << 16) | (of(1) << 8) | of(2);
         for at in 0..=three.len() {
-            let six = usize::try_from(bits >> (18 - 6 * at) & 63).unwrap();
+            let six = usize::try_from((bits >> (18 - 6 * at)) & 63).unwrap();
             text.push(char::from(letters[six]));
         }
     }
-    while padded && text.len() % 4 > 0 {
+    while padded && !text.len().is_multiple_of(4) {
         text.push('=');
     }
     text

@@ -1,4 +1,4 @@
-//! The Kafka that `cargo xtask test` gives to tests.
+//! The Kafka that `cargo xtask test` gives to tests, and `cargo xtask recovery` to its runs.
 
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};

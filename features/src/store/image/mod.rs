@@ -21,7 +21,7 @@ use crate::EntityKey;
 use crate::bytes::{Malformed, Put};
 use crate::kept::Kept;
 use crate::slots::{SlotId, Tenant};
-pub use restore::Restoring;
+pub use restore::{Chunk, ChunkReader, Restoring};
 pub use retained::differences;
 
 /// A chunk is handed over once it has as many bytes: small beside any store, large enough to compress well. One entity is

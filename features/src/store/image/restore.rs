@@ -2,9 +2,14 @@
 //!
 //! Blocks are copied as they lie; what leads to them, tables and totals, is made anew. Bytes are not trusted: whatever
 //! they are, the outcome is a store that can be used, or an error, and memory for no more than the store may hold.
+//!
+//! Most of the time goes into reading chunks, of which several may be read at once; they are taken in their order.
 
 use std::collections::BTreeSet;
+use std::num::NonZero;
+use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tollgate_types::{EventTime, Schema, TransactionKey};
 
@@ -17,13 +22,17 @@ use crate::label::Verdict;
 use crate::ledger::{self, Ledger, PENDING_LABELS_MAX};
 use crate::slots::{SlotId, Tenant};
 use crate::steps::Steps;
-use crate::store::kind::EntityKind;
+use crate::store::kind::{self, EntityKind};
 use crate::store::{Limits, Store};
+
+/// More threads than this would wait for memory rather than for each other's end.
+const THREADS_MAX: usize = 8;
 
 /// A store that is being read from an image.
 #[derive(Debug)]
 pub struct Restoring {
     store: Store,
+    reader: Arc<ChunkReader>,
     entities: usize,
     labels: Vec<(TransactionKey, Verdict)>,
     /// Slots, by the number of their kind, that had something in flight when they were read.
@@ -31,12 +40,105 @@ pub struct Restoring {
     ended: bool,
 }
 
+/// Makes sense of chunks, on as many threads as there may be.
+#[derive(Debug)]
+pub struct ChunkReader {
+    /// How each kind of entity is kept; nothing is kept in them.
+    kinds: Vec<EntityKind>,
+}
+
+/// A chunk that was read, and is to be taken.
+#[derive(Debug)]
+pub struct Chunk(Content);
+
+#[derive(Debug)]
+enum Content {
+    /// Of the kind with this number.
+    Entities(usize, Vec<Entered>),
+    Labels(Vec<(TransactionKey, Verdict)>),
+    End {
+        watermark: EventTime,
+        entities: usize,
+        labels: usize,
+    },
+}
+
+/// An entity, and the slot it belongs to.
+#[derive(Debug)]
+struct Entered {
+    slot: SlotId,
+    tenant: Tenant,
+    active: u32,
+    has_in_flight: bool,
+}
+
+impl ChunkReader {
+    /// Reads a chunk, whichever.
+    pub fn read(&self, bytes: &[u8]) -> Result<Chunk, ImageError> {
+        let mut from = Take::new(bytes);
+        let content = match from.u8()? {
+            ENTITIES => self.entities(&mut from),
+            LABELS => labels(&mut from),
+            END => end(&mut from),
+            _ => Err(Malformed("kind of a chunk")),
+        };
+        Ok(Chunk(content?))
+    }
+
+    fn entities(&self, from: &mut Take<'_>) -> Result<Content, Malformed> {
+        let at = usize::from(from.u16()?);
+        let kind = self.kinds.get(at);
+        let kind = kind.ok_or(Malformed("kind of an entity"))?;
+        let mut entered = Vec::new();
+        while !from.is_empty() {
+            let slot = SlotId(from.u32()?);
+            let (tenant, active) = read(kind, from)?;
+            let has_in_flight = match &tenant.kept {
+                Kept::Rows(history) => !history.in_flight(&kind.shape).is_empty(),
+                Kept::Steps(steps) => steps.in_flight().next().is_some(),
+            };
+            entered.push(Entered {
+                slot,
+                tenant,
+                active,
+                has_in_flight,
+            });
+        }
+        Ok(Content::Entities(at, entered))
+    }
+}
+
+fn labels(from: &mut Take<'_>) -> Result<Content, Malformed> {
+    let mut labels = Vec::new();
+    while !from.is_empty() {
+        let key = TransactionKey::from_bits(from.u64()?);
+        let known_at = EventTime::from_micros(from.i64()?);
+        labels.push((key, (known_at, from.flag()?)));
+    }
+    Ok(Content::Labels(labels))
+}
+
+fn end(from: &mut Take<'_>) -> Result<Content, Malformed> {
+    let watermark = EventTime::from_micros(from.i64()?);
+    let (entities, labels) = (from.count()?, from.count()?);
+    if !from.is_empty() || !is_watermark(watermark) {
+        return Err(Malformed("end of the image"));
+    }
+    Ok(Content::End {
+        watermark,
+        entities,
+        labels,
+    })
+}
+
 impl Restoring {
     /// Begins with an empty store. The schema must retain what the one did under which the image was written (see
     /// [`super::differences`]).
     pub fn new(schema: Arc<Schema>, limits: Limits) -> Self {
+        let (kinds, _) = kind::all(&schema);
         Self {
             store: Store::with_limits(schema, limits),
+            reader: Arc::new(ChunkReader { kinds }),
             entities: 0,
             labels: Vec::new(),
             in_flight: BTreeSet::new(),
@@ -44,17 +146,49 @@ impl Restoring {
         }
     }
 
-    /// Takes the next chunk, in the order in which they were written.
+    /// What reads chunks of this image.
+    pub fn reader(&self) -> Arc<ChunkReader> {
+        Arc::clone(&self.reader)
+    }
+
+    /// Reads and takes the next chunk.
     pub fn chunk(&mut self, bytes: &[u8]) -> Result<(), ImageError> {
-        let mut from = Take::new(bytes);
+        let chunk = self.reader.read(bytes)?;
+        self.take(chunk)
+    }
+
+    /// Takes the next chunk, in the order in which they were written.
+    pub fn take(&mut self, Chunk(content): Chunk) -> Result<(), ImageError> {
         if self.ended {
             return Err(Malformed("chunk behind the last one").into());
         }
-        match from.u8()? {
-            ENTITIES => self.entities(&mut from),
-            LABELS => self.labels(&mut from),
-            END => self.end(&mut from),
-            _ => Err(Malformed("kind of a chunk").into()),
+        match content {
+            Content::Entities(at, entered) => {
+                self.entities += entered.len();
+                entered
+                    .into_iter()
+                    .try_for_each(|entered| self.enter(at, entered))
+            }
+            Content::Labels(labels) => {
+                self.labels.extend(labels);
+                // They are written twice, and some more may wait than are meant to.
+                if self.labels.len() > 3 * PENDING_LABELS_MAX {
+                    return Err(Malformed("number of labels").into());
+                }
+                Ok(())
+            }
+            Content::End {
+                watermark,
+                entities,
+                labels,
+            } => {
+                if (entities, labels) != (self.entities, self.labels.len()) {
+                    return Err(ImageError::Incomplete);
+                }
+                self.store.advance_watermark(watermark);
+                self.ended = true;
+                Ok(())
+            }
         }
     }
 
@@ -75,26 +209,13 @@ impl Restoring {
         Ok(store)
     }
 
-    fn entities(&mut self, from: &mut Take<'_>) -> Result<(), ImageError> {
-        let at = usize::from(from.u16()?);
-        if at >= self.store.kinds.len() {
-            return Err(Malformed("kind of an entity").into());
-        }
-        while !from.is_empty() {
-            self.entity(at, from)?;
-            self.entities += 1;
-        }
-        Ok(())
-    }
-
-    fn entity(&mut self, at: usize, from: &mut Take<'_>) -> Result<(), ImageError> {
-        let kind = &self.store.kinds[at];
-        let slot = SlotId(from.u32()?);
-        let (tenant, active) = read(kind, from)?;
-        let has_in_flight = match &tenant.kept {
-            Kept::Rows(history) => !history.in_flight(&kind.shape).is_empty(),
-            Kept::Steps(steps) => steps.in_flight().next().is_some(),
-        };
+    fn enter(&mut self, at: usize, entered: Entered) -> Result<(), ImageError> {
+        let Entered {
+            slot,
+            tenant,
+            active,
+            has_in_flight,
+        } = entered;
         if has_in_flight {
             self.in_flight.insert((at, slot.0));
         }
@@ -106,36 +227,9 @@ impl Restoring {
         if slots_bytes.max(all) > self.store.limits.bytes_max {
             return Err(ImageError::TooLarge);
         }
-        let before = kind.slots.place(slot, tenant, active);
+        let before = self.store.kinds[at].slots.place(slot, tenant, active);
         let before = before.ok_or(Malformed("number of a slot"))?;
         self.store.resized(before.kept.bytes(), bytes);
-        Ok(())
-    }
-
-    fn labels(&mut self, from: &mut Take<'_>) -> Result<(), ImageError> {
-        while !from.is_empty() {
-            let key = TransactionKey::from_bits(from.u64()?);
-            let known_at = EventTime::from_micros(from.i64()?);
-            self.labels.push((key, (known_at, from.flag()?)));
-        }
-        // They are written twice, and some more may wait than are meant to.
-        if self.labels.len() > 3 * PENDING_LABELS_MAX {
-            return Err(Malformed("number of labels").into());
-        }
-        Ok(())
-    }
-
-    fn end(&mut self, from: &mut Take<'_>) -> Result<(), ImageError> {
-        let watermark = EventTime::from_micros(from.i64()?);
-        let (entities, labels) = (from.count()?, from.count()?);
-        if (entities, labels) != (self.entities, self.labels.len()) {
-            return Err(ImageError::Incomplete);
-        }
-        if !from.is_empty() || !is_watermark(watermark) {
-            return Err(Malformed("end of the image").into());
-        }
-        self.store.advance_watermark(watermark);
-        self.ended = true;
         Ok(())
     }
 }
@@ -168,25 +262,54 @@ fn read(kind: &EntityKind, from: &mut Take<'_>) -> Result<(Tenant, u32), Malform
 }
 
 impl Store {
-    /// Enters every transaction that a card has into the ledger.
+    /// Enters every transaction that a card has into the ledger, on all cores: what takes time is to wait for memory.
     fn index_transactions(&self) {
-        let slots = &self.kinds[self.card].slots;
-        let mut parts = vec![0_usize; ledger::SHARDS];
-        let for_each = |with: &mut dyn FnMut(TransactionKey, SlotId)| {
-            for slot in (0..slots.end()).map(SlotId) {
-                let tenant = slots.read_at(slot);
-                if let Some(history) = tenant.as_ref().and_then(|tenant| tenant.kept.rows()) {
-                    history.for_each_key(|key| with(key, slot));
-                }
-            }
+        let end = self.kinds[self.card].slots.end();
+        let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let threads = u32::try_from(threads.min(THREADS_MAX)).unwrap_or(1);
+        let share = end.div_ceil(threads).max(1);
+        let shares = || {
+            let begins = (0..threads).map(|at| at.saturating_mul(share).min(end));
+            begins.map(|begin| begin..begin.saturating_add(share).min(end))
         };
         // Counted first, so that each table is given its size at once.
-        for_each(&mut |key, _| parts[Ledger::part(key)] += 1);
-        self.resized(0, self.ledger.reserve(&parts));
-        for_each(&mut |key, slot| {
-            let grown = self.ledger.lock(key).insert(key, slot);
-            self.resized(0, grown);
+        let parts: Vec<AtomicUsize> = (0..ledger::SHARDS).map(|_| AtomicUsize::new(0)).collect();
+        std::thread::scope(|threads| {
+            for share in shares() {
+                threads.spawn(|| {
+                    self.for_each_transaction(share, |key, _| {
+                        parts[Ledger::part(key)].fetch_add(1, Ordering::Relaxed);
+                    });
+                });
+            }
         });
+        let parts: Vec<usize> = parts.into_iter().map(AtomicUsize::into_inner).collect();
+        self.resized(0, self.ledger.reserve(&parts));
+        std::thread::scope(|threads| {
+            for share in shares() {
+                threads.spawn(|| {
+                    self.for_each_transaction(share, |key, slot| {
+                        let grown = self.ledger.lock(key).insert(key, slot);
+                        self.resized(0, grown);
+                    });
+                });
+            }
+        });
+    }
+
+    /// Every transaction of the cards in these slots.
+    fn for_each_transaction(
+        &self,
+        cards: Range<u32>,
+        mut with: impl FnMut(TransactionKey, SlotId),
+    ) {
+        let slots = &self.kinds[self.card].slots;
+        for slot in cards.map(SlotId) {
+            let tenant = slots.read_at(slot);
+            if let Some(history) = tenant.as_ref().and_then(|tenant| tenant.kept.rows()) {
+                history.for_each_key(|key| with(key, slot));
+            }
+        }
     }
 
     /// Attaches a label that waited when the image was written, or lets it go on waiting.

@@ -171,7 +171,8 @@ fn alike(then: &v1::Versions, now: &v1::Versions) -> String {
 struct Differences(Vec<String>);
 
 impl Differences {
-    fn compare(&mut self, what: &str, logged: &str, now: &str) {
+    fn compare(&mut self, what: &str, logged: impl AsRef<str>, now: impl AsRef<str>) {
+        let (logged, now) = (logged.as_ref(), now.as_ref());
         if logged != now {
             self.0.push(format!("{what}: logged {logged}, now {now}"));
         }
@@ -181,8 +182,7 @@ impl Differences {
     fn of_answer(&mut self, policy: &Policy, record: &v1::DecisionRecord, decision: &Decision) {
         let logged = record.response.clone().unwrap_or_default();
         let now = response(policy, &logged.transaction_id, decision, false);
-        let outcomes = (outcome(logged.outcome()), outcome(now.outcome()));
-        self.compare("outcome", &outcomes.0, &outcomes.1);
+        self.compare("outcome", outcome(logged.outcome()), outcome(now.outcome()));
         let is_same_score = logged.score.to_bits() == now.score.to_bits();
         if !is_same_score || logged.has_score != now.has_score {
             let score = |one: &v1::ScoreResponse| match one.has_score {
@@ -196,15 +196,16 @@ impl Differences {
             let reasons: Vec<String> = one.reasons.iter().map(in_words).collect();
             listed(&reasons)
         };
-        self.compare("reasons", &reasons(&logged), &reasons(&now));
+        self.compare("reasons", reasons(&logged), reasons(&now));
         let causes = |one: &v1::ScoreResponse| listed(&one.degradation_causes);
-        self.compare("causes", &causes(&logged), &causes(&now));
+        self.compare("causes", causes(&logged), causes(&now));
         let shadows = |one: &v1::ScoreResponse| listed(&one.shadow_matches);
-        self.compare("shadow matches", &shadows(&logged), &shadows(&now));
-        self.compare("model", &logged.model_version, &now.model_version);
+        self.compare("shadow matches", shadows(&logged), shadows(&now));
+        let model = |one: v1::ScoreResponse| one.model_version;
+        self.compare("model", model(logged), model(now));
         let matched = decision.matched_rules.iter().map(ToString::to_string);
         let matched = listed(&matched.collect::<Vec<_>>());
-        self.compare("matched rules", &listed(&record.matched_rules), &matched);
+        self.compare("matched rules", listed(&record.matched_rules), matched);
     }
 
     /// What it was made from, as far as that was computed anew.
@@ -222,8 +223,8 @@ impl Differences {
             if logged != now {
                 self.compare(
                     &name,
-                    &value(feature.kind, *logged),
-                    &value(feature.kind, *now),
+                    value(feature.kind, *logged),
+                    value(feature.kind, *now),
                 );
             }
         }
@@ -239,7 +240,7 @@ impl Differences {
                 .push(format!("the model's numbers: logged {logged}, now {now}"));
         }
         let texts = listed(&shown(texts));
-        self.compare("the model's texts", &listed(&record.model_texts), &texts);
+        self.compare("the model's texts", listed(&record.model_texts), texts);
     }
 }
 

@@ -11,8 +11,8 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::ReplayError;
 use crate::clock;
 use crate::config::KafkaConfig;
+use crate::ingest::consumer::{self, Context};
 use crate::ingest::partitions;
-use crate::ingest::reader::{self, Context};
 use crate::ingest::start::{self, Known, Start};
 
 /// How long to wait for a broker's answer.
@@ -40,7 +40,7 @@ pub(super) enum Next<'l> {
 impl Log {
     pub(super) fn new(config: &KafkaConfig) -> Result<Self, ReplayError> {
         Ok(Self {
-            consumer: reader::consumer(config, &config.bootstrap)?,
+            consumer: consumer::unassigned(config, &config.bootstrap)?,
         })
     }
 
@@ -50,7 +50,7 @@ impl Log {
     }
 
     /// Where the records of a topic that are `known` to be wanted begin and end.
-    pub(super) fn starts(&self, topic: &str, known: &Known<'_>) -> Result<Vec<Start>, ReplayError> {
+    pub(super) fn starts(&self, topic: &str, known: &Known) -> Result<Vec<Start>, ReplayError> {
         let ends = self.ends(topic)?;
         // Nothing is lost that was not known.
         Ok(start::find(&self.consumer, topic, &ends, known, |_, _| ())?)

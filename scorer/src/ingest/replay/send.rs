@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, DeliveryResult, Header, OwnedHeaders, ToBytes};
+use rdkafka::message::{BorrowedMessage, DeliveryResult, Header, ToBytes};
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
 use rdkafka::{ClientContext, Message};
 
@@ -136,7 +136,7 @@ impl Sender {
         let headers = message
             .headers()
             .map(rdkafka::message::BorrowedHeaders::detach);
-        let headers = headers.unwrap_or_else(OwnedHeaders::new).insert(Header {
+        let headers = headers.unwrap_or_default().insert(Header {
             key: REPLAY_OF,
             value: Some(&place.to_string()),
         });

@@ -1,0 +1,87 @@
+//! Line 2: brokers are killed under load, one of three and all three, and come back.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use tokio::time::{Instant, sleep};
+use tollgate_report::{Goal, Row};
+
+use super::Stage;
+use super::decisions;
+use super::digest::digest;
+use super::held::Held;
+use super::log::{DECISIONS, Shape};
+use crate::figures::count;
+
+/// Each record is on all three brokers, and two must have it.
+const SHAPE: Shape = Shape {
+    partitions: 6,
+    replicas: 3,
+};
+
+/// Load before brokers go, how long they are away, and load once they are back.
+const BEFORE: Duration = Duration::from_secs(3);
+const AWAY_S: u64 = 10;
+const AWAY_QUICK_S: u64 = 3;
+const AFTER: Duration = Duration::from_secs(5);
+
+/// From when the brokers answer until everything published is applied: leaders are chosen, clients notice, and what waited is
+/// read.
+const CAUGHT_UP_S_MAX: f64 = 60.0;
+
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The service tries Kafka again within this.
+const QUIET: Duration = Duration::from_secs(3);
+
+pub(super) async fn run(stage: &Stage<'_>) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    for (name, brokers) in [("one", &[2_u8][..]), ("all", &[1, 2, 3][..])] {
+        if !stage.setting.kafka.can_be_controlled() {
+            println!("   skipped: the brokers are not those of `cargo xtask kafka`");
+            let goal = Some(Goal::AtMost(0.0));
+            rows.push(Row::skipped(format!("{name}.different"), "count", goal));
+            continue;
+        }
+        rows.extend(Box::pin(killed(stage, name, brokers)).await?);
+    }
+    Ok(rows)
+}
+
+async fn killed(stage: &Stage<'_>, name: &str, brokers: &'static [u8]) -> Result<Vec<Row>> {
+    let held = Held::begin(stage, name, SHAPE, &[]).await?;
+    let service = held.start().await?;
+    let kafka = stage.setting.kafka.clone();
+    let away = Duration::from_secs(stage.count(AWAY_S, AWAY_QUICK_S));
+    let course = async {
+        sleep(BEFORE).await;
+        let control = kafka.clone();
+        tokio::task::spawn_blocking(move || control.control("kill", brokers)).await??;
+        let killed = Instant::now();
+        sleep(away).await;
+        tokio::task::spawn_blocking(move || kafka.control("start", brokers)).await??;
+        let back = Instant::now();
+        let away = back.duration_since(killed);
+        // Without events that go on coming, for as long as it takes until all of them are there.
+        sleep(AFTER).await;
+        Ok((away, back))
+    };
+    let (seen, (away, back)) = held.load(&service, course).await?;
+    held.traffic.producer.flush().await?;
+    let _all_applied = digest(&service, &held.log, PATIENCE).await?;
+    let caught_up = back.elapsed();
+    let mut rows = held.went_on(&seen);
+    held.log.wait_until_quiet(DECISIONS, QUIET).await?;
+    let compared = decisions::compare(&held.log, held.traffic.answered()).await?;
+    let mut own = vec![
+        Row::new("away", "s", away.as_secs_f64()),
+        Row::new("caught_up", "s", caught_up.as_secs_f64()).goal(Goal::AtMost(CAUGHT_UP_S_MAX)),
+        Row::new("decisions_missing", "count", count(compared.missing.len()))
+            .goal(Goal::AtMost(0.0)),
+        Row::new("records_doubled", "count", count(compared.doubled)).goal(Goal::AtMost(0.0)),
+    ];
+    held.named(&mut own);
+    rows.extend(own);
+    rows.extend(held.end(stage, &service).await?);
+    Ok(rows)
+}
