@@ -298,6 +298,8 @@ impl Log {
             .set("enable.idempotence", "true")
             .set("acks", "all")
             .set("compression.type", "lz4")
+            // New partitions are to be written to while the service has hardly noticed them.
+            .set("topic.metadata.refresh.interval.ms", "1000")
             .set("message.timeout.ms", (2 * PATIENCE.as_millis()).to_string());
         settings
     }

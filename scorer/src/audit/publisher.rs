@@ -72,13 +72,13 @@ impl ProducerContext for Deliveries {
     }
 }
 
-/// Whether it is about the record itself, so that sending it again would change nothing.
+/// Whether it is about the record itself, so that sending it again would change nothing. `InvalidRecord` is not: our records have a
+/// key, so only their time can be what Kafka does not like, that of one in a batch refuses them all, and once this machine's clock is
+/// right again they are taken.
 const fn is_final(code: RDKafkaErrorCode) -> bool {
     matches!(
         code,
-        RDKafkaErrorCode::MessageSizeTooLarge
-            | RDKafkaErrorCode::InvalidMessageSize
-            | RDKafkaErrorCode::InvalidRecord
+        RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::InvalidMessageSize
     )
 }
 
