@@ -17,8 +17,10 @@ pub(crate) const HISTORIES: [&str; 2] = ["transactions.parquet", "transactions.c
 pub(crate) const COLUMNS: &str = "loadtest/handbook/columns.yaml";
 
 /// Every decision is compared with every model, as fast as it goes: challengers may take what they need, and a moment in
-/// which the machine does something else is not taken for a model that is ill.
-const COMPLETE: [(&str, &str); 3] = [
+/// which the machine does something else is neither taken for a model that is ill nor for overload.
+const COMPLETE: [(&str, &str); 5] = [
+    ("TOLLGATE_OVERLOAD__TARGET_MS", "100"),
+    ("TOLLGATE_OVERLOAD__LIMIT_MIN", "512"),
     ("TOLLGATE_WATCH__CHALLENGERS_CPU_PERCENT", "10000"),
     ("TOLLGATE_MODEL__BREAKER__ANSWERS", "128"),
     ("TOLLGATE_MODEL__BREAKER__BAD_MAX", "128"),

@@ -200,11 +200,11 @@ fn connection(
 }
 
 /// Requests of one connection that are found given up before they were looked at, beyond which the connection is closed as
-/// an attack. A client in a hurry gives up all it may have open several times while the machine pauses.
+/// an attack. A client in a hurry gives up all it may have open some tens of times while the machine pauses.
 fn resets_max(config: &GrpcConfig) -> usize {
     usize::try_from(config.streams_per_connection_max)
         .unwrap_or(usize::MAX)
-        .saturating_mul(10)
+        .saturating_mul(30)
 }
 
 #[cfg(test)]
