@@ -29,6 +29,13 @@ const SECONDS_BYTES: usize = 5;
 /// Field 1 with a length: the transaction, in requests and in events alike.
 const FIELD_TRANSACTION: u8 = 0x0A;
 
+/// Behind a transaction: its field 2, the time of its event, with the field 2 of that, the nanoseconds. What it has already is kept.
+const FIELD_NANOS: [u8; 3] = [0x12, 6, 0x10];
+
+/// Events happen so long after the request with their number. Of events of a card in one moment, in two partitions, nothing says
+/// which was first.
+const EVENTS_LATER_NANOS: i64 = 500_000_000;
+
 /// Field 2 of an event: the payment was authorized.
 const AUTHORIZED: [u8; 2] = [0x10, 0x01];
 
@@ -81,7 +88,7 @@ impl Requests {
         let length = template.transaction.len();
         let mut framed = Vec::with_capacity(length + 16);
         framed.extend_from_slice(&[0; 5]);
-        template.put(&mut framed, number, seconds);
+        template.put(&mut framed, number, seconds, &[]);
         let message = u32::try_from(framed.len() - 5).unwrap_or(u32::MAX);
         framed[1..5].copy_from_slice(&message.to_be_bytes());
         Bytes::from(framed)
@@ -89,12 +96,12 @@ impl Requests {
 
     /// A `TransactionEvent` and its card, under an id that no request has.
     pub(crate) fn event(&self, number: u64) -> (&str, Vec<u8>) {
-        self.published(number, EVENTS_FROM + number, true)
+        self.published(number, EVENTS_FROM + number, &later(), true)
     }
 
     /// The same of a payment that was not authorized.
     pub(crate) fn declined_event(&self, number: u64) -> (&str, Vec<u8>) {
-        self.published(number, EVENTS_FROM + number, false)
+        self.published(number, EVENTS_FROM + number, &later(), false)
     }
 
     /// The id of that event.
@@ -104,18 +111,18 @@ impl Requests {
 
     /// What is published of a request once its authorization has ended, and its card.
     pub(crate) fn echo(&self, number: u64, authorized: bool) -> (&str, Vec<u8>) {
-        self.published(number, number, authorized)
+        self.published(number, number, &[], authorized)
     }
 
-    /// When the transaction with this number happened, in seconds since 1970; the same for request and event.
+    /// When the transaction with this number happened, in seconds since 1970; its event half a second later.
     pub(crate) fn event_time_s(&self, number: u64) -> i64 {
         self.of(number).1
     }
 
-    fn published(&self, number: u64, id: u64, authorized: bool) -> (&str, Vec<u8>) {
+    fn published(&self, number: u64, id: u64, more: &[u8], authorized: bool) -> (&str, Vec<u8>) {
         let (template, seconds) = self.of(number);
-        let mut event = Vec::with_capacity(template.transaction.len() + 8);
-        template.put(&mut event, id, seconds);
+        let mut event = Vec::with_capacity(template.transaction.len() + 16);
+        template.put(&mut event, id, seconds, more);
         if authorized {
             event.extend_from_slice(&AUTHORIZED);
         }
@@ -152,10 +159,10 @@ impl Template {
         })
     }
 
-    /// Appends the field `transaction` with this id and this time.
-    fn put(&self, to: &mut Vec<u8>, number: u64, seconds: i64) {
+    /// Appends the field `transaction` with this id and this time, and these fields of its own.
+    fn put(&self, to: &mut Vec<u8>, number: u64, seconds: i64, more: &[u8]) {
         to.push(FIELD_TRANSACTION);
-        let mut length = self.transaction.len();
+        let mut length = self.transaction.len() + more.len();
         while length >= 0x80 {
             to.push(low_bits(length as u64) | 0x80);
             length >>= 7;
@@ -171,7 +178,15 @@ impl Template {
             rest /= 10;
         }
         to[begin + self.seconds_at..][..SECONDS_BYTES].copy_from_slice(&varint5(seconds));
+        to.extend_from_slice(more);
     }
+}
+
+fn later() -> [u8; 8] {
+    let mut field = [0; 8];
+    field[..FIELD_NANOS.len()].copy_from_slice(&FIELD_NANOS);
+    field[FIELD_NANOS.len()..].copy_from_slice(&varint5(EVENTS_LATER_NANOS));
+    field
 }
 
 /// A varint of five bytes.
@@ -219,6 +234,7 @@ mod tests {
             let at_s = expected.event_time.map(|at| at.seconds);
             assert_eq!(Some(requests.event_time_s(number)), at_s);
             expected.transaction_id = Requests::event_id(number);
+            expected.event_time.as_mut().unwrap().nanos = 500_000_000;
             assert_eq!(
                 (event.transaction, event.authorized),
                 (Some(expected.clone()), true)
@@ -232,6 +248,7 @@ mod tests {
             let (_, echo) = requests.echo(number, false);
             let echo = v1::TransactionEvent::decode(echo.as_slice()).unwrap();
             expected.transaction_id = Requests::id(number);
+            expected.event_time.as_mut().unwrap().nanos = 0;
             assert_eq!((echo.transaction, echo.authorized), (Some(expected), false));
         }
     }
