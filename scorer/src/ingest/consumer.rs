@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::{ClientContext, Offset, TopicPartitionList};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::{Offset, TopicPartitionList};
 
 use super::partitions;
 use super::positions::{self, Position};
@@ -13,6 +13,7 @@ use super::start::{self, Known, Start};
 use super::topic::Topic;
 use super::{IngestError, Parts};
 use crate::config::KafkaConfig;
+use crate::kafka::Reports;
 use crate::{clock, kafka};
 
 /// How long to wait for a broker's answer at start.
@@ -30,7 +31,7 @@ const PREFETCH: [(&str, &str); 2] = [
 pub(super) fn unassigned(
     config: &KafkaConfig,
     bootstrap: &str,
-) -> Result<BaseConsumer<Context>, KafkaError> {
+) -> Result<BaseConsumer<Reports>, KafkaError> {
     let mut settings = kafka::client_config(config, bootstrap);
     settings
         // Positions are the store's own; the group exists because the protocol asks for a name.
@@ -48,30 +49,14 @@ pub(super) fn unassigned(
         // The embedded broker answers a fetch only after this time, whatever has arrived since.
         settings.set("fetch.wait.max.ms", "5");
     }
-    settings.create_with_context(Context)
+    settings.create_with_context(Reports)
 }
-
-/// What librdkafka reports besides records. The end of a partition is no error here: it is asked for.
-pub(super) struct Context;
-
-impl ClientContext for Context {
-    fn error(&self, error: KafkaError, reason: &str) {
-        if !matches!(
-            error.rdkafka_error_code(),
-            Some(RDKafkaErrorCode::PartitionEOF)
-        ) {
-            tracing::warn!(%error, reason, "kafka consumer");
-        }
-    }
-}
-
-impl ConsumerContext for Context {}
 
 /// Begins to read every partition of a share where what is known says, and sets the positions to that.
 pub(super) fn begin(
     (topic, share): (Topic, Share),
     parts: &Parts,
-    consumer: &BaseConsumer<Context>,
+    consumer: &BaseConsumer<Reports>,
     known: &Known,
 ) -> Result<Vec<Start>, IngestError> {
     let name = topic.topic(&parts.config);

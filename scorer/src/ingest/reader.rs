@@ -13,7 +13,7 @@ use tollgate_features::Store;
 use tollgate_types::EventTime;
 
 use super::apply::Applier;
-use super::consumer::{self, Context};
+use super::consumer;
 use super::dead_letters::DeadLetters;
 use super::partitions;
 use super::positions;
@@ -22,6 +22,7 @@ use super::share::Share;
 use super::topic::Topic;
 use super::{IngestError, Parts};
 use crate::clock;
+use crate::kafka::Reports;
 
 /// How long one wait for a record lasts: the delay in noticing that the service stops.
 const POLL: Duration = Duration::from_millis(50);
@@ -36,7 +37,7 @@ pub(super) struct Reader {
     topic: Topic,
     share: Share,
     parts: Parts,
-    consumer: BaseConsumer<Context>,
+    consumer: BaseConsumer<Reports>,
     applier: Applier,
     /// Of all shares of the topic.
     progress: Arc<Mutex<Progress>>,

@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
-use super::consumer::{self, Context};
+use super::consumer;
 use super::partitions;
 use super::reader::Reader;
 use super::topic::Topic;
 use super::{IngestError, Parts};
 use crate::clock;
+use crate::kafka::Reports;
 
 /// How long one look for the topic may take: the delay in noticing that the service stops.
 const LOOK_MAX: Duration = Duration::from_secs(1);
@@ -26,7 +27,7 @@ const TELL_EVERY: Duration = Duration::from_secs(30);
 pub(super) struct Waiting {
     topic: Topic,
     parts: Parts,
-    consumer: BaseConsumer<Context>,
+    consumer: BaseConsumer<Reports>,
     told: Option<(String, Instant)>,
 }
 

@@ -8,9 +8,9 @@ pub(crate) use settings::{SettingsError, settle};
 
 use std::time::Duration;
 
-use rdkafka::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::{ClientConfig, ClientContext};
 
 use crate::config::KafkaConfig;
 
@@ -25,6 +25,22 @@ pub(crate) fn client_config(config: &KafkaConfig, bootstrap: &str) -> ClientConf
     }
     client
 }
+
+/// What librdkafka reports to a consumer besides records. The end of a partition is no error here: it is asked for.
+pub(crate) struct Reports;
+
+impl ClientContext for Reports {
+    fn error(&self, error: KafkaError, reason: &str) {
+        if !matches!(
+            error.rdkafka_error_code(),
+            Some(RDKafkaErrorCode::PartitionEOF)
+        ) {
+            tracing::warn!(%error, reason, "kafka consumer");
+        }
+    }
+}
+
+impl ConsumerContext for Reports {}
 
 /// How long to wait for a broker to say which cluster it belongs to: so much later is a start that finds none.
 const CLUSTER_ID_MAX: Duration = Duration::from_secs(5);

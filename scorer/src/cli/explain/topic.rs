@@ -16,7 +16,7 @@ use tollgate_types::EventTime;
 
 use super::saved;
 use crate::config::KafkaConfig;
-use crate::kafka;
+use crate::kafka::{self, Reports};
 
 /// How long to wait for a broker's answer, and for the next record.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
@@ -68,7 +68,7 @@ pub(super) fn find(
 
 /// A search and how far it is.
 struct Search<'w> {
-    consumer: BaseConsumer,
+    consumer: BaseConsumer<Reports>,
     wanted: &'w Wanted<'w>,
     /// Partitions that are still read, and where each ended.
     ends: BTreeMap<i32, i64>,
@@ -80,13 +80,13 @@ struct Search<'w> {
 
 impl<'w> Search<'w> {
     fn begin(config: &KafkaConfig, wanted: &'w Wanted<'w>) -> anyhow::Result<Self> {
-        let consumer: BaseConsumer = kafka::client_config(config, &config.bootstrap)
+        let consumer: BaseConsumer<Reports> = kafka::client_config(config, &config.bootstrap)
             .set("group.id", "tollgate-explain")
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
             .set("enable.partition.eof", "true")
             .set("allow.auto.create.topics", "false")
-            .create()?;
+            .create_with_context(Reports)?;
         let topic = &config.decisions_topic;
         let metadata = consumer.fetch_metadata(Some(topic), ANSWER_MAX)?;
         let found = metadata.topics().iter();
@@ -175,7 +175,7 @@ impl<'w> Search<'w> {
 
 /// The first offset that was written at or after a moment, where there is one.
 fn at_time<'p>(
-    consumer: &BaseConsumer,
+    consumer: &BaseConsumer<Reports>,
     topic: &str,
     partitions: impl Iterator<Item = &'p i32>,
     at_ms: i64,

@@ -11,9 +11,10 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::ReplayError;
 use crate::clock;
 use crate::config::KafkaConfig;
-use crate::ingest::consumer::{self, Context};
+use crate::ingest::consumer;
 use crate::ingest::partitions;
 use crate::ingest::start::{self, Known, Start};
+use crate::kafka::Reports;
 
 /// How long to wait for a broker's answer.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
@@ -25,7 +26,7 @@ const POLL: Duration = Duration::from_millis(500);
 const SILENCE_MAX: Duration = Duration::from_secs(60);
 
 pub(super) struct Log {
-    consumer: BaseConsumer<Context>,
+    consumer: BaseConsumer<Reports>,
 }
 
 /// What comes next.
