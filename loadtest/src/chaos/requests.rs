@@ -32,7 +32,7 @@ const FIELD_TRANSACTION: u8 = 0x0A;
 /// Behind a transaction: its field 2, the time of its event, with the field 2 of that, the nanoseconds. What it has already is kept.
 const FIELD_NANOS: [u8; 3] = [0x12, 6, 0x10];
 
-/// Events happen so long after the request with their number. Of events of a card in one moment, in two partitions, nothing says
+/// Events happen so long after the second of the request with their number. Of events of a card in one moment, in two partitions, nothing says
 /// which was first.
 const EVENTS_LATER_NANOS: i64 = 500_000_000;
 
@@ -114,7 +114,7 @@ impl Requests {
         self.published(number, number, &[], authorized)
     }
 
-    /// When the transaction with this number happened, in seconds since 1970; its event half a second later.
+    /// When the transaction with this number happened, in seconds since 1970; its event half a second after that.
     pub(crate) fn event_time_s(&self, number: u64) -> i64 {
         self.of(number).1
     }
@@ -234,6 +234,7 @@ mod tests {
             let at_s = expected.event_time.map(|at| at.seconds);
             assert_eq!(Some(requests.event_time_s(number)), at_s);
             expected.transaction_id = Requests::event_id(number);
+            let of_request = expected.event_time;
             expected.event_time.as_mut().unwrap().nanos = 500_000_000;
             assert_eq!(
                 (event.transaction, event.authorized),
@@ -248,7 +249,7 @@ mod tests {
             let (_, echo) = requests.echo(number, false);
             let echo = v1::TransactionEvent::decode(echo.as_slice()).unwrap();
             expected.transaction_id = Requests::id(number);
-            expected.event_time.as_mut().unwrap().nanos = 0;
+            expected.event_time = of_request;
             assert_eq!((echo.transaction, echo.authorized), (Some(expected), false));
         }
     }
