@@ -38,6 +38,23 @@ pub(crate) struct Launch<'a> {
     pub(crate) variables: Vec<(String, String)>,
 }
 
+/// What runs that start services of their own are told: what is served, and where.
+#[derive(clap::Args, Clone, Debug)]
+pub(crate) struct Served {
+    /// The program `tollgate`.
+    #[arg(long)]
+    pub(crate) program: PathBuf,
+    /// ONNX Runtime's library.
+    #[arg(long)]
+    pub(crate) library: PathBuf,
+    /// The policy to serve; for chaos runs with the models that benches/python/models.py makes for them. It is copied.
+    #[arg(long)]
+    pub(crate) policy: PathBuf,
+    /// Where each part of the run has a folder of its own.
+    #[arg(long)]
+    pub(crate) folder: PathBuf,
+}
+
 /// It is ended when this is dropped.
 pub(crate) struct Service {
     child: Child,

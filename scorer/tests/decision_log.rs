@@ -16,7 +16,10 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use brokers::until;
-use common::{Client, POLICY, Running, start_configured, transaction, write_policy};
+use common::{
+    Client, DROPPED, POLICY, PUBLISHED, Running, SPOOLED, start_configured, transaction,
+    write_policy,
+};
 use prost::Message as _;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
@@ -27,10 +30,6 @@ use tollgate_scorer::{Config, Durability, WhenUnlogged};
 type Cluster = MockCluster<'static, DefaultProducerContext>;
 
 const CARDS: usize = 5;
-
-const PUBLISHED: &str = "tollgate_audit_records_total{result=\"published\"}";
-const SPOOLED: &str = "tollgate_audit_records_total{result=\"spooled\"}";
-const DROPPED: &str = "tollgate_audit_records_total{result=\"dropped\"}";
 
 /// A broker that outlives the services.
 fn cluster() -> Cluster {

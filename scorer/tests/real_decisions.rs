@@ -11,7 +11,7 @@ mod common;
 use std::collections::BTreeMap;
 
 use brokers::{Brokers, must_not_skip, until};
-use common::{POLICY, transaction};
+use common::{POLICY, PUBLISHED, SPOOLED, transaction};
 use prost::Message;
 use tollgate_proto::v1;
 
@@ -64,11 +64,9 @@ async fn every_decision_arrives_once_and_in_order_though_all_brokers_were_killed
         scored += 1;
     }
     control.await.unwrap();
-    let spooled = "tollgate_audit_records_total{result=\"spooled\"}";
-    assert!(running.metric(spooled).await > 0.0, "all brokers were away");
-    let published = "tollgate_audit_records_total{result=\"published\"}";
+    assert!(running.metric(SPOOLED).await > 0.0, "all brokers were away");
     let all = f64::from(u32::try_from(scored).unwrap());
-    until(&running, published, all).await;
+    until(&running, PUBLISHED, all).await;
     let records = running.consume(&brokers.topic("decisions"), scored).await;
     let mut recorded: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (_, bytes) in records {

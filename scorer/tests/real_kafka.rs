@@ -13,7 +13,7 @@ mod common;
 use std::collections::BTreeSet;
 
 use brokers::{Brokers, PATIENCE, event, must_not_skip, send, until, until_read};
-use common::{EVENT_TIME_S, POLICY, Running, transaction};
+use common::{EVENT_TIME_S, POLICY, PUBLISHED, Running, transaction};
 use prost::Message;
 use rdkafka::producer::Producer;
 use tollgate_proto::v1;
@@ -149,10 +149,9 @@ async fn a_broker_that_is_killed_and_comes_back_loses_nothing_and_doubles_nothin
         .await
         .unwrap();
     until_read(&running, "transactions", count).await;
-    let published = "tollgate_audit_records_total{result=\"published\"}";
     until(
         &running,
-        published,
+        PUBLISHED,
         f64::from(u32::try_from(scored).unwrap()),
     )
     .await;

@@ -14,7 +14,7 @@ mod tokens;
 use std::path::PathBuf;
 
 use brokers::{Brokers, event, must_not_skip, start_unready, until, until_read};
-use common::{POLICY, transaction};
+use common::{POLICY, PUBLISHED, transaction};
 use tokens::Issuer;
 use tollgate_scorer::Config;
 
@@ -130,12 +130,7 @@ async fn every_way_in_leads_to_the_topics() {
         let name = (way.listener, way.mechanism);
         assert_eq!(answer.features["card_count"], 2.0, "{name:?}");
         // Decisions get out that way too.
-        until(
-            &running,
-            "tollgate_audit_records_total{result=\"published\"}",
-            1.0,
-        )
-        .await;
+        until(&running, PUBLISHED, 1.0).await;
         running.service.stop().await;
     }
 }
@@ -221,12 +216,7 @@ async fn tokens_are_fetched_from_their_issuer() {
         let answer = running.score(transaction("s1", "card-1", 30, 500)).await;
         assert_eq!(answer.features["card_count"], 2.0, "{listener}");
         // Decisions get out that way too.
-        until(
-            &running,
-            "tollgate_audit_records_total{result=\"published\"}",
-            1.0,
-        )
-        .await;
+        until(&running, PUBLISHED, 1.0).await;
         assert!(issuer.issued() > 0, "nobody asked for a token");
         assert_eq!(issuer.refused(), 0);
         running.service.stop().await;

@@ -18,17 +18,7 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
     swaps::copy(&root.join("policy"), &policy).context("cannot copy the sample policy")?;
     let mut script = tools::make_models()?;
     tools::run(script.arg("chaos").arg("--policy").arg(&policy))?;
-    let mut chaos = tollgate.beside("tollgate-loadtest");
-    chaos
-        .arg("chaos")
-        .arg("--program")
-        .arg(tollgate.program())
-        .arg("--library")
-        .arg(library)
-        .arg("--policy")
-        .arg(&policy)
-        .arg("--folder")
-        .arg(&folder)
-        .args(arguments);
+    let mut chaos = tollgate.serving("chaos", &library, &policy, &folder);
+    chaos.args(arguments);
     tools::run(&mut chaos)
 }

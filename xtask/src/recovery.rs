@@ -14,18 +14,9 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
     let kafka = ForTests::start()?;
     let kafka = kafka
         .context("recovery is shown on real Kafka alone; name one, or install what is missing")?;
-    let mut recovery = tollgate.beside("tollgate-loadtest");
-    recovery
-        .arg("recovery")
-        .arg("--program")
-        .arg(tollgate.program())
-        .arg("--library")
-        .arg(library)
-        .arg("--policy")
-        .arg(root.join("policy"))
-        .arg("--folder")
-        .arg(root.join("target/recovery"))
-        .args(arguments);
+    let (policy, folder) = (root.join("policy"), root.join("target/recovery"));
+    let mut recovery = tollgate.serving("recovery", &library, &policy, &folder);
+    recovery.args(arguments);
     kafka.tell(&mut recovery)?;
     tools::run(&mut recovery)
 }

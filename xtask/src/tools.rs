@@ -25,16 +25,34 @@ pub(crate) struct Tollgate {
 }
 
 impl Tollgate {
-    pub(crate) fn program(&self) -> &Path {
-        &self.program
-    }
-
     pub(crate) fn command(&self) -> Command {
         Command::new(&self.program)
     }
 
     pub(crate) fn beside(&self, name: &str) -> Command {
         Command::new(self.program.with_file_name(name))
+    }
+
+    /// A run of the load generator that starts services of its own.
+    pub(crate) fn serving(
+        &self,
+        run: &str,
+        library: &Path,
+        policy: &Path,
+        folder: &Path,
+    ) -> Command {
+        let mut loadtest = self.beside("tollgate-loadtest");
+        loadtest
+            .arg(run)
+            .arg("--program")
+            .arg(&self.program)
+            .arg("--library")
+            .arg(library)
+            .arg("--policy")
+            .arg(policy)
+            .arg("--folder")
+            .arg(folder);
+        loadtest
     }
 }
 

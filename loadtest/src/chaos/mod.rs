@@ -23,6 +23,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use tollgate_report::Row;
 
+use crate::service::Served;
 use cores::Cores;
 use drive::Seen;
 use report::Entry;
@@ -33,18 +34,8 @@ use stalls::Stalls;
 /// Starts services and makes their lives hard: thirteen scenarios, each with goals.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// The program `tollgate`.
-    #[arg(long)]
-    program: PathBuf,
-    /// ONNX Runtime's library.
-    #[arg(long)]
-    library: PathBuf,
-    /// The policy to serve, with the models that benches/python/models.py makes for chaos runs. It is copied.
-    #[arg(long)]
-    policy: PathBuf,
-    /// Where each scenario has a folder of its own.
-    #[arg(long)]
-    folder: PathBuf,
+    #[command(flatten)]
+    served: Served,
     /// Only these scenarios, by number.
     #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u8).range(1..=13))]
     only: Vec<u8>,
@@ -57,10 +48,7 @@ pub struct Args {
 
 /// What every scenario is given.
 struct Setting {
-    program: PathBuf,
-    library: PathBuf,
-    policy: PathBuf,
-    folder: PathBuf,
+    served: Served,
     requests: Arc<Requests>,
     quick: bool,
 }
@@ -105,10 +93,7 @@ const NAMES: [&str; 13] = [
 
 pub fn run(args: &Args) -> Result<()> {
     let setting = Setting {
-        program: args.program.clone(),
-        library: args.library.clone(),
-        policy: args.policy.clone(),
-        folder: args.folder.clone(),
+        served: args.served.clone(),
         requests: Arc::new(Requests::make(1)?),
         quick: args.quick,
     };
@@ -185,7 +170,10 @@ async fn tell(stage: &Stage<'_>) -> Result<Story> {
 
 impl Stage<'_> {
     fn folder(&self) -> PathBuf {
-        self.setting.folder.join(format!("{:02}", self.number))
+        self.setting
+            .served
+            .folder
+            .join(format!("{:02}", self.number))
     }
 
     /// So long, or a fifth of it in a quick run, but no less than a second.

@@ -34,8 +34,8 @@ impl Service {
     ) -> Result<Self> {
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         let launch = Launch {
-            program: &stage.setting.program,
-            library: &stage.setting.library,
+            program: &stage.setting.served.program,
+            library: &stage.setting.served.library,
             policy,
             folder: stage.folder(),
             variables: variables.iter().map(owned).collect(),
@@ -65,7 +65,7 @@ pub(super) fn prepare(stage: &Stage<'_>, champion: Option<&str>) -> Result<PathB
     // Left over from an earlier run.
     let _ = fs::remove_dir_all(&folder);
     let policy = folder.join("policy");
-    copy(&stage.setting.policy, &policy).context("cannot copy the policy")?;
+    copy(&stage.setting.served.policy, &policy).context("cannot copy the policy")?;
     if let Some(champion) = champion {
         choose(&policy, champion)?;
     }

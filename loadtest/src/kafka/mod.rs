@@ -2,11 +2,13 @@
 
 mod admin;
 mod decisions;
+mod deliveries;
 mod flow;
 mod publisher;
 
 pub(crate) use admin::Admin;
 pub(crate) use decisions::{Decisions, Recorded};
+pub(crate) use deliveries::Deliveries;
 pub(crate) use publisher::Publisher;
 
 /// Where a running service is reached, and the names of its topics.

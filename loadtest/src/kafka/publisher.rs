@@ -7,16 +7,15 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use prost::Message;
 use rdkafka::ClientConfig;
-use rdkafka::ClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::DeliveryResult;
-use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
+use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 use tollgate_proto::v1;
 
 use super::Targets;
 use super::admin::Admin;
+use super::deliveries::Deliveries;
 use super::flow::Flow;
 
 /// Records on their way at most: at 300 bytes each, a third of what the embedded broker keeps of one partition.
@@ -38,21 +37,6 @@ pub(crate) struct Publisher {
     patience: Duration,
     /// Held by whoever reads the counter, so that waiting tasks do not all ask at once.
     reading: Mutex<()>,
-}
-
-/// Counts deliveries that failed for good; librdkafka has retried them by then.
-struct Deliveries(Arc<AtomicU64>);
-
-impl ClientContext for Deliveries {}
-
-impl ProducerContext for Deliveries {
-    type DeliveryOpaque = ();
-
-    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        if result.is_err() {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-    }
 }
 
 impl Publisher {

@@ -13,11 +13,12 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicRe
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, DeliveryResult};
-use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
-use rdkafka::{ClientConfig, ClientContext, Message as _, Offset, TopicPartitionList};
+use rdkafka::message::BorrowedMessage;
+use rdkafka::producer::{BaseRecord, Producer as _, ThreadedProducer};
+use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
 
 use crate::generate::Event;
+use crate::kafka::Deliveries;
 
 /// How long brokers may take for anything, one that was killed and comes back included.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -333,21 +334,6 @@ pub(super) struct Producer {
     undelivered: Arc<AtomicU64>,
     transactions: String,
     labels: String,
-}
-
-/// Counts deliveries that failed for good; librdkafka has retried them by then.
-struct Deliveries(Arc<AtomicU64>);
-
-impl ClientContext for Deliveries {}
-
-impl ProducerContext for Deliveries {
-    type DeliveryOpaque = ();
-
-    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        if result.is_err() {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-    }
 }
 
 impl Producer {

@@ -24,24 +24,14 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use tollgate_report::{Goal, Row};
 
-use crate::service::{Launch, copy};
+use crate::service::{Launch, Served, copy};
 use log::{Kafka, Log};
 
 /// Kills services and brokers, and holds that nothing is lost, doubled or counted otherwise.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// The program `tollgate`.
-    #[arg(long)]
-    program: PathBuf,
-    /// ONNX Runtime's library.
-    #[arg(long)]
-    library: PathBuf,
-    /// The policy to serve. It is copied.
-    #[arg(long)]
-    policy: PathBuf,
-    /// Where each line has a folder of its own.
-    #[arg(long)]
-    folder: PathBuf,
+    #[command(flatten)]
+    served: Served,
     /// Only these lines, by number.
     #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u8).range(1..=6))]
     only: Vec<u8>,
@@ -57,10 +47,7 @@ pub struct Args {
 
 /// What every line is given.
 struct Setting {
-    program: PathBuf,
-    library: PathBuf,
-    policy: PathBuf,
-    folder: PathBuf,
+    served: Served,
     kafka: Kafka,
     seed: u64,
     quick: bool,
@@ -84,10 +71,7 @@ const NAMES: [&str; 6] = [
 
 pub fn run(args: &Args) -> Result<()> {
     let setting = Setting {
-        program: args.program.clone(),
-        library: args.library.clone(),
-        policy: args.policy.clone(),
-        folder: args.folder.clone(),
+        served: args.served.clone(),
         kafka: Kafka::named()?,
         seed: args
             .seed
@@ -147,7 +131,10 @@ async fn tell(stage: &Stage<'_>) -> Result<Vec<Row>> {
 
 impl<'a> Stage<'a> {
     fn folder(&self) -> PathBuf {
-        self.setting.folder.join(format!("{:02}", self.number))
+        self.setting
+            .served
+            .folder
+            .join(format!("{:02}", self.number))
     }
 
     /// Topics that nobody else has, on real Kafka.
@@ -163,7 +150,7 @@ impl<'a> Stage<'a> {
     /// A copy of the policy, in the line's folder.
     fn policy(&self, name: &str) -> Result<PathBuf> {
         let policy = self.folder().join(name).join("policy");
-        copy(&self.setting.policy, &policy).context("cannot copy the policy")?;
+        copy(&self.setting.served.policy, &policy).context("cannot copy the policy")?;
         Ok(policy)
     }
 
@@ -178,8 +165,8 @@ impl<'a> Stage<'a> {
             .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
         all.extend(own);
         Ok(Launch {
-            program: &self.setting.program,
-            library: &self.setting.library,
+            program: &self.setting.served.program,
+            library: &self.setting.served.library,
             policy: self.policy(name)?,
             folder: self.folder().join(name),
             variables: all,

@@ -25,6 +25,11 @@ use tollgate_proto::v1::scoring_service_client::ScoringServiceClient;
 use tollgate_scorer::{Config, Loader, ModelLimits, Policy, Service};
 use tonic::transport::Channel;
 
+/// Records of the decision log that Kafka has taken, that are on disk until it does, and that are lost for want of room.
+pub(crate) const PUBLISHED: &str = "tollgate_audit_records_total{result=\"published\"}";
+pub(crate) const SPOOLED: &str = "tollgate_audit_records_total{result=\"spooled\"}";
+pub(crate) const DROPPED: &str = "tollgate_audit_records_total{result=\"dropped\"}";
+
 pub(crate) type Client = ScoringServiceClient<Channel>;
 
 /// How long anything may take before a test gives up. Only ever waited out by a failure.
