@@ -253,6 +253,19 @@ impl Config {
         serde_json::from_value(root).map_err(|error| error.to_string())
     }
 
+    /// What a service on brokers of its own should have and has not, each with what comes of it.
+    pub(crate) fn lacks(&self) -> impl Iterator<Item = &'static str> {
+        let spool = (!self.decision_log.has_spool()).then_some(
+            "decision_log.spool_path is empty: decisions are lost if Kafka is away for longer than memory has room, or when the \
+             service stops; set it to a folder of this instance alone",
+        );
+        let snapshot = (!self.snapshot.is_on()).then_some(
+            "snapshot.path is empty: each start reads the log as far back as anything is retained; set it to a folder of this \
+             instance alone",
+        );
+        spool.into_iter().chain(snapshot)
+    }
+
     /// Everything that is wrong with the values, in one error.
     fn validate(&self) -> Result<(), ConfigError> {
         let mut wrong = Vec::new();
@@ -371,6 +384,18 @@ mod tests {
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         Config::load(None, owned)
+    }
+
+    #[test]
+    fn what_is_missing_is_told_until_it_is_set() {
+        let (spool, snapshots) = (
+            "TOLLGATE_DECISION_LOG__SPOOL_PATH",
+            "TOLLGATE_SNAPSHOT__PATH",
+        );
+        let lacks = |variables: &[(&str, &str)]| load(variables).unwrap().lacks().count();
+        assert_eq!(lacks(&[]), 2);
+        assert_eq!(lacks(&[(spool, "/a")]), 1);
+        assert_eq!(lacks(&[(spool, "/a"), (snapshots, "/b")]), 0);
     }
 
     #[test]

@@ -106,6 +106,7 @@ impl Service {
         let broker = if config.kafka.bootstrap.is_empty() {
             Some(EmbeddedBroker::start(&config.kafka).map_err(StartError::Broker)?)
         } else {
+            config.lacks().for_each(|what| tracing::warn!("{what}"));
             None
         };
         let bootstrap = broker

@@ -82,7 +82,8 @@ pub(crate) fn can_build() -> anyhow::Result<()> {
         .status();
     if !curl.is_ok_and(|found| found.success()) {
         bail!(
-            "curl's headers are not installed: install libcurl4-openssl-dev (libcurl-devel), by which Kafka's client fetches              tokens"
+            "curl's headers are not installed: install libcurl4-openssl-dev (libcurl-devel), by which Kafka's client fetches \
+             tokens"
         );
     }
     Ok(())

@@ -32,9 +32,9 @@ const FIELD_TRANSACTION: u8 = 0x0A;
 /// Behind a transaction: its field 2, the time of its event, with the field 2 of that, the nanoseconds. What it has already is kept.
 const FIELD_NANOS: [u8; 3] = [0x12, 6, 0x10];
 
-/// Events happen so long after the second of the request with their number. Of events of a card in one moment, in two partitions, nothing says
-/// which was first.
-const EVENTS_LATER_NANOS: i64 = 500_000_000;
+/// Events happen so long after the request with their number: half a millisecond, while requests happen at whole ones, so that no event
+/// ties with a request. Of events of a card in one moment, in two partitions, nothing says which was first.
+const EVENTS_LATER_NANOS: i64 = 500_000;
 
 /// Field 2 of an event: the payment was authorized.
 const AUTHORIZED: [u8; 2] = [0x10, 0x01];
@@ -52,6 +52,7 @@ struct Template {
     id_at: usize,
     seconds_at: usize,
     seconds: i64,
+    nanos: i64,
     card_id: String,
 }
 
@@ -96,12 +97,12 @@ impl Requests {
 
     /// A `TransactionEvent` and its card, under an id that no request has.
     pub(crate) fn event(&self, number: u64) -> (&str, Vec<u8>) {
-        self.published(number, EVENTS_FROM + number, &later(), true)
+        self.published(number, EVENTS_FROM + number, &self.later(number), true)
     }
 
     /// The same of a payment that was not authorized.
     pub(crate) fn declined_event(&self, number: u64) -> (&str, Vec<u8>) {
-        self.published(number, EVENTS_FROM + number, &later(), false)
+        self.published(number, EVENTS_FROM + number, &self.later(number), false)
     }
 
     /// The id of that event.
@@ -114,7 +115,7 @@ impl Requests {
         self.published(number, number, &[], authorized)
     }
 
-    /// When the transaction with this number happened, in seconds since 1970; its event half a second after that.
+    /// The second since 1970 in which the transaction with this number happened, and its event.
     pub(crate) fn event_time_s(&self, number: u64) -> i64 {
         self.of(number).1
     }
@@ -129,6 +130,15 @@ impl Requests {
         (&template.card_id, event)
     }
 
+    /// The fields that make a transaction an event's.
+    fn later(&self, number: u64) -> [u8; 8] {
+        let (template, _) = self.of(number);
+        let mut field = [0; 8];
+        field[..FIELD_NANOS.len()].copy_from_slice(&FIELD_NANOS);
+        field[FIELD_NANOS.len()..].copy_from_slice(&varint5(template.nanos + EVENTS_LATER_NANOS));
+        field
+    }
+
     fn of(&self, number: u64) -> (&Template, i64) {
         let count = self.templates.len() as u64;
         let at = usize::try_from(number % count).unwrap_or(0);
@@ -140,7 +150,9 @@ impl Requests {
 
 impl Template {
     fn new(mut transaction: Transaction) -> Result<Self> {
-        let seconds = transaction.event_time.map_or(0, |at| at.seconds);
+        let (seconds, nanos) = transaction
+            .event_time
+            .map_or((0, 0), |at| (at.seconds, i64::from(at.nanos)));
         transaction.transaction_id = "c".repeat(ID_BYTES);
         let id = transaction.transaction_id.clone();
         let encoded = transaction.encode_to_vec();
@@ -156,6 +168,7 @@ impl Template {
             id_at,
             seconds_at,
             seconds,
+            nanos,
         })
     }
 
@@ -180,13 +193,6 @@ impl Template {
         to[begin + self.seconds_at..][..SECONDS_BYTES].copy_from_slice(&varint5(seconds));
         to.extend_from_slice(more);
     }
-}
-
-fn later() -> [u8; 8] {
-    let mut field = [0; 8];
-    field[..FIELD_NANOS.len()].copy_from_slice(&FIELD_NANOS);
-    field[FIELD_NANOS.len()..].copy_from_slice(&varint5(EVENTS_LATER_NANOS));
-    field
 }
 
 /// A varint of five bytes.
@@ -235,7 +241,7 @@ mod tests {
             assert_eq!(Some(requests.event_time_s(number)), at_s);
             expected.transaction_id = Requests::event_id(number);
             let of_request = expected.event_time;
-            expected.event_time.as_mut().unwrap().nanos = 500_000_000;
+            expected.event_time.as_mut().unwrap().nanos += 500_000;
             assert_eq!(
                 (event.transaction, event.authorized),
                 (Some(expected.clone()), true)

@@ -29,7 +29,8 @@ const FAILURES: u64 = 3;
 const WRITTEN: &str = "tollgate_snapshot_written_total";
 const FAILED: &str = "tollgate_snapshot_failures_total";
 
-const UNLOGGED: &str = "tollgate_decision_log_unlogged_total";
+/// Those for which the disk failed. Where it was only slow for a moment, as other work of the machine makes it, nothing is full.
+const UNLOGGED: &str = r#"tollgate_decision_log_unlogged_total{reason="failed"}"#;
 
 /// Answers without a decision on disk that are waited for.
 const UNLOGGED_MIN: u64 = 20;
