@@ -1,5 +1,5 @@
 //! Topics of real Apache Kafka, where `KAFKA_BOOTSTRAP` names one: that come late, that grow, and whose records are in
-//! every form there is.
+//! every form there is, and compressed in every way.
 
 #![allow(
     clippy::float_cmp,
@@ -13,7 +13,8 @@ mod common;
 use brokers::{Brokers, PARTITIONS, PATIENCE, event, send, start_unready, until, until_read};
 use common::{EVENT_TIME_S, POLICY, transaction};
 use prost::Message;
-use rdkafka::producer::{BaseRecord, Producer};
+use rdkafka::ClientConfig;
+use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 use tollgate_proto::v1;
 use tollgate_scorer::Format;
 
@@ -29,6 +30,22 @@ async fn topics_that_are_not_there_yet_are_waited_for() {
     }
     let page = running.get("/readyz").await;
     assert!(page.contains("503") && page.contains("not ready"), "{page}");
+    for topic in ["transactions", "labels"] {
+        let name = brokers.topic(topic);
+        let expected = format!("{topic} cannot be read yet: topic {name} does not exist");
+        // Kafka itself may not answer at first.
+        let told = async {
+            while !running.get("/readyz").await.contains(&expected) {
+                tokio::task::yield_now().await;
+            }
+        };
+        let told = tokio::time::timeout(PATIENCE, told).await;
+        assert!(told.is_ok(), "{expected}");
+    }
+    let status = running.get("/status").await;
+    let unknown = "\"replay\":{\"events_left\":null,\"events_per_second\":0,\"seconds_left\":null}";
+    assert!(status.contains(unknown), "{status}");
+    assert_eq!(running.metric("tollgate_replay_seconds_left").await, -1.0);
     // Requests are answered meanwhile.
     let answer = running.score(transaction("s1", "card-1", 0, 500)).await;
     assert_eq!(answer.outcome(), v1::Outcome::Approve);
@@ -41,6 +58,7 @@ async fn topics_that_are_not_there_yet_are_waited_for() {
         &[event(transaction("h1", "card-1", 10, 1000), true)],
     );
     until_read(&running, "transactions", 1).await;
+    assert_eq!(running.metric("tollgate_replay_seconds_left").await, 0.0);
     let answer = running.score(transaction("s2", "card-1", 30, 500)).await;
     assert_eq!(answer.features["card_count"], 3.0);
     running.service.stop().await;
@@ -141,6 +159,42 @@ async fn every_topic_has_the_form_that_the_configuration_says() {
         let found = letters.iter().any(|(text, _)| text.contains(expected));
         assert!(found, "{expected}: {letters:?}");
     }
+    running.service.stop().await;
+}
+
+/// What producers may compress their batches with.
+const CODECS: [&str; 5] = ["none", "gzip", "snappy", "lz4", "zstd"];
+
+/// Enough that are alike for a batch of them to be smaller compressed; one that is not is sent as it is.
+const BATCH: usize = 20;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_are_read_whatever_they_are_compressed_with() {
+    let Some(brokers) = Brokers::named("codecs") else {
+        return;
+    };
+    brokers.create_topics().await;
+    let mut running = brokers.start(&POLICY).await;
+    let topic = brokers.topic("transactions");
+    for (at, codec) in CODECS.into_iter().enumerate() {
+        let producer: ThreadedProducer<DefaultProducerContext> = ClientConfig::new()
+            .set("bootstrap.servers", &brokers.bootstrap)
+            .set("compression.codec", codec)
+            // One batch of all.
+            .set("linger.ms", "1000")
+            .create()
+            .unwrap();
+        for number in 0..BATCH {
+            let id = format!("{codec}-{number}");
+            let (key, value) = event(transaction(&id, "card-1", 0, 1000), true);
+            send(&producer, &topic, &key, &value);
+        }
+        producer.flush(PATIENCE).unwrap();
+        until_read(&running, "transactions", (at + 1) * BATCH).await;
+    }
+    let answer = running.score(transaction("s1", "card-1", 30, 500)).await;
+    let expected = f64::from(u32::try_from(CODECS.len() * BATCH + 1).unwrap());
+    assert_eq!(answer.features["card_count"], expected);
     running.service.stop().await;
 }
 

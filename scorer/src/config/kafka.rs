@@ -21,7 +21,7 @@ pub struct KafkaConfig {
     pub readers: usize,
     /// Partitions of each topic of the embedded broker.
     pub embedded_partitions: i32,
-    /// Further settings, handed to librdkafka as they are.
+    /// Further settings, handed to librdkafka as they are. Those that readers and writers need as they are cannot be given.
     pub properties: Properties,
     /// Settings like these whose values are in files, such as `sasl.password`.
     pub secret_files: BTreeMap<String, PathBuf>,

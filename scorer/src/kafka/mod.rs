@@ -14,19 +14,25 @@ use rdkafka::{ClientConfig, ClientContext};
 
 use crate::config::KafkaConfig;
 
-/// librdkafka settings common to consumer and producers.
+/// The group of consumers, where `kafka.properties` does not say otherwise. Partitions are assigned and positions are the store's own;
+/// it exists because the protocol asks for a name.
+const GROUP: &str = "tollgate";
+
+/// librdkafka settings common to consumers and producers.
 pub(crate) fn client_config(config: &KafkaConfig, bootstrap: &str) -> ClientConfig {
     let mut client = ClientConfig::new();
     client
         .set("bootstrap.servers", bootstrap)
-        .set("client.id", "tollgate");
+        .set("client.id", "tollgate")
+        .set("group.id", GROUP);
     for (name, value) in config.properties.iter() {
         client.set(name, value);
     }
     client
 }
 
-/// What librdkafka reports to a consumer besides records. The end of a partition is no error here: it is asked for.
+/// What librdkafka reports to a consumer besides records: every error that a poll returns comes by here first, and is logged here
+/// alone. The end of a partition is no error: it is asked for.
 pub(crate) struct Reports;
 
 impl ClientContext for Reports {
@@ -58,6 +64,7 @@ pub(crate) fn cluster_id(
 pub(crate) fn producer_config(config: &KafkaConfig, bootstrap: &str) -> ClientConfig {
     let mut producer = client_config(config, bootstrap);
     producer
+        .remove("group.id")
         .set("enable.idempotence", "true")
         .set("acks", "all")
         .set("partitioner", "murmur2_random")

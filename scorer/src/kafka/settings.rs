@@ -20,6 +20,24 @@ const SECRET: [&str; 6] = [
     "oauthbearer.config",
 ];
 
+/// Settings that readers and writers need as they are, under each of their names, so that whatever was given would be passed over.
+const OURS: [&str; 11] = [
+    "acks",
+    "auto.offset.reset",
+    "delivery.timeout.ms",
+    "enable.auto.commit",
+    "enable.idempotence",
+    "enable.partition.eof",
+    "linger.ms",
+    "message.timeout.ms",
+    "partitioner",
+    "queue.buffering.max.ms",
+    "request.required.acks",
+];
+
+/// Those that say where Kafka is.
+const BOOTSTRAP: [&str; 2] = ["bootstrap.servers", "metadata.broker.list"];
+
 /// Largest file of a secret: certificates have a few thousand bytes.
 const FILE_BYTES_MAX: usize = 64 * 1024;
 
@@ -57,6 +75,10 @@ pub(crate) fn settle(config: &KafkaConfig) -> Result<KafkaConfig, SettingsError>
         let value = text.trim_end_matches(['\r', '\n']).to_owned();
         settled.properties.insert(name.clone(), value);
     }
+    if let Some((name, why)) = settled.properties.keys().find_map(|name| not_yours(name)) {
+        let (name, why) = (name.to_owned(), why.to_owned());
+        return Err(SettingsError::Property { name, why });
+    }
     match client_config(&settled, &settled.bootstrap).create_native_config() {
         Ok(_) => Ok(settled),
         Err(KafkaError::ClientConfig(_, why, name, _)) => {
@@ -70,12 +92,27 @@ pub(crate) fn settle(config: &KafkaConfig) -> Result<KafkaConfig, SettingsError>
     }
 }
 
+/// Why a setting may not be given.
+fn not_yours(name: &str) -> Option<(&str, &'static str)> {
+    let why = if OURS.contains(&name) {
+        "is set by Tollgate; leave it out"
+    } else if BOOTSTRAP.contains(&name) {
+        "is set by Tollgate, to kafka.bootstrap; leave it out"
+    } else if name == "transactional.id" {
+        "Tollgate writes without transactions; leave it out"
+    } else {
+        return None;
+    };
+    Some((name, why))
+}
+
 fn is_secret(config: &KafkaConfig, name: &str) -> bool {
     config.secret_files.contains_key(name) || SECRET.iter().any(|part| name.contains(part))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::producer_config;
     use super::*;
 
     fn with(properties: &[(&str, &str)]) -> KafkaConfig {
@@ -135,5 +172,41 @@ mod tests {
             shown.contains("kafka.secret_files.sasl.password"),
             "{shown}"
         );
+    }
+
+    #[test]
+    fn what_tollgate_sets_itself_is_refused_by_name() {
+        for name in OURS.into_iter().chain(BOOTSTRAP) {
+            let shown = settle(&with(&[(name, "1")])).unwrap_err().to_string();
+            let begins = format!("kafka.properties.{name}: is set by Tollgate");
+            assert!(shown.starts_with(&begins), "{shown}");
+            assert!(shown.ends_with("; leave it out"), "{shown}");
+        }
+        let shown = settle(&with(&[("transactional.id", "t")])).unwrap_err();
+        assert_eq!(
+            shown.to_string(),
+            "kafka.properties.transactional.id: Tollgate writes without transactions; leave it out"
+        );
+    }
+
+    #[test]
+    fn the_group_may_be_given_and_is_that_of_consumers_alone() {
+        let group = |config: &KafkaConfig| {
+            let client = client_config(config, "");
+            client.get("group.id").map(str::to_owned)
+        };
+        assert_eq!(group(&with(&[])).as_deref(), Some("tollgate"));
+        let given = with(&[("group.id", "risk-scoring")]);
+        assert!(settle(&given).is_ok());
+        assert_eq!(group(&given).as_deref(), Some("risk-scoring"));
+        assert_eq!(producer_config(&given, "").get("group.id"), None);
+    }
+
+    #[test]
+    fn every_codec_of_kafka_is_there() {
+        for codec in ["none", "gzip", "snappy", "lz4", "zstd"] {
+            let settled = settle(&with(&[("compression.codec", codec)]));
+            assert!(settled.is_ok(), "{codec}: {:?}", settled.err());
+        }
     }
 }
