@@ -298,7 +298,17 @@ async fn a_start_while_kafka_is_away_answers_from_the_snapshot_and_reads_on_once
     let count = |known: &[Vec<(String, f64)>]| known[0][1].clone();
     let from_snapshot = known(&mut again.client, "asked").await;
     assert_eq!(count(&from_snapshot), ("card_count".to_owned(), 21.0));
-    assert!(again.get("/readyz").await.contains("503"));
+    until(
+        &again,
+        "tollgate_ingest_waiting{topic=\"transactions\"}",
+        1.0,
+    )
+    .await;
+    let page = again.get("/readyz").await;
+    let is_told = page.contains("503") && page.contains("transactions cannot be read yet: ");
+    assert!(is_told, "{page}");
+    let status = again.get("/status").await;
+    assert!(status.contains("\"seconds_left\":null"), "{status}");
 
     cluster.broker_up(1).unwrap();
     tokio::time::timeout(brokers::PATIENCE, again.service.ready())

@@ -24,7 +24,8 @@ use tokio::task::JoinHandle;
 
 use crate::admit::{Admission, Load};
 use crate::audit::{AuditLog, LogReport};
-use crate::ingest::IngestState;
+use crate::clock;
+use crate::ingest::{IngestState, Replay};
 use crate::metrics::Metrics;
 use crate::policy::{Model, Policy};
 use crate::reload::{Problem, Versions, Wake};
@@ -56,6 +57,7 @@ pub(crate) struct AdminServer {
 #[derive(Serialize)]
 struct Status {
     ready: bool,
+    /// How far the log has been read up to where it ended at start.
     replay: Replay,
     policy_version: String,
     /// Whether an operator chose the policy, so that the folder is only checked.
@@ -74,29 +76,6 @@ struct Status {
     admission: Load,
     /// Where decisions are that Kafka does not have yet.
     decision_log: LogReport,
-}
-
-/// How far the log has been read up to where it ended at start.
-#[derive(Serialize)]
-struct Replay {
-    events_left: i64,
-    events_per_second: i64,
-    /// Until the service is ready, at this pace; `null` while no pace is known.
-    seconds_left: Option<i64>,
-}
-
-impl Replay {
-    const fn new((events_left, events_per_second): (i64, i64)) -> Self {
-        Self {
-            events_left,
-            events_per_second,
-            seconds_left: if events_left == 0 {
-                Some(0)
-            } else {
-                events_left.checked_div(events_per_second)
-            },
-        }
-    }
 }
 
 impl AdminServer {
@@ -142,6 +121,11 @@ async fn metrics(State(state): State<AdminState>) -> impl IntoResponse {
     let champion = state.policy.load().champion().map(Model::circuit);
     state.metrics.circuit.note(champion);
     state.admission.note_load();
+    // Asked for here, so that it is right while nothing is read.
+    let behind = state.ingest.behind(clock::wall_time());
+    let behind_seconds = &state.metrics.ingest.behind_seconds;
+    behind_seconds.set(behind.micros() / 1_000_000);
+    state.metrics.snapshot.note_replay(state.ingest.replay());
     let content_type = "text/plain; version=0.0.4; charset=utf-8";
     (
         [(header::CONTENT_TYPE, content_type)],
@@ -150,13 +134,12 @@ async fn metrics(State(state): State<AdminState>) -> impl IntoResponse {
 }
 
 async fn readiness(State(state): State<AdminState>) -> impl IntoResponse {
-    if state.ingest.is_ready() {
-        (StatusCode::OK, "ready\n")
-    } else {
-        (
+    match state.ingest.unready() {
+        None => (StatusCode::OK, "ready\n".to_owned()),
+        Some(why) => (
             StatusCode::SERVICE_UNAVAILABLE,
-            "not ready: the log is still being read, or the service is stopping\n",
-        )
+            format!("not ready: {why}\n"),
+        ),
     }
 }
 
@@ -165,7 +148,7 @@ async fn status(State(state): State<AdminState>) -> Json<Status> {
     let report = state.versions.report();
     Json(Status {
         ready: state.ingest.is_ready(),
-        replay: Replay::new(state.ingest.replay()),
+        replay: state.ingest.replay(),
         policy_version: policy.version().to_owned(),
         policy_pinned: report.pinned,
         policy_problem: report.problem,

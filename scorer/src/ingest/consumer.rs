@@ -1,5 +1,6 @@
 //! The Kafka consumer of a reading thread, and where it begins.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -16,8 +17,9 @@ use crate::config::KafkaConfig;
 use crate::kafka::Reports;
 use crate::{clock, kafka};
 
-/// How long to wait for a broker's answer at start.
-const METADATA_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long to wait for a broker's answer where reading begins: less than a service that stops waits for its threads. Who gets none
+/// tries again.
+const METADATA_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// What is fetched ahead of being applied, where `kafka.properties` does not say otherwise: enough for a tenth of a second of the
 /// fastest reading, little enough to stay small beside the store. Once there is as much, the next look is soon: a second,
@@ -34,8 +36,7 @@ pub(super) fn unassigned(
 ) -> Result<BaseConsumer<Reports>, KafkaError> {
     let mut settings = kafka::client_config(config, bootstrap);
     settings
-        // Positions are the store's own; the group exists because the protocol asks for a name.
-        .set("group.id", "tollgate")
+        // Positions are the store's own.
         .set("enable.auto.commit", "false")
         .set("enable.partition.eof", "true")
         // If the log lost what was to be read next, that must not go unnoticed.
@@ -58,9 +59,11 @@ pub(super) fn begin(
     parts: &Parts,
     consumer: &BaseConsumer<Reports>,
     known: &Known,
+    stop: &AtomicBool,
 ) -> Result<Vec<Start>, IngestError> {
     let name = topic.topic(&parts.config);
-    let mut ends = partitions::ends(consumer, &name, METADATA_TIMEOUT)?;
+    let is_stopping = || stop.load(Ordering::Relaxed);
+    let mut ends = partitions::ends(consumer, &name, METADATA_TIMEOUT, is_stopping)?;
     if ends.is_empty() {
         return Err(IngestError::NoTopic {
             topic: name,

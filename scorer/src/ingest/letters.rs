@@ -14,7 +14,7 @@ pub(crate) struct Letters(Mutex<Sent>);
 struct Sent {
     /// The number of the next letter.
     next: usize,
-    /// Those that are on their way. As many as the producer's queue holds, at most.
+    /// Those that are on their way. As many as the producer's queue holds, and are kept until it has room, at most.
     waiting: BTreeSet<usize>,
 }
 
@@ -31,6 +31,11 @@ impl Letters {
     /// A letter has arrived, or never will.
     pub(super) fn done(&self, number: usize) {
         self.0.lock().waiting.remove(&number);
+    }
+
+    /// How many are on their way.
+    pub(super) fn waiting(&self) -> usize {
+        self.0.lock().waiting.len()
     }
 
     /// The number of the next letter: all letters so far are below it.
@@ -54,6 +59,7 @@ mod tests {
         let letters = Letters::default();
         assert!(letters.are_done(letters.next()));
         let (first, second) = (letters.send(), letters.send());
+        assert_eq!(letters.waiting(), 2);
         let before = letters.next();
         let later = letters.send();
         letters.done(second);

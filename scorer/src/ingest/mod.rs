@@ -2,13 +2,14 @@
 //!
 //! Each topic's partitions are shared out among a few threads ([`share`], ADR 25), which read them by assignment, from where the
 //! snapshot ends that the store was read from or else as far back as anything is retained, and apply records where they stand: an
-//! event is in the store microseconds after it was received. A record that cannot be read goes to dead letters and never stops its
+//! event is in the store microseconds after it was received. A record that cannot be read goes to dead letters and does not stop its
 //! partition.
 
 mod apply;
 mod consumer;
 mod dead_letters;
 mod decode;
+mod heard;
 mod letter;
 mod letters;
 mod partitions;
@@ -18,6 +19,7 @@ mod reader;
 pub(crate) mod replay;
 mod share;
 mod start;
+mod state;
 mod topic;
 mod waiting;
 
@@ -29,16 +31,18 @@ use std::thread::JoinHandle;
 use arc_swap::ArcSwap;
 use rdkafka::error::KafkaError;
 use tollgate_features::Store;
+use tollgate_types::EventTime;
 
+use crate::clock;
 use crate::config::KafkaConfig;
 use crate::metrics::Metrics;
 use crate::policy::Policy;
 use positions::Position;
 pub(crate) use positions::{LogPositions, Positions};
-pub(crate) use progress::IngestState;
 use reader::Reader;
 pub(crate) use share::Share;
 pub(crate) use start::Lost;
+pub(crate) use state::{IngestState, Replay};
 use topic::Topic;
 use waiting::Waiting;
 
@@ -54,6 +58,8 @@ pub(crate) struct Parts {
     pub(crate) positions: Arc<Positions>,
     /// Where the snapshot ends that the store was read from.
     pub(crate) from: Option<LogPositions>,
+    /// When that was begun.
+    pub(crate) from_time: Option<EventTime>,
     /// The cluster that positions are of, once it is known; `None` if there are no snapshots, to which alone it matters.
     pub(crate) cluster: Option<Arc<OnceLock<String>>>,
 }
@@ -101,7 +107,10 @@ impl Ingest {
             stop: Arc::new(AtomicBool::new(false)),
             threads: Vec::new(),
         };
+        let now = clock::wall_time();
+        let known_until = parts.from_time.map_or(now, |from| from.min(now));
         for topic in Topic::ALL {
+            parts.state.topic(topic).heard.begin(known_until);
             // Until reading begins the store is what the snapshot was; another one may be written meanwhile.
             let from: Vec<Position> = parts.known(topic).collect();
             for share in topic.shares(&parts.config) {
@@ -117,7 +126,7 @@ impl Ingest {
                 .spawn(move || {
                     watched(topic, &state, || {
                         if let Some(readers) = waiting.readers(&stop) {
-                            read(readers, &stop, &state);
+                            read(readers, &state);
                         }
                     });
                 })?;
@@ -128,12 +137,12 @@ impl Ingest {
 }
 
 /// Reads until told to stop, each share on a thread of its own.
-fn read(readers: Vec<Reader>, stop: &AtomicBool, state: &IngestState) {
+fn read(readers: Vec<Reader>, state: &IngestState) {
     std::thread::scope(|threads| {
         for reader in readers {
             let topic = reader.topic();
             let thread = std::thread::Builder::new().name(format!("read-{}", topic.name()));
-            let run = move || watched(topic, state, || reader.run(stop));
+            let run = move || watched(topic, state, || reader.run());
             if let Err(error) = thread.spawn_scoped(threads, run) {
                 tracing::error!(%error, topic = topic.name(), "a part of the topic is not read: its thread did not start");
                 state.withdraw();

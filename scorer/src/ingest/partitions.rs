@@ -34,39 +34,66 @@ pub(super) fn of<C: ConsumerContext>(
     Ok(partitions.map(partition).collect())
 }
 
-/// The offsets at which each partition of a topic begins and ends; none if there is no such topic.
+/// The offsets at which each partition of a topic begins and ends; none if there is no such topic. `answer_max` is for each answer,
+/// and there is one for each partition; `is_cancelled` is asked before each.
 pub(super) fn ends<C: ConsumerContext>(
     consumer: &BaseConsumer<C>,
     topic: &str,
     answer_max: Duration,
+    is_cancelled: impl Fn() -> bool,
 ) -> Result<BTreeMap<i32, (i64, i64)>, KafkaError> {
     let mut ends = BTreeMap::new();
     for partition in of(consumer, topic, answer_max)? {
+        if is_cancelled() {
+            return Err(KafkaError::Canceled);
+        }
         let ends_now = consumer.fetch_watermarks(topic, partition.id, answer_max)?;
         ends.insert(partition.id, ends_now);
     }
     Ok(ends)
 }
 
+/// What a look at a topic has shown.
+#[derive(Debug)]
+pub(super) struct Look {
+    /// Partitions that are read from now on.
+    pub(super) added: Vec<i32>,
+    /// The topic is there, and a broker serves each of its partitions.
+    pub(super) is_whole: bool,
+}
+
 /// Begins to read the partitions that are new, from their beginning: what was written before they were noticed counts like all
-/// else. Returns them.
+/// else.
 pub(super) fn read_added<C: ConsumerContext>(
     consumer: &BaseConsumer<C>,
     topic: &str,
     is_added: impl Fn(i32) -> bool,
-) -> Result<Vec<i32>, KafkaError> {
-    let found = of(consumer, topic, LOOK_MAX)?.into_iter();
-    let added: Vec<i32> = found
-        .map(|partition| partition.id)
-        .filter(|&partition| is_added(partition))
-        .collect();
-    if added.is_empty() {
-        return Ok(added);
+) -> Result<Look, KafkaError> {
+    let found = of(consumer, topic, LOOK_MAX)?;
+    let is_whole = !found.is_empty() && found.iter().all(|partition| partition.has_leader);
+    let ids = found.iter().map(|partition| partition.id);
+    let added: Vec<i32> = ids.filter(|&partition| is_added(partition)).collect();
+    if !added.is_empty() {
+        let mut assignment = TopicPartitionList::new();
+        for &partition in &added {
+            assignment.add_partition_offset(topic, partition, Offset::Beginning)?;
+        }
+        consumer.incremental_assign(&assignment)?;
     }
-    let mut assignment = TopicPartitionList::new();
-    for &partition in &added {
-        assignment.add_partition_offset(topic, partition, Offset::Beginning)?;
+    Ok(Look { added, is_whole })
+}
+
+/// Asks anew for what comes next, at these offsets: of a partition that was refused, and may be read again, the end would not be
+/// told a second time.
+pub(super) fn ask_again<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    topic: &str,
+    next: impl Iterator<Item = (i32, i64)>,
+) -> Result<(), KafkaError> {
+    let mut places = TopicPartitionList::new();
+    for (partition, offset) in next {
+        places.add_partition_offset(topic, partition, Offset::Offset(offset))?;
     }
-    consumer.incremental_assign(&assignment)?;
-    Ok(added)
+    consumer.seek_partitions(places, LOOK_MAX)?;
+    Ok(())
 }

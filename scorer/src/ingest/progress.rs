@@ -1,135 +1,17 @@
-//! How far the log has been read: per partition among the threads that read a topic, in sum for everyone else.
+//! How far the log has been read: per partition, among the threads that read a topic.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use tollgate_features::Store;
-use tollgate_types::{EventTime, Span};
+use tollgate_types::EventTime;
 
 use super::start::Start;
+use super::state::TopicState;
 use super::topic::Topic;
 
 /// Between two lines of the log that say how far reading up to the end has come.
 const REPORT: Duration = Duration::from_secs(5);
-
-/// Labels that may wait for their transaction while transactions are still read up to where the log ended at start: half of
-/// what the store keeps, so that the rest is there for those that come early as ever.
-const LABELS_AHEAD_MAX: usize = Store::LABELS_WAITING_MAX / 2;
-
-/// How far both topics have been read, as other threads may ask.
-#[derive(Debug, Default)]
-pub(crate) struct IngestState {
-    transactions: TopicState,
-    labels: TopicState,
-    /// No more traffic should come, however far the log has been read.
-    withdrawn: AtomicBool,
-    /// The log was cut below where it is read, and probes have not been told yet.
-    cut: AtomicBool,
-}
-
-#[derive(Debug, Default)]
-pub(crate) struct TopicState {
-    /// Every partition has been read to where it ended at start.
-    replayed: AtomicBool,
-    /// Every partition was at its end when last heard of.
-    at_end: AtomicBool,
-    /// When the last record applied was written to Kafka, in microseconds.
-    written_at: AtomicI64,
-    /// Records up to where the log ended at start that are still to be read, and how many are read per second.
-    left: AtomicI64,
-    rate: AtomicI64,
-}
-
-impl IngestState {
-    pub(super) fn topic(&self, topic: Topic) -> &TopicState {
-        match topic {
-            Topic::Transactions => &self.transactions,
-            Topic::Labels => &self.labels,
-        }
-    }
-
-    /// Whether the log has been read to where it ended at start, and the service is neither stopping nor broken.
-    pub(crate) fn is_ready(&self) -> bool {
-        let replayed = |topic| self.topic(topic).replayed.load(Ordering::Acquire);
-        !self.withdrawn.load(Ordering::Relaxed)
-            && !self.is_cut()
-            && Topic::ALL.into_iter().all(replayed)
-    }
-
-    /// The log was cut: what was read of a topic has to be read again, in part at least.
-    pub(super) fn begin_again(&self, topic: Topic) {
-        self.cut.store(true, Ordering::Release);
-        let topic = self.topic(topic);
-        topic.replayed.store(false, Ordering::Release);
-        topic.at_end.store(false, Ordering::Relaxed);
-    }
-
-    /// Whether the log was cut and nobody has been told that the service is not ready.
-    pub(crate) fn is_cut(&self) -> bool {
-        self.cut.load(Ordering::Acquire)
-    }
-
-    /// Probes have had the time to hear that the service is not ready.
-    pub(crate) fn cut_was_told(&self) {
-        self.cut.store(false, Ordering::Release);
-    }
-
-    /// Whether labels should wait until more transactions have been read. Labels are fewer and so are read sooner; beyond what
-    /// may wait in the store they would be dropped, and nobody would read them again.
-    pub(super) fn must_labels_wait(&self, waiting_in_store: usize) -> bool {
-        let is_replayed = self.transactions.replayed.load(Ordering::Acquire);
-        !is_replayed && waiting_in_store >= LABELS_AHEAD_MAX
-    }
-
-    /// Whether every partition was at its end when last heard of, and nothing has been applied since.
-    pub(crate) fn is_at_end(&self) -> bool {
-        let at_end = |topic| self.topic(topic).at_end.load(Ordering::Relaxed);
-        Topic::ALL.into_iter().all(at_end)
-    }
-
-    /// Makes the service unready for good: it is stopping, or can read no more.
-    pub(crate) fn withdraw(&self) {
-        self.withdrawn.store(true, Ordering::Relaxed);
-    }
-
-    /// Records up to where the log ended at start that are still to be read, and how many are read per second.
-    pub(crate) fn replay(&self) -> (i64, i64) {
-        let topics = Topic::ALL.map(|topic| self.topic(topic));
-        // What is left is noted now and then; that nothing is, at once.
-        let topics =
-            topics.map(|topic| Some(topic).filter(|topic| !topic.replayed.load(Ordering::Acquire)));
-        let sum = |of: fn(&TopicState) -> &AtomicI64| {
-            let values = topics
-                .iter()
-                .flatten()
-                .map(|topic| of(topic).load(Ordering::Relaxed));
-            values.sum()
-        };
-        (sum(|topic| &topic.left), sum(|topic| &topic.rate))
-    }
-
-    /// How old the last record applied is, while more are waiting; zero if none are.
-    pub(crate) fn behind(&self, now: EventTime) -> Span {
-        Topic::ALL
-            .into_iter()
-            .map(|topic| self.topic(topic).behind(now))
-            .max()
-            .unwrap_or_default()
-    }
-}
-
-impl TopicState {
-    fn behind(&self, now: EventTime) -> Span {
-        let written_at = self.written_at.load(Ordering::Relaxed);
-        // Before the first record there is no telling how far; readiness covers that time.
-        if self.at_end.load(Ordering::Relaxed) || written_at == 0 {
-            return Span::ZERO;
-        }
-        now.since(EventTime::from_micros(written_at))
-            .max(Span::ZERO)
-    }
-}
 
 /// Per partition: the latest event time, and whether the end was reached. Shared by the threads that read the topic.
 #[derive(Debug)]
@@ -173,8 +55,25 @@ impl Progress {
             applied: 0,
             reported: None,
         };
-        progress.publish(state);
+        progress.begins(state);
         progress
+    }
+
+    /// It is known what there is to read.
+    fn begins(&self, state: &TopicState) {
+        state.left.store(self.left(), Ordering::Relaxed);
+        state.has_begun.store(true, Ordering::Release);
+        self.publish(state);
+    }
+
+    /// Records up to where the log ended at start that are still to be read.
+    fn left(&self) -> i64 {
+        let partitions = self.partitions.values();
+        let behind = partitions.filter(|partition| !partition.replayed);
+        behind
+            // Of a log that was cut, reading may have been beyond the end.
+            .map(|partition| (partition.end_at_start - partition.next).max(0))
+            .sum()
     }
 
     /// What was read of these partitions has to be read again, in part at least; where from is not known yet.
@@ -195,7 +94,9 @@ impl Progress {
         self.partitions.retain(|partition, _| !is_mine(*partition));
         let starts = starts.iter().map(PartitionProgress::at);
         self.partitions.extend(starts);
-        self.publish(state);
+        // The pace is that of this reading, not of the time since the one before.
+        self.reported = None;
+        self.begins(state);
     }
 
     pub(super) fn knows(&self, partition: i32) -> bool {
@@ -257,12 +158,7 @@ impl Progress {
 
     /// Tells how much is left to read up to where the log ended at start, and logs it every few seconds until all is.
     pub(super) fn report(&mut self, topic: Topic, now: Instant, state: &TopicState) {
-        let partitions = self.partitions.values();
-        let behind = partitions.filter(|partition| !partition.replayed);
-        let left: i64 = behind
-            // Of a log that was cut, reading may have been beyond the end.
-            .map(|partition| (partition.end_at_start - partition.next).max(0))
-            .sum();
+        let left = self.left();
         let before = state.left.swap(left, Ordering::Relaxed);
         let (applied, since) = *self.reported.get_or_insert((self.applied, now));
         let passed = now.saturating_duration_since(since);
@@ -282,12 +178,11 @@ impl Progress {
                 "read the log up to where it ended at start"
             );
         } else {
-            let seconds_left = left / rate.max(1);
             tracing::info!(
                 topic = topic.name(),
                 left,
                 per_second = rate,
-                seconds_left,
+                seconds_left = left.checked_div(rate),
                 "reading the log"
             );
         }
@@ -316,6 +211,7 @@ impl Progress {
 
 #[cfg(test)]
 mod tests {
+    use super::super::state::IngestState;
     use super::*;
 
     const fn time(micros: i64) -> EventTime {
@@ -390,7 +286,7 @@ mod tests {
         let mut progress = Progress::new(&[start(0, 6, 10), start(1, 10, 10)], topic);
         let report = |progress: &mut Progress| {
             progress.report(Topic::Transactions, crate::clock::instant(), topic);
-            state.replay().0
+            topic.left.load(Ordering::Relaxed)
         };
         assert_eq!(report(&mut progress), 4);
         progress.applied((0, 7), None, time(1), topic);
@@ -416,34 +312,6 @@ mod tests {
     }
 
     #[test]
-    fn behind_is_the_age_of_the_last_record_while_more_are_waiting() {
-        let state = IngestState::default();
-        let topic = state.topic(Topic::Labels);
-        let mut progress = ten_records(1, topic);
-        progress.applied((0, 0), None, time(1_000), topic);
-        assert_eq!(state.behind(time(5_000)), Span::from_micros(4_000));
-        progress.at_end(0, topic);
-        assert_eq!(state.behind(time(5_000)), Span::ZERO);
-        // A partition that was added and is empty changes nothing.
-        progress.add(1);
-        assert_eq!(state.behind(time(5_000)), Span::ZERO);
-        progress.applied((1, 0), None, time(2_000), topic);
-        assert_eq!(state.behind(time(5_000)), Span::from_micros(3_000));
-    }
-
-    #[test]
-    fn labels_wait_while_too_many_are_ahead_of_transactions_that_are_still_read() {
-        let state = IngestState::default();
-        let topic = state.topic(Topic::Transactions);
-        let mut progress = ten_records(1, topic);
-        assert!(!state.must_labels_wait(LABELS_AHEAD_MAX - 1));
-        assert!(state.must_labels_wait(LABELS_AHEAD_MAX));
-        progress.applied((0, 9), None, time(1), topic);
-        // What has no transaction by now may never get one, and is not waited for.
-        assert!(!state.must_labels_wait(LABELS_AHEAD_MAX));
-    }
-
-    #[test]
     fn what_has_to_be_read_again_makes_the_service_unready_until_it_was() {
         let state = IngestState::default();
         for topic in Topic::ALL {
@@ -458,5 +326,28 @@ mod tests {
         assert!(!state.is_ready(), "nobody has been told of the cut");
         state.cut_was_told();
         assert!(state.is_ready());
+    }
+
+    #[test]
+    fn the_pace_of_reading_again_is_its_own() {
+        let state = IngestState::default();
+        let topic = state.topic(Topic::Transactions);
+        let began = crate::clock::instant();
+        let mut progress = Progress::new(&[start(0, 0, 10)], topic);
+        progress.report(Topic::Transactions, began, topic);
+        progress.applied((0, 9), None, time(1), topic);
+        progress.report(Topic::Transactions, began + REPORT, topic);
+        // An hour later the log is cut, and a thousand records are to be read again.
+        let cut = began + Duration::from_secs(3_600);
+        progress.is_cut(|_| true);
+        state.begin_again(Topic::Transactions);
+        progress.begin_again(|_| true, &[start(0, 0, 1_000)], topic);
+        progress.report(Topic::Transactions, cut, topic);
+        for offset in 0..500 {
+            progress.applied((0, offset), None, time(1), topic);
+        }
+        progress.report(Topic::Transactions, cut + REPORT, topic);
+        assert_eq!(topic.left.load(Ordering::Relaxed), 500);
+        assert_eq!(topic.rate.load(Ordering::Relaxed), 100);
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Until then it answers requests and is not ready. What is waited for is said at once, and again now and then.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -44,18 +45,28 @@ impl Waiting {
     }
 
     /// Who reads it, once there is something to read; `None` if the service stops before.
-    pub(super) fn readers(mut self, stop: &AtomicBool) -> Option<Vec<Reader>> {
+    pub(super) fn readers(mut self, stop: &Arc<AtomicBool>) -> Option<Vec<Reader>> {
         let waiting = self.parts.metrics.topics.waiting(self.topic.name());
+        let state = Arc::clone(&self.parts.state);
+        let state = state.topic(self.topic);
         while !stop.load(Ordering::Relaxed) {
             let found = self
                 .look()
-                .and_then(|()| Reader::all(self.topic, &self.parts));
+                .and_then(|()| Reader::all(self.topic, &self.parts, stop));
             match found {
                 Ok(readers) => {
                     waiting.set(0);
+                    *state.waits_for.lock() = None;
+                    state.heard.looked(true, clock::wall_time());
                     return Some(readers);
                 }
-                Err(error) => self.tell(&error.to_string()),
+                // Whatever it was, the stop may have caused it.
+                Err(_) if stop.load(Ordering::Relaxed) => return None,
+                Err(error) => {
+                    let what = error.to_string();
+                    self.tell(&what);
+                    *state.waits_for.lock() = Some(what);
+                }
             }
             waiting.set(1);
             // Nothing is assigned, so no record comes; what librdkafka has to say, of a refused password for one, does.

@@ -83,7 +83,8 @@ impl IngestMetrics {
             results: IngestResult::NAMES.map(|name| results.with_label_values(&[name])),
             behind_seconds: make.gauge(
                 "ingest_behind_seconds",
-                "Age of the last record applied, 0 if caught up.",
+                "Age of the last record applied while more are waiting, or seconds since brokers were heard of, whichever is more; 0 if \
+                 caught up.",
             )?,
         })
     }

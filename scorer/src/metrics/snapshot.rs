@@ -3,7 +3,7 @@
 use prometheus::{Gauge, IntCounter, IntCounterVec, IntGauge};
 
 use super::Maker;
-use crate::ingest::Lost;
+use crate::ingest::{Lost, Replay};
 use crate::snapshot::Skipped;
 
 #[derive(Debug, Clone)]
@@ -17,8 +17,9 @@ pub(crate) struct SnapshotMetrics {
     pub(crate) load_seconds: Gauge,
     skipped: IntCounterVec,
     positions_lost: IntCounterVec,
-    pub(crate) replay_left: IntGauge,
-    pub(crate) replay_rate: IntGauge,
+    replay_left: IntGauge,
+    replay_rate: IntGauge,
+    replay_seconds: IntGauge,
 }
 
 impl SnapshotMetrics {
@@ -64,13 +65,25 @@ impl SnapshotMetrics {
             positions_lost,
             replay_left: make.gauge(
                 "replay_events_left",
-                "Records up to where the log ended at start that are still to be read.",
+                "Records up to where the log ended at start that are still to be read; -1 while that is not known.",
             )?,
             replay_rate: make.gauge(
                 "replay_events_per_second",
                 "Records read per second while reading up to where the log ended at start.",
             )?,
+            replay_seconds: make.gauge(
+                "replay_seconds_left",
+                "Time to ready, at that pace; -1 while that is not known.",
+            )?,
         })
+    }
+
+    pub(crate) fn note_replay(&self, replay: Replay) {
+        const UNKNOWN: i64 = -1;
+        self.replay_left.set(replay.events_left.unwrap_or(UNKNOWN));
+        self.replay_rate.set(replay.events_per_second);
+        let seconds_left = replay.seconds_left.unwrap_or(UNKNOWN);
+        self.replay_seconds.set(seconds_left);
     }
 
     pub(crate) fn skipped(&self, reason: &Skipped) {

@@ -12,8 +12,10 @@ const LOST: &str = "lost";
 #[derive(Debug, Clone)]
 pub(crate) struct TopicMetrics {
     waiting: IntGaugeVec,
+    held: IntGaugeVec,
     partitions: IntGaugeVec,
     letters: IntCounterVec,
+    letters_waiting: IntGauge,
 }
 
 impl TopicMetrics {
@@ -33,6 +35,14 @@ impl TopicMetrics {
         }
         Ok(Self {
             letters,
+            letters_waiting: make.gauge(
+                "dead_letters_waiting",
+                "Dead letters that Kafka has not acknowledged yet.",
+            )?,
+            held: gauges(
+                "ingest_held",
+                "1 while a topic is not read on, since too many dead letters wait for Kafka.",
+            )?,
             waiting: gauges(
                 "ingest_waiting",
                 "1 while Kafka does not answer or the topic is not there, so that reading cannot begin.",
@@ -43,6 +53,17 @@ impl TopicMetrics {
 
     pub(crate) fn waiting(&self, topic: &str) -> IntGauge {
         self.waiting.with_label_values(&[topic])
+    }
+
+    /// Whether a topic is not read on until Kafka has taken dead letters.
+    pub(crate) fn hold(&self, topic: &str, is_held: bool) {
+        let held = self.held.with_label_values(&[topic]);
+        held.set(i64::from(is_held));
+    }
+
+    pub(crate) fn letters_wait(&self, count: usize) {
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        self.letters_waiting.set(count);
     }
 
     pub(crate) fn letter_published(&self) {

@@ -15,11 +15,18 @@ use tollgate_proto::v1;
 use tollgate_types::EventTime;
 
 use super::saved;
+use crate::clock;
 use crate::config::KafkaConfig;
 use crate::kafka::{self, Reports};
 
-/// How long to wait for a broker's answer, and for the next record.
+/// How long to wait for a broker's answer.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
+
+/// How long one wait for a record lasts.
+const POLL: Duration = Duration::from_millis(500);
+
+/// How long nothing may come before it is given up: a broker that restarts is back by then.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
 
 /// Most records that are read: some minutes of reading, hours of a busy service.
 const RECORDS_MAX: u64 = 50_000_000;
@@ -81,7 +88,6 @@ struct Search<'w> {
 impl<'w> Search<'w> {
     fn begin(config: &KafkaConfig, wanted: &'w Wanted<'w>) -> anyhow::Result<Self> {
         let consumer: BaseConsumer<Reports> = kafka::client_config(config, &config.bootstrap)
-            .set("group.id", "tollgate-explain")
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
             .set("enable.partition.eof", "true")
@@ -139,14 +145,12 @@ impl<'w> Search<'w> {
             until_ms,
         } = self;
         while !ends.is_empty() {
-            let message = match consumer.poll(ANSWER_MAX) {
-                Some(Ok(message)) => message,
-                Some(Err(KafkaError::PartitionEOF(partition))) => {
+            let message = match next(consumer)? {
+                Next::Record(message) => message,
+                Next::End(partition) => {
                     ends.remove(&partition);
                     continue;
                 }
-                Some(Err(error)) => return Err(error.into()),
-                None => bail!("no record came for {} s", ANSWER_MAX.as_secs()),
             };
             let partition = message.partition();
             if is_past(&message, ends.get(&partition).copied(), *until_ms) {
@@ -170,6 +174,32 @@ impl<'w> Search<'w> {
             }
         }
         Ok(())
+    }
+}
+
+/// What comes next.
+enum Next<'c> {
+    Record(BorrowedMessage<'c>),
+    /// The partition has no further record.
+    End(i32),
+}
+
+/// Waits as long as brokers may be silent. What a broker's going away makes of a wait passes: others are asked, or it comes back.
+fn next(consumer: &BaseConsumer<Reports>) -> anyhow::Result<Next<'_>> {
+    let began = clock::instant();
+    let mut last = None;
+    loop {
+        match consumer.poll(POLL) {
+            Some(Ok(message)) => return Ok(Next::Record(message)),
+            Some(Err(KafkaError::PartitionEOF(partition))) => return Ok(Next::End(partition)),
+            Some(Err(error)) => last = Some(error),
+            None => {}
+        }
+        if clock::instant().saturating_duration_since(began) >= SILENCE_MAX {
+            let why =
+                last.map_or_else(String::new, |error| format!("; the last error is: {error}"));
+            bail!("no record came for {} s{why}", SILENCE_MAX.as_secs());
+        }
     }
 }
 

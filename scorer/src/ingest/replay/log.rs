@@ -47,7 +47,9 @@ impl Log {
 
     /// The offsets at which each partition of a topic begins and ends; none if there is no such topic.
     pub(super) fn ends(&self, topic: &str) -> Result<BTreeMap<i32, (i64, i64)>, ReplayError> {
-        Ok(partitions::ends(&self.consumer, topic, ANSWER_MAX)?)
+        Ok(partitions::ends(&self.consumer, topic, ANSWER_MAX, || {
+            false
+        })?)
     }
 
     /// Where the records of a topic that are `known` to be wanted begin and end.
