@@ -55,10 +55,11 @@ impl Inbox {
         }
     }
 
-    /// Hands a record over; `false` if there is no room.
+    /// Hands a record over; `false` if there is no room. For one that was written before it was answered there is: its answer has said
+    /// that it is safe. No more of them come than were under way when the room ended, since none is written early from then on.
     pub(super) fn hand_over(&self, handed: Handed) -> bool {
         let mut told = self.told.lock();
-        if self.is_taken(&told) {
+        if handed.ticket.is_none() && self.is_taken(&told) {
             return false;
         }
         told.bytes += handed.record.bytes();
@@ -112,5 +113,39 @@ impl Inbox {
             ..Told::default()
         };
         std::mem::replace(&mut told, new)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::early::Early;
+    use crate::audit::spool::Spool;
+    use crate::metrics::Metrics;
+
+    fn record() -> Record {
+        Record {
+            key: b"card".to_vec(),
+            value: vec![7; 100],
+            at: 0,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_decision_that_was_written_before_its_answer_finds_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let (spool, _) = Spool::open(folder.path(), 1 << 20).unwrap();
+        let metrics = Metrics::new().unwrap().decision_log;
+        let (early, _ended) = Early::start(spool, metrics).unwrap();
+        let written = early.write(record(), Duration::from_secs(30)).await;
+        let inbox = Inbox::new(1, 1 << 20);
+        let hand_over = |ticket| {
+            let record = record();
+            inbox.hand_over(Handed { record, ticket })
+        };
+        assert!(hand_over(None));
+        assert!(!hand_over(None));
+        assert!(hand_over(Some(written.unwrap())));
+        early.close();
     }
 }

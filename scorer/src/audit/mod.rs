@@ -33,7 +33,6 @@ use crate::metrics::{DecisionLogMetrics, Metrics, RecordResult, Unlogged};
 use crate::policy::{FeatureTexts, Policy};
 use crate::watch::{self, Watch};
 use early::Early;
-pub(crate) use early::Ticket;
 use inbox::{Handed, Inbox};
 use outbox::{Outbox, Record};
 use publisher::Publisher;
@@ -87,10 +86,20 @@ impl Entry {
     }
 }
 
+/// A decision on its way, and its ticket if it was written before it was answered.
+type Queued = (Entry, Option<early::Ticket>);
+
+/// A decision that was written before it is answered. It has its place in the queue by then: what is answered because the disk has it
+/// is not turned away afterwards.
+pub(crate) struct Ticket {
+    written: early::Ticket,
+    place: mpsc::OwnedPermit<Queued>,
+}
+
 /// Where decisions are handed over. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct AuditLog {
-    queue: mpsc::Sender<(Entry, Option<Ticket>)>,
+    queue: mpsc::Sender<Queued>,
     counts: Arc<Counts>,
     inbox: Arc<Inbox>,
     early: Option<Early>,
@@ -228,20 +237,29 @@ impl AuditLog {
     }
 
     /// Has a decision written before it is answered, and waits for that, until `until` at most. `None`, counted, if the disk does
-    /// not have it by then.
+    /// not have it by then, or the log has no room for it.
     pub(crate) async fn write_early(&self, entry: Entry, until: Instant) -> Option<Ticket> {
         let early = self.early.as_ref()?;
-        let left = until.saturating_duration_since(clock::instant());
-        let limit = left.min(self.settings.sync_wait_max);
-        let written = if self.inbox.is_full() {
-            Err(Unlogged::Full)
-        } else {
-            let record = encoded(entry, Vec::new(), self.settings.format);
-            early.write(record, limit).await
-        };
-        written
+        self.written_early(early, entry, until)
+            .await
             .inspect_err(|reason| self.metrics.unlogged(*reason))
             .ok()
+    }
+
+    async fn written_early(
+        &self,
+        early: &Early,
+        entry: Entry,
+        until: Instant,
+    ) -> Result<Ticket, Unlogged> {
+        let left = until.saturating_duration_since(clock::instant());
+        let limit = left.min(self.settings.sync_wait_max);
+        let place = self.queue.clone().try_reserve_owned();
+        let place = place.ok().filter(|_| !self.inbox.is_full());
+        let place = place.ok_or(Unlogged::Full)?;
+        let record = encoded(entry, Vec::new(), self.settings.format);
+        let written = early.write(record, limit).await?;
+        Ok(Ticket { written, place })
     }
 
     /// Where records are.
@@ -260,7 +278,11 @@ impl AuditLog {
     /// blocks.
     pub(crate) fn record(&self, entry: Entry, ticket: Option<Ticket>) -> bool {
         self.counts.handed_over.fetch_add(1, Ordering::Relaxed);
-        let sent = self.queue.try_send((entry, ticket));
+        if let Some(Ticket { written, place }) = ticket {
+            place.send((entry, Some(written)));
+            return true;
+        }
+        let sent = self.queue.try_send((entry, None));
         if let Err(error) = &sent {
             count_dropped(&self.metrics, error);
             self.counts.settled.fetch_add(1, Ordering::Relaxed);
@@ -339,11 +361,7 @@ struct Looking {
 impl Looking {
     /// Looks at what was decided and hands it on to be published, until it is told to close, or every [`AuditLog`] is gone,
     /// and the queue is empty.
-    async fn run(
-        mut self,
-        mut waiting: mpsc::Receiver<(Entry, Option<Ticket>)>,
-        mut close: oneshot::Receiver<()>,
-    ) {
+    async fn run(mut self, mut waiting: mpsc::Receiver<Queued>, mut close: oneshot::Receiver<()>) {
         let mut batch = Vec::with_capacity(BATCH_MAX);
         let mut report = tokio::time::interval(watch::REPORT_EVERY);
         report.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -362,12 +380,12 @@ impl Looking {
             let (entries, tickets): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
             let scores = self.watch.look_at(&entries).await;
             for ((entry, ticket), challengers) in entries.into_iter().zip(tickets).zip(scores) {
-                self.hand_on(entry, ticket, challengers);
+                self.hand_on((entry, ticket), challengers);
             }
         }
     }
 
-    fn hand_on(&self, entry: Entry, ticket: Option<Ticket>, challengers: Vec<v1::ChallengerScore>) {
+    fn hand_on(&self, (entry, ticket): Queued, challengers: Vec<v1::ChallengerScore>) {
         let record = encoded(entry, challengers, self.format);
         if !self.inbox.hand_over(Handed { record, ticket }) {
             count_dropped(&self.metrics, &"no more fit into memory");

@@ -97,10 +97,15 @@ impl Publisher {
         })
     }
 
+    /// Where records go.
+    pub(super) fn topic(&self) -> &str {
+        &self.config.decisions_topic
+    }
+
     /// Hands a record to the producer. Never blocks.
     pub(super) fn send(&self, number: u64, record: &Record) -> Result<(), NotSent> {
         let number = usize::try_from(number).unwrap_or(usize::MAX);
-        let message = BaseRecord::with_opaque_to(&self.config.decisions_topic, number)
+        let message = BaseRecord::with_opaque_to(self.topic(), number)
             .key(&record.key)
             .payload(&record.value);
         let sent = self.producer.send(message);

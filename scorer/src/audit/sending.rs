@@ -252,7 +252,12 @@ impl Sending {
     fn failed(&mut self, code: RDKafkaErrorCode) {
         self.failed_since.get_or_insert_with(clock::instant);
         if let Some(failures) = self.failures.next() {
-            tracing::error!(%code, failures, "a decision record was not delivered; it is sent again");
+            let topic = self.publisher.topic();
+            if is_no_topic(code) {
+                tracing::error!(%code, failures, "topic {topic} does not exist; create it, or set kafka.decisions_topic to the topic for decision records, which wait until then");
+            } else {
+                tracing::error!(%code, failures, topic, "a decision record was not delivered to kafka.decisions_topic; it is sent again");
+            }
         }
     }
 
@@ -303,4 +308,12 @@ impl Sending {
             lost,
         }
     }
+}
+
+/// Whether a record was not delivered because Kafka has no such topic.
+const fn is_no_topic(code: RDKafkaErrorCode) -> bool {
+    matches!(
+        code,
+        RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownTopicOrPartition
+    )
 }

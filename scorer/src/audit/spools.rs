@@ -60,13 +60,21 @@ impl Spools {
         // What an earlier run has written there is sent whatever this one does.
         if config.is_spool_first() || path.exists() {
             let (mut written, of_it) = Spool::open(path, bytes_max).map_err(failed(path))?;
-            let records = spool.take_over(&mut written, &of_it, &mut left);
-            let records = records.map_err(failed(path))?;
+            let taken = spool.take_over(&mut written, &of_it, &mut left);
+            let taken = taken.map_err(failed(path))?;
             left.cut += of_it.cut;
-            if records > 0 {
+            left.damages += of_it.damages;
+            if taken.records > 0 {
                 tracing::warn!(
-                    records,
+                    records = taken.records,
                     "the process ended before decisions that it had answered were on their way; they are sent without challengers' scores"
+                );
+            }
+            if taken.unread > 0 {
+                tracing::error!(
+                    path = %path.display(),
+                    files = taken.unread,
+                    "decisions that were answered may be in files that cannot be read; they are tried again at the next start"
                 );
             }
             early = Some(written);

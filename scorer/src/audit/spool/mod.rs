@@ -7,6 +7,7 @@
 
 mod read;
 mod segment;
+mod take_over;
 #[cfg(test)]
 mod tests;
 
@@ -24,11 +25,11 @@ pub(super) use segment::Stored;
 /// Size of a file beyond which another one is begun: small beside the whole, so that room comes back in small steps.
 const SEGMENT_BYTES: u64 = 16 << 20;
 
+/// Files that a small spool has room for at least. In one file no room would ever come back while it is written to.
+const SEGMENTS_MIN: u64 = 4;
+
 /// Most bytes that are put together for one write.
 const WRITE_BYTES: usize = 1 << 20;
-
-/// Records that are taken over from another folder at a time.
-const TAKEN_OVER_MAX: usize = 1_024;
 
 /// Records that Kafka does not have yet, on disk.
 #[derive(Debug)]
@@ -47,6 +48,8 @@ pub(crate) struct Spool {
     next_file: u64,
     /// The number of the record that is appended next.
     end: u64,
+    /// Marks go no further where files were left unread: the next start takes it that Kafka has all below the greatest mark.
+    mark_max: u64,
     reader: Reader,
     /// What is being put together for a write.
     buffer: Vec<u8>,
@@ -70,6 +73,8 @@ pub(crate) enum NotAppended {
 pub(crate) struct Left {
     /// The first record that Kafka may not have.
     pub(crate) from: u64,
+    /// The greatest mark.
+    pub(crate) mark: u64,
     /// The number of the record that is appended next.
     pub(crate) to: u64,
     /// Files that end in the middle of a record.
@@ -78,6 +83,8 @@ pub(crate) struct Left {
     pub(crate) foreign: u64,
     /// Places that could not be read and were skipped.
     pub(crate) damages: u64,
+    /// Files that could not be read, which stay where they are; each is one of the places.
+    pub(crate) unread: u64,
 }
 
 impl Spool {
@@ -99,9 +106,10 @@ impl Spool {
             writer: None,
             bytes: 0,
             bytes_max,
-            segment_bytes: SEGMENT_BYTES,
+            segment_bytes: SEGMENT_BYTES.min(bytes_max / SEGMENTS_MIN),
             next_file: found.last().map_or(0, |(file, _)| file + 1),
             end: 0,
+            mark_max: u64::MAX,
             reader: Reader::default(),
             buffer: Vec::new(),
             #[cfg(test)]
@@ -112,7 +120,7 @@ impl Spool {
             spool.take_in(file, path, &mut left);
         }
         let first = spool.segments.front().map_or(left.to, |first| first.first);
-        left.from = left.from.max(first);
+        left.from = left.mark.max(first);
         left.to = left.to.max(left.from);
         spool.end = left.to;
         spool.acknowledge(left.from);
@@ -125,6 +133,7 @@ impl Spool {
             Ok(bytes) => bytes,
             Err(error) => {
                 left.damages += 1;
+                left.unread += 1;
                 tracing::error!(%error, path = %path.display(), "a file of the spool cannot be read; it is left where it is");
                 return;
             }
@@ -136,7 +145,7 @@ impl Spool {
             return;
         };
         left.cut += u64::from(scan.is_cut);
-        left.from = left.from.max(scan.mark);
+        left.mark = left.mark.max(scan.mark);
         let first = scan.first.unwrap_or(left.to);
         left.to = left.to.max(scan.end.unwrap_or(first));
         let bytes = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
@@ -148,6 +157,7 @@ impl Spool {
             end: left.to,
             bytes,
             begun: scan.at.unwrap_or_else(|| clock::wall_time().micros()),
+            is_left: false,
         });
     }
 
@@ -198,7 +208,7 @@ impl Spool {
     ) -> Result<usize, NotAppended> {
         let mut bytes = std::mem::take(&mut self.buffer);
         bytes.clear();
-        segment::put_mark(&mut bytes, mark);
+        segment::put_mark(&mut bytes, mark.min(self.mark_max));
         let (mut count, mut at) = (0, None);
         let next = self.end;
         let write_bytes =
@@ -285,6 +295,7 @@ impl Spool {
             end: self.end,
             bytes: segment::HEADER_BYTES,
             begun: at,
+            is_left: false,
         });
         self.writer = Some(made);
         Ok(())
@@ -304,77 +315,31 @@ impl Spool {
 
     /// Kafka has all records below `low`: files that have no others are removed.
     pub(crate) fn acknowledge(&mut self, low: u64) {
-        while self.segments.front().is_some_and(|first| first.end <= low) {
-            if self.segments.len() == 1 {
-                self.writer = None;
-            }
-            if let Some(first) = self.segments.pop_front() {
-                self.remove(&first);
-            }
+        if self.segments.back().is_some_and(|last| last.end <= low) {
+            self.writer = None;
         }
+        self.remove_below(low, self.segments.len());
     }
 
     /// The same, but for the file that is written to.
     pub(crate) fn acknowledge_but_last(&mut self, low: u64) {
-        while self.segments.len() > 1
-            && let Some(first) = self.segments.pop_front_if(|first| first.end <= low)
-        {
-            self.remove(&first);
-        }
+        self.remove_below(low, self.segments.len().saturating_sub(1));
     }
 
-    /// Takes what an earlier run has written into another one, whatever its size, and removes it there.
-    pub(crate) fn take_over(
-        &mut self,
-        other: &mut Self,
-        left: &Left,
-        mine: &mut Left,
-    ) -> io::Result<u64> {
-        if self.segments.is_empty() {
-            mine.from = self.end;
-        }
-        let (mut records, bytes_max) = (0, self.bytes_max);
-        self.bytes_max = u64::MAX;
-        let mut batch: Vec<(i64, Vec<u8>, Vec<u8>)> = Vec::new();
-        loop {
-            let read = other.read().unwrap_or_else(|error| {
-                tracing::error!(%error, "a file of decisions that were written early cannot be read");
-                other.skip_file();
-                Read::Damaged(0)
-            });
-            let is_end = read == Read::End;
-            match read {
-                Read::Record {
-                    number,
-                    at,
-                    key,
-                    value,
-                } if number >= left.from => {
-                    batch.push((at, key, value));
+    /// Of the first so many files, removes those that have no record from `low` on.
+    fn remove_below(&mut self, low: u64, files: usize) {
+        let mut at = 0;
+        for _ in 0..files {
+            match self.segments.get(at) {
+                Some(segment) if segment.end > low => return,
+                Some(segment) if segment.is_left => at += 1,
+                _ => {
+                    if let Some(segment) = self.segments.remove(at) {
+                        self.remove(&segment);
+                    }
                 }
-                Read::Damaged(_) => mine.damages += 1,
-                Read::Record { .. } | Read::End => {}
-            }
-            if is_end || batch.len() == TAKEN_OVER_MAX {
-                let stored = batch.iter().map(|(at, key, value)| Stored {
-                    at: *at,
-                    key,
-                    value,
-                });
-                if let (_, Err(NotAppended::Disk(error))) = self.append(stored, mine.from) {
-                    return Err(error);
-                }
-                records += u64::try_from(batch.len()).unwrap_or(u64::MAX);
-                batch.clear();
-            }
-            if is_end {
-                break;
             }
         }
-        self.bytes_max = bytes_max;
-        mine.to = self.end;
-        other.acknowledge(u64::MAX);
-        Ok(records)
     }
 
     fn remove(&mut self, segment: &Segment) {
@@ -388,7 +353,7 @@ impl Spool {
     /// Notes how far Kafka has the records, so that fewer are sent again after a crash. Best effort: without it more are.
     pub(crate) fn mark(&mut self, low: u64) {
         let mut bytes = Vec::new();
-        segment::put_mark(&mut bytes, low);
+        segment::put_mark(&mut bytes, low.min(self.mark_max));
         if let Some((file, last)) = self.writer.as_mut().zip(self.segments.back_mut()) {
             if file.write_all(&bytes).is_err() {
                 let _ = file.set_len(last.bytes);
@@ -421,6 +386,16 @@ impl Spool {
 
     /// Goes on behind the file that is being read, which cannot be.
     pub(crate) fn skip_file(&mut self) {
-        self.reader.skip_file();
+        self.go_behind_file();
+    }
+
+    /// The same; returns the file, if there is one.
+    fn go_behind_file(&mut self) -> Option<&mut Segment> {
+        // The reader is behind the one before where it could not even open it.
+        let reading = self.reader.file();
+        let mut segments = self.segments.iter_mut();
+        let segment = segments.find(|segment| segment.file >= reading)?;
+        self.reader.go_behind(segment.file);
+        Some(segment)
     }
 }

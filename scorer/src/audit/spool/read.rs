@@ -52,7 +52,7 @@ impl Reader {
                 if at + 1 == segments.len() {
                     return Ok(Read::End);
                 }
-                self.skip_file();
+                self.go_behind(segment.file);
                 continue;
             }
             if let Some(read) = self.take(left)? {
@@ -61,9 +61,15 @@ impl Reader {
         }
     }
 
-    pub(super) fn skip_file(&mut self) {
+    /// The number of the file that is being read, or of one before it.
+    pub(super) const fn file(&self) -> u64 {
+        self.file
+    }
+
+    /// Goes on with what is behind this file.
+    pub(super) fn go_behind(&mut self, file: u64) {
         *self = Self {
-            file: self.file + 1,
+            file: file + 1,
             ..Self::default()
         };
     }

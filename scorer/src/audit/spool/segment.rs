@@ -36,6 +36,8 @@ pub(super) struct Segment {
     pub(super) bytes: u64,
     /// When its first record was handed over, in microseconds since 1970.
     pub(super) begun: i64,
+    /// It stays for the next start, whatever is acknowledged.
+    pub(super) is_left: bool,
 }
 
 /// A record that is written or was read.

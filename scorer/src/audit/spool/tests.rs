@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use proptest::prelude::*;
 
+use super::take_over::TakenOver;
 use super::*;
 
 /// A disk that fails while it is told to.
@@ -253,6 +254,24 @@ fn a_full_spool_takes_nothing_more_until_kafka_has_some() {
 }
 
 #[test]
+fn room_comes_back_in_the_smallest_spool_while_it_is_written_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut spool, _) = Spool::open(folder.path(), 1 << 20).unwrap();
+    let value = [7; 20_000];
+    // Three times as much as it may have, of which each record is done with before the next one comes.
+    for number in 0..150 {
+        let record = std::iter::once(Stored {
+            at: 0,
+            key: b"card",
+            value: &value,
+        });
+        let (appended, result) = spool.append(record, number);
+        assert!(appended == 1 && result.is_ok(), "{number}");
+        spool.acknowledge_but_last(number + 1);
+    }
+}
+
+#[test]
 fn a_disk_that_fails_costs_nothing_that_it_said_to_have() {
     let folder = tempfile::tempdir().unwrap();
     let (mut spool, _) = open(folder.path());
@@ -277,6 +296,83 @@ fn a_disk_that_fails_costs_nothing_that_it_said_to_have() {
     assert_eq!(read_all(&mut spool), (written(0..6), 0));
     drop(spool);
     assert_eq!(read_all(&mut open(folder.path()).0), (written(0..6), 0));
+}
+
+/// Of each record that there is, when it was handed over: in these tests the number that it had at first.
+fn times(spool: &mut Spool) -> Vec<u64> {
+    let mut times = Vec::new();
+    while let Read::Record { at, .. } = spool.read().unwrap() {
+        times.push(u64::try_from(at).unwrap());
+    }
+    times
+}
+
+const fn taken_over(records: u64, unread: u64) -> TakenOver {
+    TakenOver { records, unread }
+}
+
+#[test]
+fn files_that_cannot_be_read_are_left_and_taken_over_at_the_next_start() {
+    let (folder, early) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (mut written, _) = open(early.path());
+    for _ in 0..3 {
+        append(&mut written, &[2]);
+        written.writer = None;
+    }
+    drop(written);
+    let (mut spool, mut mine) = open(folder.path());
+    let (mut written, left) = open(early.path());
+    written.faults.set(true);
+    let taken = spool.take_over(&mut written, &left, &mut mine);
+    assert_eq!(taken.unwrap(), taken_over(0, 3));
+    assert_eq!(mine.damages, 3);
+    written.faults.set(false);
+    // What this run writes there is done with at its end.
+    append(&mut written, &[2]);
+    written.mark(8);
+    written.acknowledge(8);
+    assert_eq!(files(early.path()).len(), 3);
+    drop(written);
+    let (mut written, left) = open(early.path());
+    let taken = spool.take_over(&mut written, &left, &mut mine);
+    assert_eq!(taken.unwrap(), taken_over(6, 0));
+    assert_eq!(times(&mut spool), [0, 1, 2, 3, 4, 5]);
+    assert!(files(early.path()).is_empty());
+}
+
+#[test]
+fn what_a_run_writes_beside_a_file_that_it_could_not_read_hides_none_of_it() {
+    let (folder, early) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (mut written, _) = open(early.path());
+    for _ in 0..2 {
+        append(&mut written, &[2]);
+        written.writer = None;
+    }
+    append(&mut written, &[2]);
+    // Kafka has the first of the two in the last file.
+    written.mark(5);
+    drop(written);
+    let lost = files(early.path()).pop().unwrap();
+    let aside = early.path().join("aside");
+    std::fs::rename(&lost, &aside).unwrap();
+    std::fs::create_dir(&lost).unwrap();
+    let (mut written, left) = open(early.path());
+    assert_eq!((left.unread, left.damages), (1, 1));
+    let (mut spool, mut mine) = open(folder.path());
+    let taken = spool.take_over(&mut written, &left, &mut mine);
+    assert_eq!(taken.unwrap(), taken_over(4, 1));
+    let first = written.end();
+    append(&mut written, &[2]);
+    written.mark(first + 2);
+    // The process ends as it is, and the file can be read again.
+    drop(written);
+    std::fs::remove_dir(&lost).unwrap();
+    std::fs::rename(&aside, &lost).unwrap();
+    let (mut written, left) = open(early.path());
+    let taken = spool.take_over(&mut written, &left, &mut mine);
+    assert_eq!(taken.unwrap(), taken_over(3, 0));
+    assert_eq!(times(&mut spool), [0, 1, 2, 3, 5, first, first + 1]);
+    assert!(files(early.path()).is_empty());
 }
 
 #[test]
