@@ -304,7 +304,9 @@ impl Config {
         self.decision_log.check(&self.snapshot.path, &mut wrong);
         if self.grpc.listen == self.admin.listen && self.grpc.listen.port() != 0 {
             let address = self.grpc.listen;
-            wrong.push(format!("admin.listen: {address} is already grpc.listen"));
+            wrong.push(format!(
+                "admin.listen: {address} is already grpc.listen; give it another port"
+            ));
         }
         if wrong.is_empty() {
             Ok(())
@@ -463,7 +465,7 @@ mod tests {
             (
                 "TOLLGATE_ADMIN__LISTEN",
                 "127.0.0.1:7070",
-                "already grpc.listen",
+                "already grpc.listen; give it another port",
             ),
             (
                 "TOLLGATE_GRPC_LISTEN",

@@ -43,6 +43,11 @@ async fn explain(arguments: &[&str], policy: &Path, variables: &[(&str, &str)]) 
     }
 }
 
+/// Addresses of which nobody listens at the first ones.
+fn beside_dead_brokers(kafka: &str) -> String {
+    format!("127.0.0.1:1,127.0.0.1:2,127.0.0.1:3,{kafka}")
+}
+
 /// The same, for a decision in the log of a running service.
 async fn explain_in(running: &Running, arguments: &[&str]) -> Said {
     let kafka = running.service.addresses().kafka.clone();
@@ -108,6 +113,23 @@ async fn a_decision_is_found_in_the_log_and_comes_out_the_same() {
             assert!(said.out.lines().any(has), "{took}: {}", said.out);
         }
         assert_eq!(said.out.matches("decision      ").count(), 1);
+    }
+    running.service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_is_away_does_not_end_the_search() {
+    let mut running = start().await;
+    let answer = running.score(transaction("t1", "card-1", 0, 100)).await;
+    running.consume("tollgate.decisions", 1).await;
+    let brokers = beside_dead_brokers(&running.service.addresses().kafka);
+    let variables = [("TOLLGATE_KAFKA__BOOTSTRAP", brokers.as_str())];
+    let arguments = ["--decision", answer.decision_id.as_str()];
+    // Which of them is asked first is a matter of chance.
+    for _ in 0..3 {
+        let said = explain(&arguments, running.policy.path(), &variables).await;
+        assert_eq!(said.code, 0, "{}{}", said.out, said.errors);
+        has_lines(&said.out, &["made again    the same"]);
     }
     running.service.stop().await;
 }

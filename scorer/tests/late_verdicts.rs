@@ -10,10 +10,15 @@ mod common;
 
 use std::time::Duration;
 
-use common::{POLICY, Running, start_configured, transaction, write_policy, write_slow_bundle};
+use common::{
+    POLICY, Running, library, load_policy, start_configured, transaction, write_policy,
+    write_slow_bundle,
+};
 use prost::Message;
+use tollgate_models::{BreakerOptions, Runtime};
 use tollgate_proto::v1;
-use tollgate_scorer::Config;
+use tollgate_proto::v1::scoring_service_client::ScoringServiceClient;
+use tollgate_scorer::{Config, Loader, ModelLimits, Service};
 
 /// An amount for which the model runs until it is ended.
 const STUCK: i64 = 1_000_000_000;
@@ -39,6 +44,42 @@ async fn start(configure: impl FnOnce(&mut Config)) -> Running {
     }
     let path = folder.path().to_owned();
     start_configured(&path, folder, configure).await
+}
+
+/// A service whose champion is not asked again once it has missed.
+async fn start_unforgiving() -> Running {
+    let mut files = POLICY.to_vec();
+    files.push(("rules/score.yaml", SCORE_RULES));
+    files.push(("models.yaml", "champion: slow/1\n"));
+    let policy = write_policy(&files);
+    for version in ["1", "2"] {
+        write_slow_bundle(policy.path(), version);
+    }
+    let limits = ModelLimits {
+        breaker: BreakerOptions {
+            answers: 1,
+            pause: Duration::from_secs(3_600),
+            ..BreakerOptions::default()
+        },
+        ..ModelLimits::default()
+    };
+    let runtime = Runtime::load(&library());
+    let loader = Loader::new(policy.path().to_owned(), runtime, limits);
+    let loaded = load_policy(&loader);
+    let mut config = Config::default();
+    config.grpc.listen.set_port(0);
+    config.admin.listen.set_port(0);
+    let service = Service::start(config, loader, loaded).await.unwrap();
+    tokio::time::timeout(PATIENCE, service.ready())
+        .await
+        .unwrap();
+    let address = format!("http://{}", service.addresses().grpc);
+    let client = ScoringServiceClient::connect(address).await.unwrap();
+    Running {
+        service,
+        client,
+        policy,
+    }
 }
 
 /// With less than a millisecond left nobody waits for the model, however fast it is.
@@ -179,6 +220,37 @@ async fn what_the_model_cannot_answer_is_given_up_and_counted() {
     assert_eq!(answer.degradation_causes, ["model_timeout"]);
     result(&running, "model_failed", 1.0).await;
     assert_eq!(running.metric("tollgate_late_verdict_backlog ").await, 0.0);
+    running.service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_the_model_was_replaced_while_it_was_stuck_the_live_policy_decides() {
+    let mut running = start_unforgiving().await;
+    let stuck = running.score(transaction("t1", "card-1", 0, STUCK)).await;
+    assert_eq!(stuck.degradation_causes, ["model_timeout"]);
+    let answer = running.score(transaction("t2", "card-2", 0, 1000)).await;
+    assert_eq!(answer.degradation(), v1::Degradation::NoModel);
+    assert_eq!(answer.degradation_causes, ["model_circuit_open"]);
+    assert_eq!(answer.outcome(), v1::Outcome::Approve);
+
+    let models = running.policy.path().join("models.yaml");
+    std::fs::write(models, "champion: slow/2\n").unwrap();
+    let records = records(&running, 3).await;
+    let late: Vec<_> = records.iter().filter(|one| one.late_verdict).collect();
+    let [late] = &late[..] else {
+        panic!("one late verdict: {late:?}");
+    };
+    assert_eq!(late.answered_outcome(), v1::Outcome::Approve);
+    let verdict = late.response.as_ref().unwrap();
+    assert_eq!(verdict.decision_id, answer.decision_id);
+    assert_eq!(verdict.outcome(), v1::Outcome::Decline);
+    assert_eq!(verdict.degradation(), v1::Degradation::Full);
+    // It says who has made it.
+    assert_eq!(verdict.model_version, "slow/2");
+    assert_ne!(verdict.policy_version, answer.policy_version);
+    // The other model cannot answer the first one either, and that held up nobody.
+    result(&running, "model_failed", 1.0).await;
+    result(&running, "written", 1.0).await;
     running.service.stop().await;
 }
 

@@ -9,6 +9,7 @@ mod task;
 use std::sync::Arc;
 use std::time::Instant;
 
+use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tollgate_features::Store;
@@ -26,6 +27,8 @@ use task::Task;
 /// What late verdicts are made with.
 pub(crate) struct Parts {
     pub(crate) config: LateVerdictConfig,
+    /// The live one.
+    pub(crate) policy: Arc<ArcSwap<Policy>>,
     pub(crate) admission: Arc<Admission>,
     pub(crate) store: Arc<Store>,
     pub(crate) ingest: Arc<IngestState>,
@@ -46,7 +49,7 @@ pub(crate) struct LateVerdicts {
 /// A transaction that was answered without the full decision.
 pub(crate) struct Answered {
     pub(crate) transaction: Arc<Transaction>,
-    /// The policy that answered: the late verdict is its as well.
+    /// The policy that answered: the late verdict is its as well, while its champion can recover.
     pub(crate) policy: Arc<Policy>,
     pub(crate) decision_id: String,
     /// What was answered.

@@ -1,9 +1,11 @@
 //! The task that makes late verdicts, one after the other, while there is room.
 //!
 //! What keeps all of them waiting (ingest behind, a model that is not well) is waited for, until the oldest is too old. What is
-//! wrong with one alone is tried twice and given up, so that it holds up no other.
+//! wrong with one alone is tried twice and given up, so that it holds up no other. A model that was replaced while it was not well
+//! is not waited for: no request asks it any more, so nothing would tell that it has recovered.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::FutureExt;
@@ -18,6 +20,7 @@ use crate::convert;
 use crate::decide::{self, Context, Decision};
 use crate::grpc::response;
 use crate::metrics::LateResult;
+use crate::policy::Policy;
 
 /// Between two looks at whether it can go on: nobody waits, and a look costs next to nothing.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -34,9 +37,15 @@ pub(super) struct Task {
     held_up: LateResult,
 }
 
+/// The full decision, and the policy that made it.
+struct Verdict {
+    policy: Arc<Policy>,
+    decision: Box<Decision>,
+}
+
 /// What came of one look.
 enum Look {
-    Decided(Box<Decision>),
+    Decided(Verdict),
     /// Nothing can be decided now; so it is counted if that stays so.
     NotNow(LateResult),
     /// There is something wrong with this one.
@@ -74,7 +83,7 @@ impl Task {
                 }
             };
             match result {
-                Ok(decision) => self.write(answered, *decision),
+                Ok(verdict) => self.write(answered, verdict),
                 Err(given_up) => self.parts.metrics.count(given_up),
             }
         }
@@ -96,7 +105,7 @@ impl Task {
     }
 
     /// The full decision, as soon as it can be made, or why it is given up.
-    async fn judge(&mut self, answered: &Answered) -> Result<Box<Decision>, LateResult> {
+    async fn judge(&mut self, answered: &Answered) -> Result<Verdict, LateResult> {
         let mut tries = 0;
         loop {
             let now = clock::instant();
@@ -109,10 +118,10 @@ impl Task {
                 continue;
             }
             match self.look(answered).await {
-                Look::Decided(decision) => {
+                Look::Decided(verdict) => {
                     self.next_at = now + self.parts.config.pause();
                     self.held_up = LateResult::TooOldNoRoom;
-                    return Ok(decision);
+                    return Ok(verdict);
                 }
                 Look::NotNow(because) => self.held_up = because,
                 Look::Failed(because) => {
@@ -134,14 +143,20 @@ impl Task {
         let Some(_place) = self.parts.admission.spare() else {
             return Look::NotNow(LateResult::TooOldNoRoom);
         };
-        let champion = answered.policy.champion();
+        let policy = self.policy_for(answered);
+        let champion = policy.champion();
         // It leaves the model to answers while any waits for it.
         if champion.is_some_and(|champion| champion.rows_for_reasons().is_none()) {
             return Look::NotNow(LateResult::TooOldModel);
         }
-        let decided = AssertUnwindSafe(self.decide(answered));
-        match decided.catch_unwind().await {
-            Ok(Ok(decision)) => Look::Decided(Box::new(decision)),
+        let decided = AssertUnwindSafe(self.decide(answered, &policy));
+        let decided = decided.catch_unwind().await;
+        match decided {
+            Ok(Ok(decision)) => Look::Decided(Verdict {
+                decision: Box::new(decision),
+                policy,
+            }),
+            Ok(Err(Cause::Internal)) => Look::Failed(LateResult::Internal),
             Ok(Err(Cause::ModelCircuitOpen | Cause::ModelQueueFull)) => {
                 Look::NotNow(LateResult::TooOldModel)
             }
@@ -154,9 +169,24 @@ impl Task {
         }
     }
 
-    async fn decide(&self, answered: &Answered) -> Result<Decision, Cause> {
-        let policy = &*answered.policy;
-        // It fitted when it was answered, by the same policy.
+    /// The policy that answered, unless its champion was replaced while it was not well: then the live one, which makes the decision
+    /// that the transaction would be given now.
+    fn policy_for(&self, answered: &Answered) -> Arc<Policy> {
+        let live = self.parts.policy.load_full();
+        let will_not_recover = answered.policy.champion().is_some_and(|champion| {
+            let of_live = live.champion();
+            let is_asked = of_live.is_some_and(|of_live| of_live.shares_threads_with(champion));
+            !is_asked && champion.circuit() != Circuit::Closed
+        });
+        if will_not_recover {
+            live
+        } else {
+            Arc::clone(&answered.policy)
+        }
+    }
+
+    async fn decide(&self, answered: &Answered, policy: &Policy) -> Result<Decision, Cause> {
+        // It fitted when it was answered; another policy may take other values of a text.
         let record = convert::record(&answered.transaction, policy.logic());
         let record = record.map_err(|_| Cause::Internal)?;
         let context = Context {
@@ -172,14 +202,11 @@ impl Task {
         decide::decide_late(&context, &record, clock::instant).await
     }
 
-    fn write(&self, answered: Answered, decision: Decision) {
-        let verdict = decision.outcome;
-        let mut response = response(
-            &answered.policy,
-            answered.transaction.id.as_str(),
-            &decision,
-            false,
-        );
+    fn write(&self, answered: Answered, verdict: Verdict) {
+        let Verdict { policy, decision } = verdict;
+        let decision = *decision;
+        let outcome = decision.outcome;
+        let mut response = response(&policy, answered.transaction.id.as_str(), &decision, false);
         response.decision_id = answered.decision_id;
         response.elapsed_us = clock::elapsed_us(answered.arrived);
         let entry = Entry {
@@ -199,12 +226,12 @@ impl Task {
             model_inputs: decision.model_inputs,
             features: decision.features,
             texts: decision.texts,
-            policy: answered.policy,
+            policy,
         };
         let metrics = &self.parts.metrics;
         if self.parts.audit.record(entry, None) {
             metrics.count(LateResult::Written);
-            metrics.compare(answered.outcome, verdict);
+            metrics.compare(answered.outcome, outcome);
         } else {
             metrics.count(LateResult::LogFull);
         }
@@ -214,7 +241,6 @@ impl Task {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
-    use std::sync::Arc;
 
     use arc_swap::ArcSwap;
     use tollgate_features::Store;
@@ -228,7 +254,7 @@ mod tests {
     use crate::config::{KafkaConfig, LateVerdictConfig, OverloadConfig, WatchConfig};
     use crate::ingest::IngestState;
     use crate::metrics::Metrics;
-    use crate::policy::{Loader, ModelLimits, Policy};
+    use crate::policy::{Loader, ModelLimits};
     use crate::watch::{DriftReports, Watch};
 
     fn policy() -> Arc<Policy> {
@@ -256,7 +282,12 @@ mod tests {
         let metrics = Metrics::new().unwrap();
         let live = Arc::new(ArcSwap::from(Arc::clone(policy)));
         let reports = DriftReports::default();
-        let watch = Watch::new(&WatchConfig::default(), live, reports, &metrics);
+        let watch = Watch::new(
+            &WatchConfig::default(),
+            Arc::clone(&live),
+            reports,
+            &metrics,
+        );
         let (kafka, nobody) = (KafkaConfig::default(), "127.0.0.1:1");
         let spools = Spools::default();
         let (audit, _publishing) =
@@ -267,6 +298,7 @@ mod tests {
                 age_max_s: 1,
                 ..LateVerdictConfig::default()
             },
+            policy: live,
             admission: Arc::new(Admission::new(&overload, metrics.admission.clone())),
             store: Arc::new(Store::new(Arc::clone(&policy.logic().schema))),
             ingest: Arc::new(IngestState::default()),

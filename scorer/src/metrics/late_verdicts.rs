@@ -22,7 +22,7 @@ pub(crate) enum LateResult {
     TooOldModel,
     /// The model did not answer it, though well.
     ModelFailed,
-    /// The code of the decision failed.
+    /// The code of the decision failed, or the live policy, which was to make it, does not take the transaction.
     Internal,
     /// The service stopped.
     Stopped,

@@ -383,8 +383,8 @@ impl Model {
         self.running.breaker().circuit()
     }
 
-    #[cfg(test)]
-    pub(super) fn shares_threads_with(&self, other: &Self) -> bool {
+    /// Whether they are one running bundle, and so one circuit.
+    pub(crate) fn shares_threads_with(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.running, &other.running)
     }
 

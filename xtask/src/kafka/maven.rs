@@ -9,17 +9,43 @@ use crate::tools;
 
 const POM: &str = "xtask/kafka/pom.xml";
 
+/// What Kafka needs at least.
+const JAVA_MIN: u32 = 17;
+
 /// What is not installed and where it comes from; `None` if all is there.
-pub(super) fn missing() -> Option<&'static str> {
-    let runs = |program: &str| {
-        let mut asked = Command::new(program);
-        asked.arg("-version").stdout(Stdio::null());
-        asked.stderr(Stdio::null()).status().is_ok()
+pub(super) fn missing() -> Option<String> {
+    let needed = format!("Java {JAVA_MIN} or later is needed");
+    let Ok(asked) = Command::new("java").arg("-version").output() else {
+        return Some(format!("{needed} (Debian: default-jre-headless)"));
     };
-    if !runs("java") {
-        return Some("Java 17 or newer is needed (Debian: default-jre-headless)");
+    // It says so on standard error.
+    let said = String::from_utf8_lossy(&asked.stderr);
+    if !asked.status.success() {
+        return Some(format!("{needed}; java -version fails: {}", said.trim()));
     }
-    (!runs("mvn")).then_some("Maven is needed (Debian: maven)")
+    // Of one that says it in a way that is not known it will be seen whether it does.
+    if java_version(&said).is_some_and(|version| version < JAVA_MIN) {
+        let first = said.lines().find(|line| line.contains(" version "));
+        return Some(format!(
+            "{needed}; java -version says {}",
+            first.unwrap_or(&said).trim()
+        ));
+    }
+    let mut maven = Command::new("mvn");
+    maven.arg("-version").stdout(Stdio::null());
+    let has_maven = maven.stderr(Stdio::null()).status().is_ok();
+    (!has_maven).then(|| "Maven is needed (Debian: maven)".to_owned())
+}
+
+/// The number in `openjdk version "17.0.2" 2022-01-18`; before 9 it was the second one, as in `1.8.0_392`.
+fn java_version(said: &str) -> Option<u32> {
+    let (_, version) = said.split_once(" version \"")?;
+    let mut numbers = version.split(|letter: char| !letter.is_ascii_digit());
+    let mut next = || numbers.next()?.parse::<u32>().ok();
+    match next()? {
+        1 => next(),
+        version => Some(version),
+    }
 }
 
 /// The folder of Kafka's libraries, brought there by Maven unless what the pom names is there already.
@@ -56,4 +82,29 @@ pub(super) fn java(libraries: &Path, options: &[&str], class: &str) -> Command {
         .arg(libraries.join("*"))
         .arg(class);
     java
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_of_java_is_read_however_it_is_said() {
+        for (said, version) in [
+            (
+                "openjdk version \"17.0.2\" 2022-01-18\nOpenJDK Runtime",
+                Some(17),
+            ),
+            ("openjdk version \"21\" 2023-09-19", Some(21)),
+            ("openjdk version \"22-ea\" 2024-03-19", Some(22)),
+            ("java version \"1.8.0_392\"\nJava(TM) SE Runtime", Some(8)),
+            (
+                "Picked up _JAVA_OPTIONS: -Xmx1g\nopenjdk version \"11.0.20\" 2023-07-18",
+                Some(11),
+            ),
+            ("gij of another kind", None),
+        ] {
+            assert_eq!(java_version(said), version, "{said}");
+        }
+    }
 }
