@@ -42,7 +42,10 @@ pub(crate) fn transaction(
     message: Option<v1::Transaction>,
     now: EventTime,
 ) -> Result<Transaction, FieldError> {
-    let message = message.ok_or_else(|| FieldError::new("transaction", "is missing"))?;
+    let message = message.ok_or_else(|| {
+        let problem = "is missing; expected the payment, as a tollgate.v1.Transaction";
+        FieldError::new("transaction", problem)
+    })?;
     let id = |error: IdError| FieldError::new("transaction.transaction_id", error.to_string());
     let card = |error: IdError| FieldError::new("transaction.card_id", error.to_string());
     Ok(Transaction {
@@ -92,7 +95,7 @@ pub(crate) fn label(message: &v1::Label, now: EventTime) -> Result<Label, FieldE
     Ok(Label {
         transaction_id: TransactionId::parse(&message.transaction_id).map_err(id)?,
         fraud: message.fraud,
-        known_at: timestamp("known_at", message.known_at, now)?,
+        known_at: timestamp("known_at", "when it became known", message.known_at, now)?,
     })
 }
 
@@ -100,18 +103,26 @@ fn event_time(
     message: Option<prost_types::Timestamp>,
     now: EventTime,
 ) -> Result<EventTime, FieldError> {
-    timestamp("transaction.event_time", message, now)
+    let field = "transaction.event_time";
+    timestamp(field, "when the payment happened", message, now)
 }
 
+/// A time that has come; `what` says which.
 fn timestamp(
     field: &str,
+    what: &str,
     message: Option<prost_types::Timestamp>,
     now: EventTime,
 ) -> Result<EventTime, FieldError> {
-    let message = message.ok_or_else(|| FieldError::new(field, "is missing"))?;
+    let message = message.ok_or_else(|| {
+        let problem = format!("is missing; expected {what}, as a google.protobuf.Timestamp");
+        FieldError::new(field, problem)
+    })?;
     let time = any_time(field, message)?;
     if time > now.plus(AHEAD_MAX) {
-        let problem = format!("is more than {AHEAD_MAX} ahead of the clock ({now})");
+        let problem = format!(
+            "is more than {AHEAD_MAX} ahead of the clock ({now}); expected {what}, in seconds, not milliseconds, since 1970"
+        );
         return Err(FieldError::new(field, problem));
     }
     Ok(time)
@@ -202,7 +213,8 @@ fn ip_address(address: String) -> Result<Option<String>, FieldError> {
         Ok(IpAddr::V6(parsed)) => Ok(Some(parsed.to_canonical().to_string())),
         Err(_) => Err(FieldError::new(
             "transaction.ip_address",
-            "is not an IPv4 or IPv6 address in text form",
+            "is not an IPv4 or IPv6 address; expected a text such as \"192.0.2.1\" or \"2001:db8::1\", or an empty one if \
+             unknown",
         )),
     }
 }
@@ -216,7 +228,7 @@ pub(crate) fn text(field: &str, text: String) -> Result<Option<String>, FieldErr
     if text.len() > TEXT_BYTES_MAX {
         return Err(FieldError::new(
             field,
-            format!("is longer than {TEXT_BYTES_MAX} bytes"),
+            format!("is longer than {TEXT_BYTES_MAX} bytes; expected a name or an id of no more"),
         ));
     }
     Ok(Some(text))
@@ -226,13 +238,17 @@ fn attributes(
     messages: std::collections::BTreeMap<String, v1::AttributeValue>,
 ) -> Result<Vec<(String, AttributeValue)>, FieldError> {
     if messages.len() > ATTRIBUTES_MAX {
-        let problem = format!("has more than {ATTRIBUTES_MAX} entries");
+        let problem = format!(
+            "has more than {ATTRIBUTES_MAX} entries; expected those that the policy's schema declares"
+        );
         return Err(FieldError::new(ATTRIBUTES, problem));
     }
     let read = |(name, value): (String, v1::AttributeValue)| {
         // The name is repeated in errors, so it is checked first.
         if name.len() > TEXT_BYTES_MAX || contains_card_number(&name) {
-            return Err(FieldError::new(ATTRIBUTES, "has a key that is no name"));
+            let problem =
+                "has a key that is no name; expected names that the policy's schema declares";
+            return Err(FieldError::new(ATTRIBUTES, problem));
         }
         match attribute(value) {
             Ok(value) => Ok(value.map(|value| (name, value))),
@@ -366,8 +382,40 @@ mod tests {
             let error = transaction(Some(message), NOW).unwrap_err();
             assert_eq!(error.field, format!("transaction.{field}"));
             assert!(!error.to_string().contains(number), "{error}");
+            assert!(error.problem.contains("; expected "), "{error}");
         }
-        assert_eq!(transaction(None, NOW).unwrap_err().field, "transaction");
+        let error = transaction(None, NOW).unwrap_err();
+        assert_eq!(error.field, "transaction");
+        assert!(error.problem.contains("; expected "), "{error}");
+    }
+
+    #[test]
+    fn a_label_and_attributes_that_cannot_be_used_are_told_what_was_expected() {
+        let mut unknown_since = v1::Label {
+            transaction_id: "t-1".to_owned(),
+            ..v1::Label::default()
+        };
+        let error = label(&unknown_since, NOW).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "known_at: is missing; expected when it became known, as a google.protobuf.Timestamp"
+        );
+        unknown_since.transaction_id = "x".repeat(200);
+        let error = label(&unknown_since, NOW).unwrap_err();
+        assert!(error.problem.contains("; expected "), "{error}");
+
+        let value = v1::AttributeValue { kind: None };
+        let mut too_many = good();
+        too_many.attributes = (0..=ATTRIBUTES_MAX)
+            .map(|number| (number.to_string(), value.clone()))
+            .collect();
+        let mut no_name = good();
+        no_name.attributes.insert("x".repeat(300), value);
+        for message in [too_many, no_name] {
+            let error = transaction(Some(message), NOW).unwrap_err();
+            assert_eq!(error.field, "transaction.attributes");
+            assert!(error.problem.contains("; expected "), "{error}");
+        }
     }
 
     #[test]
@@ -413,7 +461,7 @@ mod tests {
         let error = transaction(Some(message), NOW).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "transaction.attributes.origin: is longer than 256 bytes"
+            "transaction.attributes.origin: is longer than 256 bytes; expected a name or an id of no more"
         );
     }
 }

@@ -47,6 +47,7 @@ pub(crate) struct Metrics {
     pub(crate) degradation_causes: IntCounterVec,
     pub(crate) refused: IntCounter,
     pub(crate) late: IntCounter,
+    pub(crate) abandoned: IntCounter,
     pub(crate) stalls: StallMetrics,
     pub(crate) idempotency: IdempotencyMetrics,
     pub(crate) panics: IntCounter,
@@ -118,7 +119,15 @@ impl Metrics {
                 "cause",
             )?,
             refused: make.counter("refused", "Requests answered INVALID_ARGUMENT.")?,
-            late: make.counter("late", "Answers given after their deadline.")?,
+            late: make.counter(
+                "late",
+                "Answers later than the client's deadline or the budget, whichever is earlier (the margin is not taken off), and requests \
+                 abandoned after their answer was due.",
+            )?,
+            abandoned: make.counter(
+                "requests_abandoned",
+                "Requests, and messages of streams, that had no answer yet when their client gave up or their connection ended.",
+            )?,
             stalls: StallMetrics::new(&make)?,
             idempotency: IdempotencyMetrics::new(&make)?,
             panics: make.counter(

@@ -279,6 +279,7 @@ impl Core {
             state: Arc::clone(&self.ingest_state),
             positions: Arc::clone(&self.positions),
             from: self.before.positions.clone(),
+            from_time: self.before.created,
             cluster: self
                 .before
                 .under
@@ -314,6 +315,7 @@ impl Core {
     fn late_verdicts(&self, config: &Config, audit: AuditLog) -> (LateVerdicts, Judging) {
         LateVerdicts::start(late::Parts {
             config: config.late_verdict.clone(),
+            policy: Arc::clone(&self.policy),
             admission: Arc::clone(&self.admission),
             store: Arc::clone(&self.store),
             ingest: Arc::clone(&self.ingest_state),
@@ -327,7 +329,7 @@ impl Core {
     fn scoring(
         &self,
         config: &Config,
-        (audit, late): (AuditLog, LateVerdicts),
+        (audit, late_verdicts): (AuditLog, LateVerdicts),
         idempotency: Arc<Idempotency>,
         late_answers: LateAnswers,
     ) -> Scoring {
@@ -336,7 +338,7 @@ impl Core {
             store: Arc::clone(&self.store),
             ingest: Arc::clone(&self.ingest_state),
             audit,
-            late,
+            late_verdicts,
             decision_ids: DecisionIds::new(clock::wall_time()),
             idempotency,
             late_answers,

@@ -29,11 +29,12 @@ const STALLS_MAX: usize = 256;
 /// Late answers that wait for the next look. Beyond, they count as not explained.
 const LATE_MAX: usize = 4_096;
 
-/// An answer that was given after it was due.
+/// An answer that was given after it was due, or that nobody waited for any longer then.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Late {
     pub(crate) arrived: Instant,
     pub(crate) due: Instant,
+    /// When it was given, or given up.
     pub(crate) answered: Instant,
 }
 

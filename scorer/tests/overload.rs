@@ -80,6 +80,13 @@ impl Running {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
+
+    /// Waits until so many requests have been given up by their clients.
+    async fn until_abandoned(&self, count: f64) {
+        while self.metric("tollgate_requests_abandoned_total ").await != count {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -225,5 +232,69 @@ async fn beyond_the_last_bound_a_request_is_refused_unread() {
         1.0
     );
     drop((requests, answers));
+    running.service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_its_client_gives_up_is_counted() {
+    let mut running = start(1).await;
+    let call = send(&running.client, "given-up", STUCK, &[]);
+    running.until(1.0, 0.0).await;
+    call.abort();
+    running.until_abandoned(1.0).await;
+
+    let messages = ["stuck", "waiting"].map(|id| v1::ScoreRequest {
+        transaction: Some(transaction(id, id, 0, STUCK)),
+        include_features: false,
+    });
+    let messages = tokio_stream::iter(messages);
+    let answers = running.client.score_stream(messages).await.unwrap();
+    running.until(1.0, 1.0).await;
+    drop(answers);
+    running.until_abandoned(3.0).await;
+
+    // The place of each is free again, and what is answered is none of them.
+    running.until(0.0, 0.0).await;
+    running.score(transaction("answered", "c1", 0, 100)).await;
+    running.until_abandoned(3.0).await;
+    running.service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_has_no_more_in_progress_than_a_few_of_its_messages() {
+    let mut files = POLICY.to_vec();
+    files.push(("models.yaml", "champion: slow/1\n"));
+    let folder = write_policy(&files);
+    write_slow_bundle(folder.path(), "1");
+    let path = folder.path().to_owned();
+    let mut running = start_configured(&path, folder, |config| {
+        config.deadline.budget_ms = 2_000;
+        config.overload.limit_min = 1;
+        config.overload.limit_max = 1;
+        // With the one that is decided: as many as a stream may have in progress.
+        config.overload.waiting_max = 7;
+        // Nobody is too old.
+        config.overload.target_ms = 60_000;
+    })
+    .await;
+    let amounts = std::iter::once(STUCK).chain([100; 20]);
+    let messages: Vec<_> = (0..)
+        .zip(amounts)
+        .map(|(number, amount_minor)| {
+            let id = format!("s{number}");
+            v1::ScoreRequest {
+                transaction: Some(transaction(&id, &id, 0, amount_minor)),
+                include_features: false,
+            }
+        })
+        .collect();
+    let count = messages.len();
+    let answers = running.client.score_stream(tokio_stream::iter(messages));
+    let mut answers = answers.await.unwrap().into_inner();
+    for number in 0..count {
+        let answer = answers.message().await.unwrap().unwrap();
+        assert_eq!(answer.transaction_id, format!("s{number}"));
+        assert!(!is_shed(&answer), "there was room to wait: {answer:?}");
+    }
     running.service.stop().await;
 }

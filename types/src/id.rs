@@ -23,7 +23,9 @@ pub struct CardId(Arc<str>);
 pub enum IdError {
     #[error("is empty; expected an identifier of 1 to {ID_BYTES_MAX} bytes")]
     Empty,
-    #[error("is longer than {ID_BYTES_MAX} bytes")]
+    #[error(
+        "is longer than {ID_BYTES_MAX} bytes; expected an identifier of 1 to {ID_BYTES_MAX} bytes"
+    )]
     TooLong,
     #[error("has control characters; expected printable text")]
     ControlCharacter,

@@ -15,7 +15,7 @@ pub(super) struct Timing {
     pub(super) arrived_at: EventTime,
     /// When the decision should be made.
     pub(super) deadline: Instant,
-    /// When the answer is late: the client's own deadline or the budget, whichever is earlier.
+    /// When the answer is late: the client's own deadline or the budget, whichever is earlier. The margin is not taken off.
     pub(super) late_at: Instant,
 }
 

@@ -111,7 +111,8 @@ impl hyper::service::Service<Request<Incoming>> for Entrance {
         if is_scoring && self.connections.calls() >= services.requests_max {
             services.metrics.exhausted.inc();
             let refusal = Status::resource_exhausted(
-                "more requests are in progress than can be answered in time; try again later",
+                "more requests are in progress than can be answered in time; do not repeat this one: decide without Tollgate, \
+                 as docs/clients.md says",
             );
             return Box::pin(future::ready(Ok(refusal.into_http())));
         }

@@ -15,10 +15,11 @@ mod server;
 #[cfg(test)]
 mod tests;
 
+use std::future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use futures::{Stream, StreamExt};
+use futures::{FutureExt, Stream, StreamExt};
 use tollgate_proto::v1;
 use tollgate_proto::v1::scoring_service_server::ScoringService;
 use tonic::{Request, Response, Status, Streaming};
@@ -32,8 +33,9 @@ pub(crate) use scoring::Scoring;
 pub(crate) use server::{GrpcServer, Health, ServerError};
 
 /// Messages of one stream that are decided at once. One that comes while the one before it waits for a model does not wait for
-/// that, and a stream takes no more than a third of what a connection may have in progress.
-const STREAM_IN_PROGRESS_MAX: usize = 32;
+/// that. Each stream is one request to all other bounds, so a connection may have as many streams times this in progress
+/// (ADR 16).
+const STREAM_IN_PROGRESS_MAX: usize = 8;
 
 /// The service as tonic wants it.
 #[derive(Clone)]
@@ -74,19 +76,32 @@ impl ScoringService for ScoringHandler {
         let scoring = Arc::clone(&self.scoring);
         let connection = Arrival::of(request.extensions()).connection;
         let caller = scoring.caller(&request, connection);
-        // The deadline of a stream covers its whole life, so each message has the configured budget, from when it was received.
-        let answers = request.into_inner().map(move |message| {
+        let begun = request.into_inner().scan(false, move |refused, message| {
             // Held for as long as the stream.
             let _ = &counted;
+            if *refused {
+                return future::ready(None);
+            }
             let scoring = Arc::clone(&scoring);
-            let timing = scoring.timing(clock::instant(), None);
-            async move {
+            let mut answer = Box::pin(async move {
+                // The deadline of a stream covers its whole life, so each message has the configured budget, from when it is taken.
+                let timing = scoring.timing(clock::instant(), None);
                 let answer = scoring.score(message?, timing, caller).await;
                 answer.map_err(|error| scoring.refuse(&error))
-            }
+            });
+            // It is begun here, before the one after it is taken. Whatever a message is refused for is found before it first
+            // waits, so nothing behind one that is refused is begun: it would be decided, and its answer never sent.
+            let known = (&mut answer).now_or_never();
+            *refused = matches!(known, Some(Err(_)));
+            future::ready(Some(async move {
+                match known {
+                    Some(answer) => answer,
+                    None => answer.await,
+                }
+            }))
         });
-        // Each is begun before the one after it, and answered in that order.
-        let answers = answers.buffered(STREAM_IN_PROGRESS_MAX);
+        // Answered in the order in which they were begun.
+        let answers = begun.buffered(STREAM_IN_PROGRESS_MAX);
         Ok(Response::new(Box::pin(answers)))
     }
 }

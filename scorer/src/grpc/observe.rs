@@ -1,4 +1,6 @@
-//! What the metrics say of a decision.
+//! What the metrics say of a decision, and of a request that never got one.
+
+use std::time::Instant;
 
 use tollgate_models::Circuit;
 use tollgate_rules::{Demoted, Mode};
@@ -9,17 +11,61 @@ use crate::clock;
 use crate::decide::Decision;
 use crate::watchdog::Late;
 
+/// A request that has no answer yet. Dropped as that, it is counted: the server drops whatever works on a request when its client
+/// gives it up (RST_STREAM, which clients of gRPC send when their deadline is over) or its connection ends.
+pub(super) struct Unanswered<'a> {
+    scoring: &'a Scoring,
+    timing: Timing,
+    ended: bool,
+}
+
+impl<'a> Unanswered<'a> {
+    pub(super) const fn new(scoring: &'a Scoring, timing: Timing) -> Self {
+        Self {
+            scoring,
+            timing,
+            ended: false,
+        }
+    }
+
+    /// It is answered, or refused.
+    pub(super) fn end(mut self) {
+        self.ended = true;
+    }
+}
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.scoring.observe_abandoned(self.timing);
+        }
+    }
+}
+
 impl Scoring {
     /// An answer goes out, whoever decided it.
     pub(super) fn observe_answer(&self, timing: Timing) {
         let now = clock::instant();
         let took = now.saturating_duration_since(timing.arrived);
         self.metrics.score_latency.observe(took.as_secs_f64());
-        if now > timing.late_at {
+        self.note_if_late(timing, timing.late_at, now);
+    }
+
+    /// Nobody waits for an answer any more.
+    ///
+    /// A client that gives up at its own deadline says so over the way that the answer would have taken, a moment before or after
+    /// `late_at`. So this is late from when the answer was due, the margin for that way taken off.
+    fn observe_abandoned(&self, timing: Timing) {
+        self.metrics.abandoned.inc();
+        self.note_if_late(timing, timing.deadline, clock::instant());
+    }
+
+    fn note_if_late(&self, timing: Timing, due: Instant, now: Instant) {
+        if now > due {
             self.metrics.late.inc();
             self.late_answers.tell(Late {
                 arrived: timing.arrived,
-                due: timing.late_at,
+                due,
                 answered: now,
             });
         }

@@ -15,6 +15,7 @@ use tonic::Status;
 use super::asked::{Asked, Decided, Stage};
 use super::caller::Caller;
 use super::deadline::{self, Timing};
+use super::observe::Unanswered;
 use crate::admit::Admission;
 use crate::audit::{self, AuditLog, DecisionIds, Ticket};
 use crate::clock;
@@ -39,7 +40,7 @@ pub(crate) struct Scoring {
     pub(crate) store: Arc<Store>,
     pub(crate) ingest: Arc<IngestState>,
     pub(crate) audit: AuditLog,
-    pub(crate) late: LateVerdicts,
+    pub(crate) late_verdicts: LateVerdicts,
     pub(crate) decision_ids: DecisionIds,
     pub(crate) idempotency: Arc<Idempotency>,
     pub(crate) late_answers: LateAnswers,
@@ -54,16 +55,18 @@ pub(crate) struct Scoring {
 }
 
 impl Scoring {
-    /// Answers one request. The only errors are about the request itself.
+    /// Answers one request. The only errors are about the request itself, and known before this first waits.
     pub(super) async fn score(
         &self,
         request: v1::ScoreRequest,
         timing: Timing,
         caller: Caller,
     ) -> Result<v1::ScoreResponse, FieldError> {
+        let unanswered = Unanswered::new(self, timing);
         let policy = self.policy.load_full();
         let answer = self.answer(request, timing, caller, &policy);
         let answer = panics::caught(&self.metrics.panics, answer).await;
+        unanswered.end();
         answer.unwrap_or_else(|| {
             // What can fail is caught where it can be answered better. Should anything else do so: an answer, at least.
             let Decided { response, decision } =
@@ -230,12 +233,12 @@ impl Scoring {
         let Some(transaction) = asked.transaction else {
             return;
         };
-        let late = self.late.place_for(&decision);
+        let late_verdict = self.late_verdicts.place_for(&decision);
         let outcome = decision.outcome;
         if let Some(entry) = self.entry(response, asked, decision) {
             self.audit.record(entry, ticket);
         }
-        if let Some(place) = late {
+        if let Some(place) = late_verdict {
             place.take(Answered {
                 transaction: Arc::clone(transaction),
                 policy: Arc::clone(asked.policy),

@@ -13,6 +13,7 @@ use super::Scoring;
 use super::asked::Stage;
 use super::caller::Caller;
 use super::deadline::Timing;
+use super::observe::Unanswered;
 use crate::admit::{Admission, ConnectionId};
 use crate::audit::{AuditLog, DecisionIds, Publishing, Spools};
 use crate::clock;
@@ -103,7 +104,7 @@ impl Service {
             store: Arc::new(store),
             ingest: Arc::new(IngestState::default()),
             audit,
-            late: LateVerdicts::none(metrics.late_verdicts.clone()),
+            late_verdicts: LateVerdicts::none(metrics.late_verdicts.clone()),
             decision_ids: DecisionIds::new(clock::wall_time()),
             idempotency: Arc::new(idempotency),
             late_answers,
@@ -285,4 +286,36 @@ async fn a_late_answer_is_counted_whoever_decided_it() {
     assert_eq!(service.score_by("t1", timing).await.unwrap(), answer);
     assert_eq!(service.scoring.metrics.late.get(), 2);
     assert_eq!(service.recorded(), 1);
+}
+
+#[tokio::test]
+async fn what_was_given_up_is_counted_and_late_once_its_answer_was_due() {
+    // DE-4
+    let service = Service::start();
+    let (scoring, metrics) = (&service.scoring, &service.scoring.metrics);
+    let counted = || (metrics.abandoned.get(), metrics.late.get());
+    let now = clock::instant();
+    let in_time = Timing {
+        arrived: now,
+        late_at: now + Duration::from_secs(3_600),
+        deadline: now + Duration::from_secs(3_600),
+        arrived_at: clock::wall_time(),
+    };
+    drop(Unanswered::new(scoring, in_time));
+    assert_eq!(counted(), (1, 0));
+    // The client says that its time is over a moment before it is: as the answer would have, that takes its way.
+    let overdue = Timing {
+        deadline: now.checked_sub(Duration::from_millis(5)).unwrap(),
+        ..in_time
+    };
+    drop(Unanswered::new(scoring, overdue));
+    assert_eq!(counted(), (2, 1));
+    Unanswered::new(scoring, overdue).end();
+    // An answer and a refusal are none that was given up.
+    service.score("t1").await.unwrap();
+    let mut malformed = request("t2");
+    malformed.transaction.as_mut().unwrap().currency.clear();
+    let refused = scoring.score(malformed, in_time, service.caller()).await;
+    refused.unwrap_err();
+    assert_eq!(metrics.abandoned.get(), 2);
 }
