@@ -1,8 +1,11 @@
 //! Scenarios 9 and 10: clients in a hurry, and clients that do not read, vanish or only sit there.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::Result;
+use http::Response;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 use tollgate_report::{Goal, Row};
@@ -62,10 +65,24 @@ const NORMAL_RATE: f64 = 500.0;
 /// Connections that do nothing.
 const IDLE: usize = 1_000;
 
-/// Clients that ask and never read: half of them leave the socket unread, half give the server no window to answer into. Together they
-/// ask more than may be in progress (`overload.requests_max`), which unread answers must not count as.
+/// Clients that ask and never read: half of them leave the socket unread, half give the server no window to answer into. Each asks more
+/// than it may have in progress (`grpc.streams_per_connection_max` as it is by default); the rest is never begun with.
 const SLOW: usize = 60;
 const SLOW_REQUESTS: usize = 90;
+const STREAMS_MAX: usize = 32;
+
+/// The answers that those without a window keep waiting.
+const UNREAD: usize = SLOW / 2 * STREAMS_MAX;
+
+/// `overload.requests_max` of this run: half as many. Whoever asks while they wait is refused if they count as in progress.
+const REQUESTS_MAX: &str = "480";
+
+/// From one of them to the next: they are to keep answers, not to come as a flood.
+const SLOW_EVERY: Duration = Duration::from_millis(20);
+
+/// What the service says of connections, and of requests that it refused because too many were in progress.
+const OPEN: &str = "tollgate_connections";
+const EXHAUSTED: &str = "tollgate_requests_exhausted_total";
 
 /// What a client that vanishes has asked by then, and how long after the one before the next does.
 const VANISHING_REQUESTS: usize = 20;
@@ -82,29 +99,35 @@ const SETTLE: Duration = Duration::from_secs(3);
 
 /// Scenario 10.
 pub(super) async fn difficult(stage: &Stage<'_>) -> Result<Story> {
-    let service = Service::start(stage, None, &[]).await?;
+    let variables = [("TOLLGATE_OVERLOAD__REQUESTS_MAX", REQUESTS_MAX)];
+    let service = Service::start(stage, None, &variables).await?;
     let client = service.client(stage, CONNECTIONS).await?;
-    let address = &service.addresses.grpc;
     let normal = plan(NORMAL_RATE, DEADLINE);
     client.drive_for(normal, Duration::from_secs(2)).await?;
     let before = client.drive_for(normal, stage.seconds(5)).await?;
     let process = Process::look(service.pid())?;
-    let course = crowd(stage, &client, address, service.pid());
+    let course = crowd(stage, &client, &service);
     let (beside, crowded) = client.drive(normal, |_| {}, course).await?;
-    let (crowded, connected) = crowded?;
+    let crowded = crowded?;
+    let exhausted = service.admin.sum(EXHAUSTED).await?;
     let after = client.drive_for(normal, SETTLE).await?;
     let left = Process::look(service.pid())?;
     let mib = |process: &Process| count(process.resident_bytes) / 1_048_576.0;
     let p99 = |seen: &Seen| count(seen.tally.latency_us(0.99));
     let (quiet, crowd_p99) = (p99(&before), p99(&beside));
     let files_left = count(left.open_files) - count(process.open_files);
+    let came = count(IDLE + SLOW);
+    let grown = mib(&crowded.process) - mib(&process);
     let rows = vec![
-        Row::new("connections_opened", "count", count(connected))
-            .goal(Goal::AtLeast(count(IDLE + SLOW))),
+        Row::new("connections", "count", count(crowded.connections))
+            .goal(Goal::AtLeast(came + count(CONNECTIONS))),
+        Row::new("slow.unread_answers", "count", count(crowded.unread))
+            .goal(Goal::AtLeast(count(UNREAD))),
+        Row::new("requests_exhausted", "count", count(exhausted)).goal(Goal::AtMost(0.0)),
         Row::new("p99", "µs", crowd_p99).beside(quiet, quiet / crowd_p99.max(1.0)),
-        Row::new("memory_grown", "MiB", mib(&crowded) - mib(&process))
-            .goal(Goal::AtMost(GROWTH_MIB_MAX)),
-        Row::new("open_files", "count", count(crowded.open_files)),
+        Row::new("memory_grown", "MiB", grown).goal(Goal::AtMost(GROWTH_MIB_MAX)),
+        Row::new("open_files", "count", count(crowded.process.open_files))
+            .goal(Goal::AtLeast(count(process.open_files) + came)),
         Row::new("open_files_left", "count", files_left).goal(Goal::AtMost(FILES_LEFT_MAX)),
     ];
     let mut seen = before;
@@ -120,28 +143,38 @@ pub(super) async fn difficult(stage: &Stage<'_>) -> Result<Story> {
     })
 }
 
-/// Everybody comes, and goes again. Returns what the service's process was like meanwhile, and how many had connected.
-async fn crowd(
-    stage: &Stage<'_>,
-    client: &Client,
-    address: &str,
-    pid: u32,
-) -> Result<(Process, usize)> {
+/// What there was while everybody was there.
+struct Crowded {
+    process: Process,
+    /// By the service's own count.
+    connections: u64,
+    /// Answers that the service had begun to give to clients without a window for them.
+    unread: u64,
+}
+
+/// Everybody comes, and goes again.
+async fn crowd(stage: &Stage<'_>, client: &Client, service: &Service) -> Result<Crowded> {
+    let address = service.addresses.grpc.as_str();
+    let unread = Arc::new(AtomicU64::new(0));
     let mut idle = Vec::new();
     for _ in 0..IDLE {
         idle.push(Guest::sit(address).await?);
     }
     let mut slow = Vec::new();
     for number in 0..SLOW {
-        slow.push(Guest::ask(client, address, number % 2 == 0).await?);
+        slow.push(Guest::ask(client, address, number % 2 == 0, &unread).await?);
+        sleep(SLOW_EVERY).await;
     }
     let until = Instant::now() + stage.seconds(12);
     while Instant::now() < until {
         vanish(client, address).await?;
         sleep(VANISH_EVERY).await;
     }
-    let process = Process::look(pid)?;
-    Ok((process, idle.len() + slow.len()))
+    Ok(Crowded {
+        process: Process::look(service.pid())?,
+        connections: service.admin.sum(OPEN).await?,
+        unread: unread.load(Ordering::Relaxed),
+    })
 }
 
 /// A client that keeps a connection; it goes when this is dropped.
@@ -159,17 +192,26 @@ impl Guest {
         Ok(Self::driven(connection, driver))
     }
 
-    /// Asks, and takes no answer.
-    async fn ask(client: &Client, address: &str, unread: bool) -> Result<Self> {
+    /// Asks, and takes no answer. `answered` counts those that begin, which a client without a window sees by their heads.
+    async fn ask(
+        client: &Client,
+        address: &str,
+        unread: bool,
+        answered: &Arc<AtomicU64>,
+    ) -> Result<Self> {
         let window = if unread { 65_535 } else { 0 };
         let (connection, mut driver) = Connection::with_window(address, window, 65_535).await?;
         for _ in 0..SLOW_REQUESTS {
             let framed = client.requests().request(client.next());
             let asked = connection.begin(framed, None).await?;
+            let answered = Arc::clone(answered);
             // Held and never read: to let go of it would reset the stream.
             tokio::spawn(async move {
-                let _unread = asked.await;
+                let unread = asked.await;
+                let has_begun = unread.as_ref().is_ok_and(is_answer);
+                answered.fetch_add(u64::from(has_begun), Ordering::Relaxed);
                 std::future::pending::<()>().await;
+                drop(unread);
             });
         }
         if unread {
@@ -202,6 +244,11 @@ impl Drop for Guest {
             driving.abort();
         }
     }
+}
+
+/// Whether it is the head of a decision: of a refusal it is all there is, and says so.
+fn is_answer<B>(head: &Response<B>) -> bool {
+    !head.headers().contains_key("grpc-status")
 }
 
 /// Asks, and closes the connection before there can be an answer to all.

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use bytes::Bytes;
 use http::HeaderValue;
 use tokio::time::{Instant, sleep};
 use tonic::Status;
@@ -112,6 +113,8 @@ impl Client {
             note: Arc::new(note),
         };
         let shared = Arc::clone(&driving.shared);
+        // Should nobody wait for the end of this, its thread ends all the same.
+        let ending = Ending(Arc::clone(&shared));
         let started = Instant::now();
         let feeder = {
             let runtime = tokio::runtime::Handle::current();
@@ -119,7 +122,7 @@ impl Client {
             tokio::task::spawn_blocking(move || driving.feed(&runtime, plan.rate, started))
         };
         let result = meanwhile.await;
-        shared.ended.store(true, Ordering::Relaxed);
+        drop(ending);
         feeder.await.context("the feeder panicked")?;
         let seconds = started.elapsed().as_secs_f64();
         let waited = Instant::now();
@@ -157,6 +160,15 @@ impl Shared {
     }
 }
 
+/// Ends the load when this is dropped.
+struct Ending(Arc<Shared>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.ended.store(true, Ordering::Relaxed);
+    }
+}
+
 struct Driving<N> {
     client: Client,
     header: HeaderValue,
@@ -190,17 +202,33 @@ impl<N: Fn(&Noted<'_>) + Send + Sync + 'static> Driving<N> {
         let header = self.header.clone();
         let (shared, note) = (Arc::clone(&self.shared), Arc::clone(&self.note));
         async move {
-            let asking = connection.call(framed, Some(header));
-            let reply = tokio::time::timeout(PATIENCE, asking).await;
+            let reply = ask(&connection, framed, Some(header)).await;
             let ended = Instant::now();
-            let reply = reply.unwrap_or_else(|_| {
-                Reply::Error(Status::deadline_exceeded("no answer for seconds"))
-            });
             note(&Noted { due, reply: &reply });
             lock(&shared.seen).count(reply, (due, ended));
             shared.in_flight.fetch_sub(1, Ordering::Release);
         }
     }
+}
+
+/// Asks, and waits for [`PATIENCE`] at most: a request that is never answered must not hold up the run.
+pub(super) async fn ask(
+    connection: &Connection,
+    framed: Bytes,
+    timeout: Option<HeaderValue>,
+) -> Reply {
+    ask_within(PATIENCE, connection, framed, timeout).await
+}
+
+async fn ask_within(
+    patience: Duration,
+    connection: &Connection,
+    framed: Bytes,
+    timeout: Option<HeaderValue>,
+) -> Reply {
+    let asking = connection.call(framed, timeout);
+    let reply = tokio::time::timeout(patience, asking).await;
+    reply.unwrap_or_else(|_| Reply::Error(Status::deadline_exceeded("no answer for seconds")))
 }
 
 impl Seen {
@@ -254,6 +282,9 @@ impl Seen {
 
 #[cfg(test)]
 mod tests {
+    use tokio::net::TcpListener;
+    use tonic::Code;
+
     use super::*;
     use crate::score::fake::{self, PATIENCE};
 
@@ -294,6 +325,49 @@ mod tests {
         ids.sort_unstable();
         ids.dedup();
         assert_eq!(seen.sent, ids.len() as u64, "every id is new");
+    }
+
+    #[tokio::test]
+    async fn a_request_that_is_never_answered_ends_as_an_error() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        tokio::spawn(async move {
+            let (socket, _) = listener.accept().await.unwrap();
+            let mut server = h2::server::handshake(socket).await.unwrap();
+            let mut taken = Vec::new();
+            while let Some(request) = server.accept().await {
+                taken.push(request);
+            }
+        });
+        let connection = Connection::open(&address).await.unwrap();
+        let requests = Requests::with(10, 1, 10).unwrap();
+        let patience = Duration::from_millis(50);
+        let reply = ask_within(patience, &connection, requests.request(1), None).await;
+        let Reply::Error(status) = reply else {
+            panic!("not an error");
+        };
+        assert_eq!(status.code(), Code::DeadlineExceeded);
+    }
+
+    #[tokio::test]
+    async fn a_load_that_nobody_waits_for_ends() {
+        let service = fake::start().await;
+        let requests = Arc::new(Requests::with(10, 1, 10).unwrap());
+        let client = Client::connect(&service.address, 1, requests);
+        let client = client.await.unwrap();
+        let plan = Plan {
+            rate: 1_000.0,
+            deadline: PATIENCE,
+        };
+        let driven = client.drive(plan, |_| {}, std::future::pending::<()>());
+        tokio::time::timeout(Duration::from_millis(20), driven)
+            .await
+            .err()
+            .unwrap();
+        // Whoever feeds holds a client; it is the only one but ours.
+        while Arc::strong_count(&client.next) > 1 {
+            tokio::task::yield_now().await;
+        }
     }
 
     #[test]

@@ -1,24 +1,25 @@
 //! Scenarios 12 and 13: the service is told to stop under load, and everything is asked twice.
 
+use std::path::Path;
+use std::process::ExitStatus;
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 use tollgate_report::{Goal, Row};
 
-use super::drive::{Client, Noted, Plan, Seen};
-use super::kafka::Broker;
+use super::drive::{self, Client, Noted, Plan, Seen};
+use super::kafka::{Broker, publish};
 use super::requests::Requests;
 use super::service::{Late, Service};
 use super::wire::{Connection, Reply, timeout_header};
 use super::{Stage, Story};
-use crate::figures::count;
-use crate::kafka::Decisions;
+use crate::figures::{count, figure};
+use crate::kafka::{Decisions, Publisher};
 use crate::lock;
 
 const DEADLINE: Duration = Duration::from_millis(100);
@@ -29,23 +30,49 @@ const RATE: f64 = 1_000.0;
 /// From SIGTERM to the end of the process: draining, emptying the decision log and a snapshot are all bounded.
 const ENDED_S_MAX: f64 = 30.0;
 
+/// `grpc.lame_duck_ms` of scenario 12: so long it answers as before while probes are told that it is not ready.
+const LAME_DUCK_MS: u32 = 2_000;
+
+/// Events that are in the store when it is told to stop, so that a snapshot is of something.
+const EVENTS: u64 = 1_000;
+
 /// A process that takes longer than this does not end by itself.
 const PATIENCE: Duration = Duration::from_secs(40);
 
 const POLL: Duration = Duration::from_millis(20);
 
+/// What readiness probes ask.
+const READYZ: &str = "/readyz";
+
+/// What a finished snapshot is called by.
+const SNAPSHOT: &str = "tollgate";
+
 /// Scenario 12. The broker outlives the service, so that its last decisions can be counted.
 pub(super) async fn terminated(stage: &Stage<'_>) -> Result<Story> {
     let broker = Broker::start()?;
-    let variables = [("TOLLGATE_KAFKA__BOOTSTRAP", broker.bootstrap.as_str())];
+    let (snapshots, lame_duck) = (stage.folder().join("snapshots"), LAME_DUCK_MS.to_string());
+    let folder = snapshots.to_str();
+    let variables = [
+        ("TOLLGATE_KAFKA__BOOTSTRAP", broker.bootstrap.as_str()),
+        ("TOLLGATE_GRPC__LAME_DUCK_MS", lame_duck.as_str()),
+        (
+            "TOLLGATE_SNAPSHOT__PATH",
+            folder.context("a folder whose name is no text")?,
+        ),
+        // None before it is told to stop.
+        ("TOLLGATE_SNAPSHOT__EVERY_S", "3600"),
+    ];
     let mut service = Service::start(stage, None, &variables).await?;
     let mut decisions = Decisions::follow(&service.targets())?;
     let client = service.client(stage, CONNECTIONS).await?;
-    let refused = Arc::new(AtomicBool::new(false));
+    let publisher = Publisher::connect(&service.targets()).await?;
+    publish(&publisher, &client, &mut (0..), EVENTS).await?;
+    publisher.wait_applied().await?;
+    let refused = Arc::new(Mutex::new(None));
     let noting = Arc::clone(&refused);
     let note = move |noted: &Noted<'_>| {
         if matches!(noted.reply, Reply::Refused) {
-            noting.store(true, Ordering::Relaxed);
+            lock(&noting).get_or_insert_with(Instant::now);
         }
     };
     let plan = Plan {
@@ -54,55 +81,107 @@ pub(super) async fn terminated(stage: &Stage<'_>) -> Result<Story> {
     };
     let course = stop(stage, &service, &refused);
     let (seen, told) = client.drive(plan, note, course).await?;
-    let (told, mut late) = told?;
+    let mut told = told?;
     drop(client);
-    let status = loop {
-        if let Some(status) = service.ended()? {
-            break status;
-        }
-        if told.elapsed() > PATIENCE {
-            bail!("the service has not ended {PATIENCE:?} after SIGTERM");
-        }
-        // Its last word stands once its metrics can no longer be read.
-        late = service.late().await.unwrap_or(late);
-        sleep(POLL).await;
-    };
-    let ended = told.elapsed();
+    let status = gone(&mut service, &mut told).await?;
+    let ended = told.at.elapsed();
     let answered = usize::try_from(seen.tally.answered)?;
     decisions.wait_for(answered).await;
     let missing = answered.saturating_sub(decisions.take().len());
+    let last_snapshots = written_since(&snapshots, told.wall)?;
     // A process that a signal has ended has no code.
     let code = status.code().map_or(f64::INFINITY, f64::from);
+    let first_refused = *lock(&refused);
+    let mut rows = vec![
+        Row::new("exit_code", "", code).goal(Goal::AtMost(0.0)),
+        Row::new("ended_after", "s", ended.as_secs_f64()).goal(Goal::AtMost(ENDED_S_MAX)),
+        Row::new("refused", "count", count(seen.refused)),
+        Row::new("last_snapshots", "count", count(last_snapshots)).goal(Goal::AtLeast(1.0)),
+        Row::new("records.missing", "count", count(missing)).goal(Goal::AtMost(0.0)),
+    ];
+    rows.extend(lame_duck_rows(&told, first_refused));
     Ok(Story {
-        late,
+        late: told.late,
         deadline: DEADLINE,
         offered_per_s: RATE,
-        rows: vec![
-            Row::new("exit_code", "", code).goal(Goal::AtMost(0.0)),
-            Row::new("ended_after", "s", ended.as_secs_f64()).goal(Goal::AtMost(ENDED_S_MAX)),
-            Row::new("refused", "count", count(seen.refused)),
-            Row::new("records.missing", "count", count(missing)).goal(Goal::AtMost(0.0)),
-        ],
+        rows,
         note: "refused: turned away by GOAWAY before the service had begun with them, so no request that was accepted".to_owned(),
         seen,
     })
 }
 
-/// Tells it to stop while it is busy, and waits until it turns requests away or is gone. Returns when it was told.
+/// What was seen of a service that was told to stop, up to when it turned requests away or was gone.
+struct Told {
+    at: Instant,
+    /// The same moment by the clock that files go by.
+    wall: SystemTime,
+    /// When probes were told for the first time.
+    unready: Option<Instant>,
+    late: Late,
+}
+
+/// Tells it to stop while it is busy, and waits until it turns requests away or is gone.
 async fn stop(
     stage: &Stage<'_>,
     service: &Service,
-    refused: &AtomicBool,
-) -> Result<(Instant, Late)> {
+    refused: &Mutex<Option<Instant>>,
+) -> Result<Told> {
     sleep(stage.seconds(5)).await;
-    let mut late = service.late().await?;
+    let late = service.late().await?;
+    if !service.admin.is_ok(READYZ).await? {
+        bail!("the service is not ready before it is told to stop");
+    }
+    let mut told = Told {
+        at: Instant::now(),
+        wall: SystemTime::try_from(jiff::Timestamp::now())?,
+        unready: None,
+        late,
+    };
     service.terminate()?;
-    let told = Instant::now();
-    while !refused.load(Ordering::Relaxed) && told.elapsed() < PATIENCE {
-        late = service.late().await.unwrap_or(late);
+    while lock(refused).is_none() && told.at.elapsed() < PATIENCE {
+        if told.unready.is_none() && matches!(service.admin.is_ok(READYZ).await, Ok(false)) {
+            told.unready = Some(Instant::now());
+        }
+        told.late = service.late().await.unwrap_or(told.late);
         sleep(POLL).await;
     }
-    Ok((told, late))
+    Ok(told)
+}
+
+/// Waits until it is gone, and returns how it ended.
+async fn gone(service: &mut Service, told: &mut Told) -> Result<ExitStatus> {
+    loop {
+        if let Some(status) = service.ended()? {
+            return Ok(status);
+        }
+        if told.at.elapsed() > PATIENCE {
+            bail!("the service has not ended {PATIENCE:?} after SIGTERM");
+        }
+        // Its last word stands once its metrics can no longer be read.
+        told.late = service.late().await.unwrap_or(told.late);
+        sleep(POLL).await;
+    }
+}
+
+/// Probes were told before the wait was over, and nothing was turned away until then.
+fn lame_duck_rows(told: &Told, first_refused: Option<Instant>) -> [Row; 2] {
+    let lame_duck = f64::from(LAME_DUCK_MS);
+    let after_ms = |at: Instant| at.saturating_duration_since(told.at).as_secs_f64() * 1_000.0;
+    [
+        figure("unready_after", "ms", told.unready.map(after_ms)).goal(Goal::AtMost(lame_duck)),
+        figure("refused_after", "ms", first_refused.map(after_ms)).goal(Goal::AtLeast(lame_duck)),
+    ]
+}
+
+/// Finished snapshots that are not older than this.
+fn written_since(folder: &Path, since: SystemTime) -> Result<u64> {
+    let mut written = 0;
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let is_snapshot = entry.path().extension().is_some_and(|of| of == SNAPSHOT);
+        written += u64::from(is_snapshot && entry.metadata()?.modified()? >= since);
+    }
+    Ok(written)
 }
 
 /// Each asked twice.
@@ -208,7 +287,7 @@ async fn ask(
 ) -> Result<Option<Bytes>> {
     let due = Instant::now();
     let header = timeout_header(DEADLINE)?;
-    let reply = connection.call(framed, Some(header)).await;
+    let reply = drive::ask(&connection, framed, Some(header)).await;
     let bytes = match &reply {
         Reply::Answer(_, bytes) => Some(bytes.clone()),
         _ => None,
@@ -222,6 +301,42 @@ async fn ask(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_service_that_turns_away_at_once_or_never_tells_probes_misses_a_goal() {
+        let at = Instant::now();
+        let after = |millis| Some(at + Duration::from_millis(millis));
+        let missed = |unready, refused| {
+            let told = Told {
+                at,
+                wall: SystemTime::UNIX_EPOCH,
+                unready,
+                late: Late::default(),
+            };
+            let rows = lame_duck_rows(&told, refused).into_iter();
+            let missed = rows.filter(Row::is_missed).map(|row| row.id);
+            missed.collect::<Vec<_>>()
+        };
+        let none: [&str; 0] = [];
+        assert_eq!(missed(after(5), after(2_001)), none);
+        assert_eq!(missed(after(5), after(1_999)), ["refused_after"]);
+        assert_eq!(missed(after(2_001), after(2_002)), ["unready_after"]);
+        assert_eq!(missed(None, None), ["unready_after", "refused_after"]);
+    }
+
+    #[test]
+    fn only_finished_snapshots_of_the_end_count() {
+        let folder = tempfile::tempdir().unwrap();
+        let make = |name: &str| std::fs::write(folder.path().join(name), "").unwrap();
+        make("snapshot-000000000001.tollgate");
+        make("snapshot-000000000002.unfinished");
+        make("lock");
+        let (long_ago, hour) = (SystemTime::UNIX_EPOCH, Duration::from_secs(3_600));
+        assert_eq!(written_since(folder.path(), long_ago).unwrap(), 1);
+        let file = folder.path().join("snapshot-000000000001.tollgate");
+        let modified = std::fs::metadata(file).unwrap().modified().unwrap();
+        assert_eq!(written_since(folder.path(), modified + hour).unwrap(), 0);
+    }
 
     #[test]
     fn only_two_answers_of_the_same_bytes_are_equal() {

@@ -74,6 +74,9 @@ struct Story {
     note: String,
 }
 
+/// The longest that a scenario may take; each is over in less than half of it.
+const SCENARIO_MAX: Duration = Duration::from_secs(300);
+
 /// The scenarios, by number.
 const NAMES: [&str; 13] = [
     "model stuck for 10 s per run",
@@ -134,7 +137,10 @@ fn play(setting: &Setting, number: u8) -> Result<Entry> {
         number,
         cores: cores.as_ref(),
     };
-    let story = runtime.block_on(tell(&stage));
+    let story = runtime.block_on(async {
+        let told = tokio::time::timeout(SCENARIO_MAX, tell(&stage)).await;
+        told.with_context(|| format!("it was not over after {SCENARIO_MAX:?}"))?
+    });
     // Connections that nobody closed.
     runtime.shutdown_background();
     Ok(match story {

@@ -10,9 +10,9 @@ use tokio::time::{Instant, sleep};
 use tollgate_proto::v1::Degradation;
 use tollgate_report::{Goal, Row};
 
-use super::drive::{Client, Noted, Plan, Seen};
+use super::drive::{self, Client, Noted, Plan, Seen};
 use super::service::Service;
-use super::wire::Reply;
+use super::wire::{Connection, Reply};
 use super::{Stage, Story};
 use crate::figures::count;
 use crate::lock;
@@ -168,6 +168,12 @@ const BEHAVED: usize = 3;
 /// What the flooding connection has in flight: more than any server takes of one.
 const FLOOD_IN_FLIGHT: usize = 512;
 
+/// What the flood must come to, or it is none: two cores answer eight times as much of it.
+const FLOOD_ANSWERED_MIN: f64 = 1_000.0;
+
+/// Before the flood tries again what the server has refused.
+const REFUSED_PAUSE: Duration = Duration::from_millis(1);
+
 /// How often phases with and without the flood take turns.
 const TURNS: usize = 4;
 
@@ -206,9 +212,11 @@ pub(super) async fn flooded(stage: &Stage<'_>) -> Result<Story> {
             "flood.answered",
             "1/s",
             count(flood.tally.answered) / flood.seconds.max(0.001),
-        ),
+        )
+        .goal(Goal::AtLeast(FLOOD_ANSWERED_MIN)),
         full_share("flood.full", &flood.tally),
-        Row::new("flood.failed", "count", count(flood.failed())),
+        Row::new("flood.failed", "count", count(flood.failed())).goal(Goal::AtMost(0.0)),
+        Row::new("flood.refused", "count", count(flood.refused)),
     ];
     let mut seen = still;
     seen.merge(&beside);
@@ -231,7 +239,7 @@ fn full_share(id: &str, tally: &Tally) -> Row {
 /// to the generator's others.
 struct Flood {
     stop: Arc<AtomicBool>,
-    thread: std::thread::JoinHandle<Result<Seen>>,
+    thread: Option<std::thread::JoinHandle<Result<Seen>>>,
 }
 
 /// The lowest priority.
@@ -251,44 +259,98 @@ impl Flood {
                     .build()?;
                 runtime.block_on(flood(&client, &address, stopped))
             })?;
-        Ok(Self { stop, thread })
+        Ok(Self {
+            stop,
+            thread: Some(thread),
+        })
     }
 
-    async fn stop(self) -> Result<Seen> {
-        self.stop.store(true, Ordering::Relaxed);
-        let joined = tokio::task::spawn_blocking(move || self.thread.join()).await?;
+    async fn stop(mut self) -> Result<Seen> {
+        let thread = self.thread.take().context("a flood without a thread")?;
+        drop(self);
+        let joined = tokio::task::spawn_blocking(move || thread.join()).await?;
         joined.ok().context("the flood panicked")?
     }
 }
 
+impl Drop for Flood {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The flood's one connection, and another one in its place once it is gone.
+struct Line {
+    address: String,
+    /// With how many there were before it.
+    current: tokio::sync::Mutex<(u64, Connection)>,
+}
+
+impl Line {
+    async fn open(address: &str) -> Result<Self> {
+        Ok(Self {
+            address: address.to_owned(),
+            current: tokio::sync::Mutex::new((0, Connection::open(address).await?)),
+        })
+    }
+
+    async fn current(&self) -> (u64, Connection) {
+        self.current.lock().await.clone()
+    }
+
+    /// Puts another one in the place of this one, if it is gone and nobody has done so yet.
+    async fn mend(&self, (number, connection): (u64, Connection)) -> Result<()> {
+        if connection.is_open().await {
+            return Ok(());
+        }
+        let mut current = self.current.lock().await;
+        if current.0 == number {
+            *current = (number + 1, Connection::open(&self.address).await?);
+        }
+        Ok(())
+    }
+}
+
 async fn flood(client: &Client, address: &str, stop: Arc<AtomicBool>) -> Result<Seen> {
-    let client = client.beside(address, 1).await?;
+    let line = Arc::new(Line::open(address).await?);
     let started = Instant::now();
     let seen = Arc::new(Mutex::new(Seen::new(DEADLINE)));
     let mut tasks = Vec::new();
     for _ in 0..FLOOD_IN_FLIGHT {
-        let (client, stop, seen) = (client.clone(), Arc::clone(&stop), Arc::clone(&seen));
+        let (client, stop) = (client.clone(), Arc::clone(&stop));
+        let (line, seen) = (Arc::clone(&line), Arc::clone(&seen));
         tasks.push(tokio::spawn(async move {
             while !stop.load(Ordering::Relaxed) {
-                let due = Instant::now();
-                let framed = client.requests().request(client.next());
-                let reply = client.connections()[0].call(framed, None).await;
-                let gone = matches!(reply, Reply::Refused | Reply::Lost(_));
-                let mut seen = lock(&seen);
-                seen.sent += 1;
-                seen.count(reply, (due, Instant::now()));
-                if gone {
-                    return;
-                }
+                ask_again(&client, &line, &seen).await?;
             }
+            anyhow::Ok(())
         }));
     }
     for task in tasks {
-        task.await?;
+        task.await??;
     }
     let mut seen = std::mem::replace(&mut *lock(&seen), Seen::new(DEADLINE));
     seen.seconds = started.elapsed().as_secs_f64();
     Ok(seen)
+}
+
+/// One request of the flood. What is refused or lost does not end it.
+async fn ask_again(client: &Client, line: &Line, seen: &Mutex<Seen>) -> Result<()> {
+    let current = line.current().await;
+    let due = Instant::now();
+    let framed = client.requests().request(client.next());
+    let reply = drive::ask(&current.1, framed, None).await;
+    let is_turned_away = matches!(reply, Reply::Refused | Reply::Lost(_));
+    {
+        let mut seen = lock(seen);
+        seen.sent += 1;
+        seen.count(reply, (due, Instant::now()));
+    }
+    if is_turned_away {
+        sleep(REFUSED_PAUSE).await;
+        line.mend(current).await?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use super::{Stage, Story};
 use crate::figures::{count, figure};
 use crate::lock;
 use crate::models::choose;
-use crate::swaps::folder::{Change, Folder};
+use crate::swaps::folder::{Change, Folder, REPORTED};
 
 const RATE: f64 = 2_000.0;
 const DEADLINE: Duration = Duration::from_millis(50);
@@ -32,11 +32,14 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 const POLL: Duration = Duration::from_millis(5);
 
-/// From saving the good model until decisions are full again.
+/// From saving the good model to the last decision that is not full.
 const FULL_AGAIN_MS_MAX: f64 = 2_000.0;
 
 /// Between two changes of a rule.
 const RELOAD_EVERY: Duration = Duration::from_millis(100);
+
+/// One saved policy in so many must have decided something: several that are saved while one is being loaded are loaded as one.
+const SEEN_ONE_IN: u64 = 10;
 
 struct Trouble {
     champion: &'static str,
@@ -77,6 +80,8 @@ pub(super) async fn swapped(stage: &Stage<'_>) -> Result<Story> {
 struct Shown {
     versions: BTreeSet<String>,
     version: String,
+    /// The number of the change that the latest answer was decided by, of those that name one.
+    change: Option<u64>,
     /// The latest answer that was full and had a score, and the latest that was not.
     full_at: Instant,
     not_full_at: Instant,
@@ -93,6 +98,7 @@ impl Shown {
         Arc::new(Mutex::new(Self {
             versions: BTreeSet::new(),
             version: String::new(),
+            change: None,
             full_at: now,
             not_full_at: now,
             in_trouble: false,
@@ -110,6 +116,7 @@ impl Shown {
             self.version.clone_from(&response.policy_version);
             self.versions.insert(self.version.clone());
         }
+        self.change = change(response).or(self.change);
         let certain = is_certain(response);
         let full = response.degradation() == Degradation::Full;
         if full && response.has_score {
@@ -124,6 +131,12 @@ impl Shown {
             self.other += u64::from(!no_model && !certain);
         }
     }
+}
+
+/// The number of the change that an answer was decided by: that of the file that is saved last.
+fn change(response: &ScoreResponse) -> Option<u64> {
+    let mut matches = response.shadow_matches.iter();
+    matches.find_map(|id| id.strip_prefix(REPORTED)?.parse().ok())
 }
 
 /// A decline that nothing could have changed: nobody was asked, and nothing is left out.
@@ -182,7 +195,8 @@ async fn champion_in(stage: &Stage<'_>, trouble: &Trouble) -> Result<Story> {
         Row::new("trouble.other_level", "count", count(shown.other)).goal(Goal::AtMost(0.0)),
         figure("full_again", "ms", course.full_again.map(millis))
             .goal(Goal::AtMost(FULL_AGAIN_MS_MAX)),
-        Row::new("last_not_full", "ms", millis(course.last_not_full)),
+        Row::new("last_not_full", "ms", millis(course.last_not_full))
+            .goal(Goal::AtMost(FULL_AGAIN_MS_MAX)),
     ];
     if trouble.swap {
         rows.push(figure("swap_live", "ms", course.swap.map(millis)).goal(Goal::AtMost(1_000.0)));
@@ -249,7 +263,11 @@ pub(super) async fn reloads(stage: &Stage<'_>) -> Result<Story> {
     };
     let note = move |noted: &Noted<'_>| lock(&noting).note(noted);
     let (seen, saved) = client.drive(plan, note, save_again(stage, &folder)).await?;
-    let live = lock(&shown).versions.len();
+    let saved = saved?;
+    let (live, last) = {
+        let shown = lock(&shown);
+        (shown.versions.len(), shown.change)
+    };
     let loads = service.admin.sum("tollgate_policy_loads_total").await?;
     Ok(Story {
         seen,
@@ -257,10 +275,12 @@ pub(super) async fn reloads(stage: &Stage<'_>) -> Result<Story> {
         deadline: DEADLINE,
         offered_per_s: RATE,
         rows: vec![
-            Row::new("rules_saved", "count", count(saved?)).goal(Goal::AtLeast(1.0)),
+            Row::new("rules_saved", "count", count(saved)).goal(Goal::AtLeast(1.0)),
             Row::new("policy_loads", "count", count(loads)),
-            // The first and, once saving has ended, the last at least.
-            Row::new("versions_seen", "count", count(live)).goal(Goal::AtLeast(2.0)),
+            Row::new("versions_seen", "count", count(live))
+                .goal(Goal::AtLeast(count((saved / SEEN_ONE_IN).max(2)))),
+            // They are numbered from 0.
+            figure("last_live", "number", last.map(count)).goal(Goal::AtLeast(count(saved) - 1.0)),
         ],
         note: String::new(),
     })
@@ -287,6 +307,26 @@ async fn save_again(stage: &Stage<'_>, folder: &Folder) -> Result<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_change_that_decides_is_the_last_that_an_answer_names() {
+        let shown = Shown::new();
+        let note = |rules: &[&str]| {
+            let response = ScoreResponse {
+                shadow_matches: rules.iter().map(|rule| (*rule).to_owned()).collect(),
+                ..ScoreResponse::default()
+            };
+            lock(&shown).note(&Noted {
+                due: Instant::now(),
+                reply: &Reply::Answer(response, bytes::Bytes::new()),
+            });
+            lock(&shown).change
+        };
+        assert_eq!(note(&["other"]), None);
+        assert_eq!(note(&["other", "swap-reported-7"]), Some(7));
+        assert_eq!(note(&[]), Some(7));
+        assert_eq!(note(&["swap-reported-6"]), Some(6));
+    }
 
     #[test]
     fn a_certain_decline_is_no_other_level_and_a_score_in_trouble_is() {

@@ -121,6 +121,11 @@ impl Connection {
         }
     }
 
+    /// Whether it takes further requests: it has not failed, and the server has not said that it closes it.
+    pub(crate) async fn is_open(&self) -> bool {
+        self.send.clone().ready().await.is_ok()
+    }
+
     /// Hands a request over to the connection; an error means that it has not left.
     pub(crate) async fn begin(
         &self,
@@ -264,6 +269,7 @@ mod tests {
         // What is asked from now on never leaves.
         let reply = connection.call(requests.request(2), None).await;
         assert!(matches!(reply, Reply::Refused));
+        assert!(!connection.is_open().await);
     }
 
     #[tokio::test]
@@ -281,5 +287,6 @@ mod tests {
         let requests = Requests::with(10, 1, 10).unwrap();
         let reply = connection.call(requests.request(1), None).await;
         assert!(matches!(reply, Reply::Refused));
+        assert!(connection.is_open().await);
     }
 }

@@ -23,19 +23,34 @@ impl Admin {
         Self { address }
     }
 
-    /// Records applied, over all topics. A counter that is not on the page has counted nothing yet.
+    /// Records applied, over all topics.
     pub(crate) async fn applied(&self) -> Result<u64> {
         self.sum(APPLIED).await
     }
 
-    /// A counter over all its labels, or one sample of it if `name` has those.
+    /// A counter over all its labels, or one sample of it if `name` has those. An error if there is none: what has another name by now
+    /// must not pass for what has counted nothing.
     pub(crate) async fn sum(&self, name: &str) -> Result<u64> {
         Ok(whole(self.value(name).await?))
     }
 
     /// The same of what need not be whole, such as seconds.
     pub(crate) async fn value(&self, name: &str) -> Result<f64> {
-        Ok(sum_of(&self.page("/metrics", TIMEOUT).await?, name))
+        let page = self.page("/metrics", TIMEOUT).await?;
+        sum_of(&page, name)
+            .with_context(|| format!("http://{}/metrics has no {name}", self.address))
+    }
+
+    /// [`Admin::sum`] of a sample that is only there once it has counted something: 0 before.
+    pub(crate) async fn sum_if_any(&self, name: &str) -> Result<u64> {
+        let page = self.page("/metrics", TIMEOUT).await?;
+        Ok(whole(sum_of(&page, name).unwrap_or_default()))
+    }
+
+    /// Whether the answer at a path is 200: a probe.
+    pub(crate) async fn is_ok(&self, path: &str) -> Result<bool> {
+        let (status, _) = self.answer(path, TIMEOUT).await?;
+        Ok(is_ok(&status))
     }
 
     /// What is said in JSON at a path, for which some take longer than others.
@@ -46,6 +61,18 @@ impl Admin {
     }
 
     async fn page(&self, path: &str, limit: Duration) -> Result<String> {
+        let (status, body) = self.answer(path, limit).await?;
+        if !is_ok(&status) {
+            bail!(
+                "cannot read http://{}{path}: the answer is {status:?}",
+                self.address
+            );
+        }
+        Ok(body)
+    }
+
+    /// The line with the status, and the body.
+    async fn answer(&self, path: &str, limit: Duration) -> Result<(String, String)> {
         tokio::time::timeout(limit, get(&self.address, path))
             .await
             .with_context(|| format!("no answer from http://{}{path}", self.address))?
@@ -53,7 +80,11 @@ impl Admin {
     }
 }
 
-async fn get(address: &str, path: &str) -> Result<String> {
+fn is_ok(status: &str) -> bool {
+    status.split(' ').nth(1) == Some("200")
+}
+
+async fn get(address: &str, path: &str) -> Result<(String, String)> {
     let mut stream = TcpStream::connect(address).await?;
     // HTTP/1.0: the answer is neither chunked nor kept alive, so its end is the end of the stream.
     let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n");
@@ -64,10 +95,7 @@ async fn get(address: &str, path: &str) -> Result<String> {
         .split_once("\r\n\r\n")
         .context("the answer has no end of headers")?;
     let status = head.lines().next().unwrap_or_default();
-    if status.split(' ').nth(1) != Some("200") {
-        bail!("the answer is {status:?}");
-    }
-    Ok(body.to_owned())
+    Ok((status.to_owned(), body.to_owned()))
 }
 
 #[expect(
@@ -79,8 +107,8 @@ const fn whole(value: f64) -> u64 {
     value as u64
 }
 
-/// The sum of a metric's samples over all its labels, from the Prometheus text format.
-fn sum_of(page: &str, name: &str) -> f64 {
+/// The sum of a metric's samples over all its labels, from the Prometheus text format; `None` without a sample.
+fn sum_of(page: &str, name: &str) -> Option<f64> {
     let value = |line: &str| {
         let rest = line.strip_prefix(name)?;
         let value = match rest.strip_prefix('{') {
@@ -90,7 +118,9 @@ fn sum_of(page: &str, name: &str) -> f64 {
         };
         value.split_whitespace().next()?.parse::<f64>().ok()
     };
-    page.lines().filter_map(value).sum()
+    page.lines()
+        .filter_map(value)
+        .reduce(|sum, value| sum + value)
 }
 
 #[cfg(test)]
@@ -110,12 +140,17 @@ tollgate_ingest_records 7
 
     #[test]
     fn samples_are_summed_over_their_labels_and_no_other_name_counts() {
-        let sum_of = |page, name| whole(sum_of(page, name));
-        assert_eq!(sum_of(PAGE, APPLIED), 1_540);
-        assert_eq!(sum_of("tollgate_ingest_records_total 12\n", APPLIED), 12);
-        assert_eq!(sum_of("", APPLIED), 0);
+        let sum_of = |page, name| sum_of(page, name).map(whole);
+        assert_eq!(sum_of(PAGE, APPLIED), Some(1_540));
+        let alone = "tollgate_ingest_records_total 12\n";
+        assert_eq!(sum_of(alone, APPLIED), Some(12));
         let labels = "tollgate_ingest_records_total{topic=\"tollgate.labels\"}";
-        assert_eq!(sum_of(PAGE, labels), 40);
+        assert_eq!(sum_of(PAGE, labels), Some(40));
+        let nothing_yet = "tollgate_ingest_records_total{topic=\"a\"} 0\n";
+        assert_eq!(sum_of(nothing_yet, APPLIED), Some(0));
+        for other in ["tollgate_ingest_records_totals", "tollgate_ingest"] {
+            assert_eq!(sum_of(PAGE, other), None, "{other}");
+        }
     }
 
     /// Answers one request with the given bytes.
@@ -138,6 +173,16 @@ tollgate_ingest_records 7
                       tollgate_ingest_records_total{topic=\"t\"} 3\n";
         let admin = Admin::new(serve(answer).await);
         assert_eq!(admin.applied().await.unwrap(), 3);
+    }
+
+    #[tokio::test]
+    async fn a_metric_that_is_not_there_is_an_error_where_it_must_be() {
+        let page = "HTTP/1.0 200 OK\r\n\r\ntollgate_lates_total 3\n";
+        let late = "tollgate_late_total";
+        let error = Admin::new(serve(page).await).sum(late).await.unwrap_err();
+        assert!(error.to_string().contains(late), "{error}");
+        let admin = Admin::new(serve(page).await);
+        assert_eq!(admin.sum_if_any(late).await.unwrap(), 0);
     }
 
     #[tokio::test]

@@ -151,10 +151,6 @@ fn add(records: &mut Records, record: v1::DecisionRecord) {
     if record.late_verdict {
         return;
     }
-    // A second record of the same decision, which was sent to nobody.
-    if record.late_verdict {
-        return;
-    }
     let id = record.response.unwrap_or_default().transaction_id;
     let recorded = records.entry(id).or_default();
     recorded.count += 1;

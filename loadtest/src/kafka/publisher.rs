@@ -41,6 +41,11 @@ pub(crate) struct Publisher {
 
 impl Publisher {
     pub(crate) async fn connect(targets: &Targets) -> Result<Self> {
+        Self::connect_ahead(targets, AHEAD_MAX).await
+    }
+
+    /// With so many records on their way at most: more than usual for topics of many partitions, over which they are spread.
+    pub(crate) async fn connect_ahead(targets: &Targets, ahead_max: u64) -> Result<Self> {
         let failed = Arc::new(AtomicU64::new(0));
         let producer = ClientConfig::new()
             .set("bootstrap.servers", &targets.kafka)
@@ -60,7 +65,7 @@ impl Publisher {
             failed,
             transactions_topic: targets.transactions_topic.clone(),
             labels_topic: targets.labels_topic.clone(),
-            flow: Flow::new(AHEAD_MAX, baseline),
+            flow: Flow::new(ahead_max, baseline),
             admin,
             patience: PATIENCE,
             reading: Mutex::new(()),

@@ -20,6 +20,7 @@ mod visible;
 
 use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use tollgate_report::{Goal, Row};
@@ -59,6 +60,9 @@ struct Stage<'a> {
     number: u8,
 }
 
+/// The longest that a line may take: several times what the longest one does.
+const LINE_MAX: Duration = Duration::from_secs(2 * 3_600);
+
 /// The lines, by number.
 const NAMES: [&str; 6] = [
     "kill -9 and restart on the same log",
@@ -66,7 +70,7 @@ const NAMES: [&str; 6] = [
     "ten million events",
     "from acknowledged to counted",
     "poison among the records",
-    "full disk, jumping clock, cut log, more partitions",
+    "full disk, full spool, jumping clock, cut log, more partitions",
 ];
 
 pub fn run(args: &Args) -> Result<()> {
@@ -104,7 +108,10 @@ fn carry_out(setting: &Setting, number: u8) -> Result<Vec<Row>> {
     let stage = Stage { setting, number };
     // Left over from an earlier run.
     let _ = std::fs::remove_dir_all(stage.folder());
-    let told = runtime.block_on(tell(&stage));
+    let told = runtime.block_on(async {
+        let told = tokio::time::timeout(LINE_MAX, tell(&stage)).await;
+        told.with_context(|| format!("it was not over after {LINE_MAX:?}"))?
+    });
     // Connections that nobody closed.
     runtime.shutdown_background();
     let mut rows = told.unwrap_or_else(|error| {

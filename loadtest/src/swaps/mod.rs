@@ -141,7 +141,8 @@ async fn change(
     let kind = Change::of(number);
     changes.made += 1;
     let refused = "tollgate_policy_loads_total{result=\"refused\"}";
-    let refused_before = admin.sum(refused).await?;
+    // Nothing may have been refused yet, and then there is no sample with this label.
+    let refused_before = admin.sum_if_any(refused).await?;
     // Half-written files take their time, on a thread that may block.
     let root = Folder::clone(folder);
     tokio::task::spawn_blocking(move || root.change(kind, number))
@@ -151,7 +152,7 @@ async fn change(
     if kind == Change::Bad {
         changes.refused.1 += 1;
         while saved.elapsed() < PATIENCE {
-            if admin.sum(refused).await? > refused_before {
+            if admin.sum_if_any(refused).await? > refused_before {
                 changes.refused.0 += 1;
                 break;
             }

@@ -92,19 +92,7 @@ pub(super) async fn spool(stage: &Stage<'_>) -> Result<Vec<Row>> {
         limit(&service, Some(FILE_BYTES_MAX))?;
         reaches(&service, UNLOGGED, before + UNLOGGED_MIN).await?;
         limit(&service, None)?;
-        let mut told = service.admin.sum(UNLOGGED).await?;
-        let began = Instant::now();
-        loop {
-            sleep(SPOOLED).await;
-            let now = service.admin.sum(UNLOGGED).await?;
-            if now == told {
-                return Ok(now - before);
-            }
-            if began.elapsed() > PATIENCE {
-                bail!("decisions are still not on disk before their answer");
-            }
-            told = now;
-        }
+        Ok(settles(&service, UNLOGGED, SPOOLED).await? - before)
     };
     let (seen, unlogged) = held.load(&service, course).await?;
     held.log.wait_until_quiet(DECISIONS, QUIET).await?;
@@ -130,6 +118,23 @@ pub(super) fn limit(service: &Service, bytes_max: Option<u64>) -> Result<()> {
     prlimit(Some(service.process()?), Resource::Fsize, limit)
         .context("the size of files cannot be limited")?;
     Ok(())
+}
+
+/// Waits until a counter has stayed as it is for so long, and returns it.
+pub(super) async fn settles(service: &Service, counter: &str, stays: Duration) -> Result<u64> {
+    let began = Instant::now();
+    let mut before = service.admin.sum(counter).await?;
+    loop {
+        sleep(stays).await;
+        let now = service.admin.sum(counter).await?;
+        if now == before {
+            return Ok(now);
+        }
+        if began.elapsed() > PATIENCE {
+            bail!("{counter} still counts after {PATIENCE:?}");
+        }
+        before = now;
+    }
 }
 
 /// Waits until a metric has reached a value.

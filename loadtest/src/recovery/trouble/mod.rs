@@ -1,8 +1,9 @@
-//! Line 6: a full disk, a clock that jumps, a log that is cut, and more partitions.
+//! Line 6: a full disk, a full spool, a clock that jumps, a log that is cut, and more partitions.
 
 mod clock;
 mod cut;
 mod disk;
+mod full;
 mod grow;
 
 use std::time::Duration;
@@ -24,6 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(super) async fn run(stage: &Stage<'_>) -> Result<Vec<Row>> {
     let mut rows = Box::pin(disk::snapshot(stage)).await?;
     rows.extend(Box::pin(disk::spool(stage)).await?);
+    rows.extend(Box::pin(full::spool(stage)).await?);
     rows.extend(Box::pin(clock::jumps(stage)).await?);
     rows.extend(Box::pin(cut::cut(stage)).await?);
     rows.extend(Box::pin(grow::grow(stage)).await?);
