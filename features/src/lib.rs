@@ -8,6 +8,7 @@
 //! From the outside in: `store` applies and reads; `slots` finds an entity, `ledger` a transaction; `kept` is what is kept
 //! of an entity, a `history` of `block`s or `steps`; `plan` says what to gather of them and `read` gathers it.
 
+mod alone;
 mod block;
 mod bytes;
 mod decimal;

@@ -12,6 +12,7 @@ use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tollgate_types::EventTime;
 
 use crate::EntityKey;
+use crate::alone::Alone;
 use crate::kept::Kept;
 use crate::table::Table;
 
@@ -35,18 +36,27 @@ const TRIES: usize = 4;
 type Chunk = Box<[Slot]>;
 type Bank = Box<[OnceLock<Chunk>]>;
 
+/// What every look-up reads lies apart from what every new entity writes.
 #[derive(Debug)]
 pub(crate) struct Slots {
     shards: Box<[Shard]>,
-    table_bytes: AtomicUsize,
     banks: Box<[OnceLock<Bank>]>,
-    /// Slots up to here have been given out.
-    end: AtomicU32,
-    /// Of those, the ones that are free again.
-    free: Mutex<Vec<u32>>,
-    entities: AtomicUsize,
     /// The number that slots are given when they change: that of the latest pass of an image over them.
     pass: AtomicU32,
+    /// Memory of slots and tables; grows by many at a time.
+    bytes: AtomicUsize,
+    given: Alone<Given>,
+}
+
+/// Which slots have been given out.
+#[derive(Debug, Default)]
+struct Given {
+    /// Those up to here.
+    end: AtomicU32,
+    /// Of them, the ones that are free again.
+    free: Mutex<Vec<u32>>,
+    /// How many those are, so that nobody waits to learn that there are none.
+    freed: AtomicUsize,
 }
 
 /// A table on a cache line of its own, so that threads at different ones do not wait for each other.
@@ -76,16 +86,17 @@ pub(crate) struct Tenant {
     pub(crate) kept: Kept,
 }
 
+/// An entity and its slot, for writing.
+type Entered<'s> = (SlotId, RwLockWriteGuard<'s, Tenant>);
+
 impl Slots {
     pub(crate) fn new() -> Self {
         Self {
             shards: (0..SHARDS).map(|_| Shard::default()).collect(),
-            table_bytes: AtomicUsize::new(0),
             banks: (0..BANKS).map(|_| OnceLock::new()).collect(),
-            end: AtomicU32::new(0),
-            free: Mutex::default(),
-            entities: AtomicUsize::new(0),
             pass: AtomicU32::new(1),
+            bytes: AtomicUsize::new(0),
+            given: Alone::default(),
         }
     }
 
@@ -94,32 +105,29 @@ impl Slots {
         for shard in &mut self.shards {
             shard.0.get_mut().clear();
         }
-        *self.table_bytes.get_mut() = 0;
-        for at in 0..std::mem::take(self.end.get_mut()) {
+        *self.bytes.get_mut() = 0;
+        for at in 0..std::mem::take(&mut self.given.0).end.into_inner() {
             if let Some(slot) = self.slot(SlotId(at)) {
                 *slot.inner.write() = Tenant::default();
                 slot.active.store(0, Ordering::Relaxed);
             }
         }
-        self.free.get_mut().clear();
-        *self.entities.get_mut() = 0;
     }
 
     /// How many entities there are.
     pub(crate) fn len(&self) -> usize {
-        self.entities.load(Ordering::Relaxed)
+        let end = usize::try_from(self.end()).unwrap_or(0);
+        end.saturating_sub(self.given.0.freed.load(Ordering::Relaxed))
     }
 
     /// Bytes of memory for so many entities, without their events.
     pub(crate) fn bytes(&self) -> usize {
-        let end = usize::try_from(self.end.load(Ordering::Relaxed)).unwrap_or(0);
-        end.next_multiple_of(CHUNK_SLOTS) * size_of::<Slot>()
-            + self.table_bytes.load(Ordering::Relaxed)
+        self.bytes.load(Ordering::Relaxed)
     }
 
     /// Slots that have been given out, free ones among them.
     pub(crate) fn end(&self) -> u32 {
-        self.end.load(Ordering::Relaxed)
+        self.given.0.end.load(Ordering::Relaxed)
     }
 
     /// An entity, for reading.
@@ -141,11 +149,7 @@ impl Slots {
     }
 
     /// An entity, for writing; it is entered if it is new.
-    pub(crate) fn write(
-        &self,
-        key: EntityKey,
-        at: EventTime,
-    ) -> Option<(SlotId, RwLockWriteGuard<'_, Tenant>)> {
+    pub(crate) fn write(&self, key: EntityKey, at: EventTime) -> Option<Entered<'_>> {
         for _ in 0..TRIES {
             let mut candidates = 0;
             while let Some(id) = self.candidate(key, candidates) {
@@ -158,7 +162,9 @@ impl Slots {
                 }
                 candidates += 1;
             }
-            self.enter(key)?;
+            if let Some(entered) = self.enter(key, at)? {
+                return Some(entered);
+            }
         }
         None
     }
@@ -231,7 +237,8 @@ impl Slots {
             return None;
         }
         self.make(id)?;
-        self.end.fetch_max(id.0 + 1, Ordering::Relaxed);
+        let before = self.given.0.end.fetch_max(id.0 + 1, Ordering::Relaxed);
+        self.grown(chunks_bytes(id.0 + 1).saturating_sub(chunks_bytes(before)));
         let slot = self.slot(id)?;
         slot.active.store(active, Ordering::Relaxed);
         Some(std::mem::replace(&mut *slot.inner.write(), tenant))
@@ -240,7 +247,7 @@ impl Slots {
     /// Enters all entities that were put into slots. Hands over what is let go: an entity that was moved while the last pass
     /// of an image was at work is there twice, and a pass comes to slots in their order, so the later one counts.
     pub(crate) fn index(&self) -> Vec<Kept> {
-        let mut free = self.free.lock();
+        let mut free = self.given.0.free.lock();
         let mut gone = Vec::new();
         for id in 0..self.end() {
             let Some(key) = self.read_at(SlotId(id)).map(|tenant| tenant.key) else {
@@ -262,12 +269,10 @@ impl Slots {
                 slot.active.store(0, Ordering::Relaxed);
                 table.remove(hash(key), other);
                 free.push(other);
-                self.entities.fetch_sub(1, Ordering::Relaxed);
             }
-            let grown = table.insert(hash(key), id);
-            self.table_bytes.fetch_add(grown, Ordering::Relaxed);
-            self.entities.fetch_add(1, Ordering::Relaxed);
+            self.insert(&mut table, key, id);
         }
+        self.given.0.freed.store(free.len(), Ordering::Relaxed);
         gone
     }
 
@@ -295,13 +300,14 @@ impl Slots {
         slot.active.store(0, Ordering::Relaxed);
         self.note(slot);
         drop((tenant, table));
-        self.entities.fetch_sub(1, Ordering::Relaxed);
-        self.free.lock().push(id.0);
+        let mut free = self.given.0.free.lock();
+        free.push(id.0);
+        self.given.0.freed.store(free.len(), Ordering::Relaxed);
         Some(gone.kept)
     }
 
-    /// Gives an entity a slot unless it has one by now; `None` if there are no more.
-    fn enter(&self, key: EntityKey) -> Option<()> {
+    /// Gives an entity a slot and hands it over for writing; nothing if it has one by now. `None` if there are no more.
+    fn enter(&self, key: EntityKey, at: EventTime) -> Option<Option<Entered<'_>>> {
         let mut table = self.shard(key).write();
         // While the table is locked, no slot is given to or taken from any of its entities.
         let is_here = |id| {
@@ -309,34 +315,51 @@ impl Slots {
             slot.is_some_and(|slot| slot.inner.read().key == key)
         };
         if table.find(hash(key)).any(is_here) {
-            return Some(());
+            return Some(None);
         }
-        let free = self.free.lock().pop();
-        let id = free.or_else(|| self.next())?;
+        let id = self.take_free().or_else(|| self.next())?;
         // One that an image left out has no memory yet.
         self.make(SlotId(id))?;
         let slot = self.slot(SlotId(id))?;
+        // The table waits at most for whoever looks at a slot that belongs to no one, which is soon done.
         let mut tenant = slot.inner.write();
         tenant.key = key;
+        slot.active.store(second(at), Ordering::Relaxed);
         self.note(slot);
-        drop(tenant);
-        let grown = table.insert(hash(key), id);
-        self.table_bytes.fetch_add(grown, Ordering::Relaxed);
-        self.entities.fetch_add(1, Ordering::Relaxed);
-        Some(())
+        self.insert(&mut table, key, id);
+        Some(Some((SlotId(id), tenant)))
     }
 
-    /// A slot that was never used, in memory that is there.
+    fn insert(&self, table: &mut Table, key: EntityKey, id: u32) {
+        self.grown(table.insert(hash(key), id));
+    }
+
+    fn grown(&self, bytes: usize) {
+        if bytes > 0 {
+            self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// A slot whose entity was let go.
+    fn take_free(&self) -> Option<u32> {
+        let given = &self.given.0;
+        if given.freed.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        let mut free = given.free.lock();
+        let id = free.pop();
+        given.freed.store(free.len(), Ordering::Relaxed);
+        id
+    }
+
+    /// A slot that was never used.
     fn next(&self) -> Option<u32> {
-        let id = self.end.load(Ordering::Relaxed);
-        let taken = self
-            .end
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |end| {
-                (end < SLOTS_MAX).then_some(end + 1)
-            });
-        let id = taken.unwrap_or(id);
-        self.make(SlotId(id))?;
-        taken.ok()
+        let more = |end: u32| (end < SLOTS_MAX).then_some(end + 1);
+        let end = &self.given.0.end;
+        let id = end.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+        let id = id.ok()?;
+        self.grown(chunks_bytes(id + 1) - chunks_bytes(id));
+        Some(id)
     }
 
     /// Makes sure that there is memory for a slot.
@@ -353,6 +376,12 @@ impl Slots {
         let (bank, chunk, slot) = parts(id);
         self.banks.get(bank)?.get()?.get(chunk)?.get()?.get(slot)
     }
+}
+
+/// Bytes of the chunks that have so many slots.
+fn chunks_bytes(slots: u32) -> usize {
+    let slots = usize::try_from(slots).unwrap_or(usize::MAX);
+    slots.next_multiple_of(CHUNK_SLOTS) * size_of::<Slot>()
 }
 
 /// Bank, chunk in it, and slot in that.

@@ -109,6 +109,17 @@ const NUMBER_EXPONENTS: [u8; 4] = [6, 4, 3, 0];
 /// Whole seconds, milliseconds, microseconds.
 const TIME_EXPONENTS: [u8; 3] = [6, 3, 0];
 
+/// Ten to the power of an exponent that a coding has: looked at for every value, and a power takes a loop.
+const fn unit(exponent: u8) -> i64 {
+    match exponent {
+        0 => 1,
+        3 => 1_000,
+        4 => 10_000,
+        6 => 1_000_000,
+        other => 10_i64.pow(other as u32),
+    }
+}
+
 impl Coding {
     const fn new(form: Form, exponent: u8) -> Self {
         Self {
@@ -141,7 +152,7 @@ impl Coding {
 
     /// What one step of a whole number is worth, in millionths or microseconds.
     pub(crate) const fn unit(self) -> i64 {
-        10_i64.pow(self.exponent as u32)
+        unit(self.exponent)
     }
 
     /// Bytes of the dictionary.
@@ -155,7 +166,9 @@ impl Coding {
         let Some(first) = present.next() else {
             return Self::new(Form::Missing, 0);
         };
-        if present.clone().all(|value| value == first) && values.iter().all(Option::is_some) {
+        // The next amount is rarely that of the only one there is.
+        let is_guess = values.len() == 1 && kind == Kind::Number;
+        if !is_guess && present.all(|value| value == first) && values.iter().all(Option::is_some) {
             return Self {
                 entries: 1,
                 entries_max: 1,
@@ -211,12 +224,12 @@ impl Coding {
             let Some(whole) = whole(kind, *value, base) else {
                 return Self::new(Form::Raw, 0);
             };
-            while whole % 10_i64.pow(u32::from(exponents[at])) != 0 {
+            while whole % unit(exponents[at]) != 0 {
                 at += 1;
             }
             (least, most) = (least.min(whole), most.max(whole));
         }
-        let unit = 10_i64.pow(u32::from(exponents[at]));
+        let unit = unit(exponents[at]);
         Self::new(Form::of_range(least / unit, most / unit), exponents[at])
     }
 

@@ -17,55 +17,13 @@ pub(super) struct Place {
 }
 
 impl Block {
-    /// Lays rows out in the fewest bytes, with a little room.
-    pub(super) fn of_rows(shape: &Shape, rows: &[Row]) -> Self {
-        let base = base(rows);
-        let mut codings = Vec::with_capacity(shape.columns());
-        let mut values = Vec::with_capacity(rows.len());
-        for column in 0..shape.columns() {
-            values.clear();
-            values.extend(rows.iter().map(|row| row.values[column]));
-            codings.push(if column == Shape::TIME {
-                Coding::of_times(&values, base)
-            } else {
-                Coding::of(shape.kind(column), &values, base, grown(rows.len()))
-            });
-        }
-        let room = room(shape, &codings, rows.len());
-        let mut block = Self {
-            data: vec![0; bytes(shape, &codings, room)].into(),
-            rows: byte(rows.len()),
-            room: byte(room),
-        };
-        block.data[..BASE_BYTES].copy_from_slice(&base.to_le_bytes());
-        for (column, coding) in codings.into_iter().enumerate() {
-            let first = rows.first().and_then(|row| row.values[column]);
-            block.set_coding(
-                column,
-                Coding {
-                    entries: 0,
-                    ..coding
-                },
-            );
-            if coding.form == Form::Constant {
-                block.add_entry(shape, column, first.unwrap_or(0));
-            }
-        }
-        for (at, row) in rows.iter().enumerate() {
-            let fits = block.put(shape, at, row);
-            debug_assert!(fits, "a coding holds what it was chosen for");
-        }
-        block
-    }
-
     /// Makes room for more rows, leaving every coding as it is.
     pub(super) fn grow(&mut self, shape: &Shape) {
-        let codings: Vec<Coding> = (0..shape.columns())
-            .map(|column| self.coding(column))
-            .collect();
-        let room = room(shape, &codings, self.rows());
+        let codings = (0..shape.columns()).map(|column| self.coding(column));
+        let size = Size::of(shape, codings);
+        let room = size.room(self.rows());
         let more = room - usize::from(self.room);
-        let mut data = Vec::with_capacity(bytes(shape, &codings, room));
+        let mut data = Vec::with_capacity(size.bytes(room));
         data.extend_from_slice(&self.data[..self.flags_at(shape)]);
         data.extend_from_slice(self.flags(shape));
         data.resize(self.flags_at(shape) + room, 0);
@@ -95,20 +53,45 @@ impl Block {
         }
     }
 
-    /// Writes a row; false if some value does not fit, and the row is then half written.
-    pub(super) fn put(&mut self, shape: &Shape, at: usize, row: &Row) -> bool {
+    /// Whether a row can be written without laying everything out anew.
+    pub(super) fn takes(&self, shape: &Shape, row: &Row) -> bool {
+        let mut start = self.flags_at(shape) + usize::from(self.room);
+        row.values.iter().enumerate().all(|(column, value)| {
+            let place = self.place_from(start, column);
+            start = place.dictionary.end;
+            self.takes_value(shape, column, *value, &place)
+        })
+    }
+
+    fn takes_value(&self, shape: &Shape, column: usize, value: Option<u64>, place: &Place) -> bool {
+        let coding = self.coding(column);
+        match (coding.form, value) {
+            (Form::Missing, value) => value.is_none(),
+            (Form::Constant, None) => false,
+            (Form::Constant, Some(bits)) => self.entry_of(coding, place, bits).is_some(),
+            (Form::Dictionary, Some(bits)) => {
+                coding.entries < coding.entries_max || self.entry_of(coding, place, bits).is_some()
+            }
+            (Form::Dictionary, None) | (Form::Raw, _) => true,
+            (Form::Int1 | Form::Int2 | Form::Int4 | Form::Int8, value) => coding
+                .code(shape.kind(column), value, self.base())
+                .is_some(),
+        }
+    }
+
+    /// Writes a row that the block takes.
+    pub(super) fn put(&mut self, shape: &Shape, at: usize, row: &Row) {
         let key = self.keys_at() + at * KEY_BYTES;
         self.data[key..key + KEY_BYTES].copy_from_slice(&row.key.bits().to_le_bytes());
         let flags = self.flags_at(shape) + at;
         self.data[flags] = row.flags.0;
         let mut start = self.flags_at(shape) + usize::from(self.room);
-        let mut fits = true;
         for (column, value) in row.values.iter().enumerate() {
             let place = self.place_from(start, column);
             start = place.dictionary.end;
-            fits &= self.put_at(shape, at, column, *value, place);
+            let fits = self.put_at(shape, at, column, *value, &place);
+            debug_assert!(fits, "a row is written only where it fits");
         }
-        fits
     }
 
     pub(super) fn put_value(
@@ -119,28 +102,31 @@ impl Block {
         value: Option<u64>,
     ) -> bool {
         let (_, place) = self.place(shape, column);
-        self.put_at(shape, row, column, value, place)
+        self.put_at(shape, row, column, value, &place)
     }
 
-    fn put_at(
+    /// Writes one value; false if it does not fit.
+    pub(super) fn put_at(
         &mut self,
         shape: &Shape,
         row: usize,
         column: usize,
         value: Option<u64>,
-        place: Place,
+        place: &Place,
     ) -> bool {
         let coding = self.coding(column);
         let at = place.codes.start + row * coding.form.width();
         match coding.form {
             Form::Missing => value.is_none(),
-            Form::Constant => value.is_some() && value == self.view(shape, column).entry(0),
+            Form::Constant => {
+                value.is_some_and(|bits| self.entry_of(coding, place, bits).is_some())
+            }
             Form::Dictionary => {
                 let entry = match value {
                     None => Some(MISSING_ENTRY),
                     Some(bits) => self
-                        .entry_of(coding, place.dictionary, bits)
-                        .or_else(|| self.add_entry(shape, column, bits)),
+                        .entry_of(coding, place, bits)
+                        .or_else(|| self.add_entry(column, &place.dictionary, bits)),
                 };
                 self.data[at] = entry.unwrap_or(MISSING_ENTRY);
                 entry.is_some()
@@ -160,8 +146,8 @@ impl Block {
         }
     }
 
-    fn entry_of(&self, coding: Coding, dictionary: Range<usize>, bits: u64) -> Option<u8> {
-        let entries = self.data[dictionary].as_chunks::<8>().0;
+    fn entry_of(&self, coding: Coding, place: &Place, bits: u64) -> Option<u8> {
+        let entries = self.data[place.dictionary.clone()].as_chunks::<8>().0;
         let wanted = bits.to_le_bytes();
         let at = entries[..usize::from(coding.entries)]
             .iter()
@@ -170,12 +156,17 @@ impl Block {
     }
 
     /// A new entry of a dictionary; `None` if it has no room.
-    fn add_entry(&mut self, shape: &Shape, column: usize, bits: u64) -> Option<u8> {
-        let (coding, place) = self.place(shape, column);
+    pub(super) fn add_entry(
+        &mut self,
+        column: usize,
+        dictionary: &Range<usize>,
+        bits: u64,
+    ) -> Option<u8> {
+        let coding = self.coding(column);
         if coding.entries >= coding.entries_max {
             return None;
         }
-        let at = place.dictionary.start + usize::from(coding.entries) * 8;
+        let at = dictionary.start + usize::from(coding.entries) * 8;
         self.data[at..at + 8].copy_from_slice(&bits.to_le_bytes());
         let entries = coding.entries + 1;
         self.set_coding(column, Coding { entries, ..coding });
@@ -230,48 +221,41 @@ impl Block {
     }
 }
 
-/// A base from which four bytes reach from a little before the first row far beyond it: forty days of milliseconds.
-fn base(rows: &[Row]) -> i64 {
-    let first = rows.first().map_or(0, |row| row.time().micros());
-    let whole = |unit: i64| rows.iter().all(|row| row.time().micros() % unit == 0);
-    let unit = if whole(1_000_000) {
-        1_000_000
-    } else if whole(1_000) {
-        1_000
-    } else {
-        1
-    };
-    // One in sixteen of what four bytes hold is left for rows that come late.
-    first.saturating_add((i64::from(i32::MAX) - (1 << 28)) * unit)
+/// What a block takes: the bytes of its head and its dictionaries, and those of each row that it has room for.
+#[derive(Clone, Copy)]
+pub(super) struct Size {
+    fixed: usize,
+    row: usize,
 }
 
-/// Bytes of a block with room for so many rows.
-fn bytes(shape: &Shape, codings: &[Coding], room: usize) -> usize {
-    let dictionaries: usize = codings.iter().map(|coding| coding.dictionary_bytes()).sum();
-    BASE_BYTES + CODING_BYTES * shape.columns() + dictionaries + room * row_bytes(codings)
-}
+impl Size {
+    pub(super) fn of(shape: &Shape, codings: impl Iterator<Item = Coding>) -> Self {
+        let none = Self {
+            fixed: BASE_BYTES + CODING_BYTES * shape.columns(),
+            // Key and flags.
+            row: KEY_BYTES + 1,
+        };
+        codings.fold(none, |size, coding| Self {
+            fixed: size.fixed + coding.dictionary_bytes(),
+            row: size.row + coding.form.width(),
+        })
+    }
 
-/// Key, flags and codes of one row.
-fn row_bytes(codings: &[Coding]) -> usize {
-    KEY_BYTES
-        + 1
-        + codings
-            .iter()
-            .map(|coding| coding.form.width())
-            .sum::<usize>()
+    pub(super) const fn bytes(self, room: usize) -> usize {
+        self.fixed + room * self.row
+    }
+
+    /// Room for a few rows more than there are, and for as many as fit into what an allocator hands out anyway.
+    pub(super) fn room(self, rows: usize) -> usize {
+        let least = grown(rows).min(ROWS_MAX);
+        let spare = memory::handed_out(self.bytes(least)) - self.bytes(least);
+        (least + spare / self.row).min(ROWS_MAX)
+    }
 }
 
 /// A few rows more.
-fn grown(rows: usize) -> usize {
+pub(super) fn grown(rows: usize) -> usize {
     rows + (rows / 4).clamp(*GROWTH_ROWS.start(), *GROWTH_ROWS.end())
-}
-
-/// Room for a few rows more than there are, and for as many as fit into what an allocator hands out anyway.
-fn room(shape: &Shape, codings: &[Coding], rows: usize) -> usize {
-    let least = grown(rows).min(ROWS_MAX);
-    let handed_out = memory::handed_out(bytes(shape, codings, least));
-    let spare = (handed_out - bytes(shape, codings, least)) / row_bytes(codings);
-    (least + spare).min(ROWS_MAX)
 }
 
 /// Counts of rows are at most [`ROWS_MAX`].

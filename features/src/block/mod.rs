@@ -7,6 +7,7 @@
 
 mod codes;
 mod coding;
+mod draft;
 mod image;
 mod layout;
 mod view;
@@ -18,6 +19,7 @@ use tollgate_types::{Entity, EventTime, TransactionKey};
 
 use coding::Form;
 pub(crate) use coding::Kind;
+use draft::{Change, Draft};
 use layout::byte;
 pub(crate) use view::{Rows, Sums, View, wider};
 
@@ -31,6 +33,9 @@ const GROWTH_ROWS: RangeInclusive<usize> = 2..=8;
 
 /// Bytes that memory is fetched by.
 const CACHE_LINE: usize = 64;
+
+/// As many lines are fetched ahead of a row: those of a block of a dozen rows.
+const LINES_AHEAD: usize = 8;
 
 /// Most links are numbers of this many bytes.
 const LINK_BYTES: usize = 4;
@@ -134,6 +139,14 @@ pub(crate) struct Row {
 }
 
 impl Row {
+    pub(crate) const fn new(key: TransactionKey, flags: Flags) -> Self {
+        Self {
+            key,
+            flags,
+            values: Vec::new(),
+        }
+    }
+
     pub(crate) fn time(&self) -> EventTime {
         EventTime::from_micros(self.values[Shape::TIME].unwrap_or(0).cast_signed())
     }
@@ -259,9 +272,11 @@ impl Block {
         black_box((all, newest.copied()));
     }
 
-    /// A byte of the head, so that it is in the cache when a row is inserted; what it says means nothing.
+    /// Reads a byte of each of the first cache lines, so that they are in the cache when a row is inserted; what they say
+    /// means nothing. Small blocks are read whole, since most rows make them grow or be laid out anew.
     pub(crate) fn peek(&self) -> u8 {
-        self.data.first().copied().unwrap_or_default()
+        let lines = self.data.iter().step_by(CACHE_LINE).take(LINES_AHEAD);
+        lines.fold(0, |all, byte| all ^ byte)
     }
 
     pub(crate) fn is_full(&self) -> bool {
@@ -271,8 +286,8 @@ impl Block {
     /// Inserts a row before the one at `at`. The block must not be full.
     pub(crate) fn insert(&mut self, shape: &Shape, at: usize, row: &Row) {
         debug_assert!(!self.is_full() && at <= self.rows());
-        if self.rows == 0 {
-            *self = Self::of_rows(shape, std::slice::from_ref(row));
+        if self.rows == 0 || !self.takes(shape, row) {
+            self.lay_out(shape, 0..self.rows(), Change::Insert(at, row));
             return;
         }
         if self.rows == self.room {
@@ -280,11 +295,7 @@ impl Block {
         }
         self.shift(shape, at, at + 1);
         self.rows += 1;
-        if !self.put(shape, at, row) {
-            let mut rows = self.to_rows(shape);
-            rows[at] = row.clone();
-            *self = Self::of_rows(shape, &rows);
-        }
+        self.put(shape, at, row);
     }
 
     /// Takes rows out.
@@ -292,25 +303,33 @@ impl Block {
         self.shift(shape, rows.end, rows.start);
         self.rows -= byte(rows.len());
         if self.rows() * 2 < usize::from(self.room) {
-            let rows = self.to_rows(shape);
-            *self = Self::of_rows(shape, &rows);
+            self.lay_out(shape, 0..self.rows(), Change::None);
         }
     }
 
     /// Replaces one value.
     pub(crate) fn set(&mut self, shape: &Shape, row: usize, column: usize, value: Option<u64>) {
         if !self.put_value(shape, row, column, value) {
-            let mut rows = self.to_rows(shape);
-            rows[row].values[column] = value;
-            *self = Self::of_rows(shape, &rows);
+            self.lay_out(shape, 0..self.rows(), Change::Set(row, column, value));
         }
     }
 
     /// Moves the rows from `at` on into a block of their own.
     pub(crate) fn split_off(&mut self, shape: &Shape, at: usize) -> Self {
-        let rows = self.to_rows(shape);
-        *self = Self::of_rows(shape, &rows[..at]);
-        Self::of_rows(shape, &rows[at..])
+        let newer = Draft {
+            of: self,
+            rows: at..self.rows(),
+            change: Change::None,
+        };
+        let newer = newer.lay_out(shape);
+        self.lay_out(shape, 0..at, Change::None);
+        newer
+    }
+
+    /// Lays these rows of it out anew, changed.
+    fn lay_out(&mut self, shape: &Shape, rows: Range<usize>, change: Change<'_>) {
+        let of = &*self;
+        *self = Draft { of, rows, change }.lay_out(shape);
     }
 
     pub(crate) fn row(&self, shape: &Shape, row: usize) -> Row {
@@ -322,9 +341,5 @@ impl Block {
                 .map(|column| self.view(shape, column).get(row))
                 .collect(),
         }
-    }
-
-    fn to_rows(&self, shape: &Shape) -> Vec<Row> {
-        (0..self.rows()).map(|row| self.row(shape, row)).collect()
     }
 }

@@ -1,9 +1,9 @@
 //! Looking ahead of applying, so that waits for memory overlap.
 //!
 //! What an event needs lies in memory that nobody touched lately, in places that lead from one to the next: a table, a slot,
-//! the head of a block. One event after another waits for each of them; here every event of a batch takes each step
-//! before any takes the next, and the processor fetches for all of them at once. Where a block's columns are written is
-//! left alone: writing waits for nothing.
+//! a block. One event after another waits for each of them; here every event of a batch takes each step
+//! before any takes the next, and the processor fetches for all of them at once. Blocks of a few rows are fetched whole; where the
+//! columns of longer ones are written is left alone, since writing waits for nothing.
 
 use std::hint::black_box;
 

@@ -29,8 +29,22 @@ fn slot_id(link: Option<u64>) -> Option<SlotId> {
     link.and_then(|slot| u32::try_from(slot).ok()).map(SlotId)
 }
 
-/// Keys of rows that went, to be struck from the ledger once no lock is held.
-type Gone = Vec<(TransactionKey, SlotId)>;
+/// What writing an event's rows leaves to be done once no lock is held, for all of them together: threads wait for each
+/// other at what they share.
+#[derive(Default)]
+struct Rest {
+    /// Keys of rows that went, to be struck from the ledger.
+    gone: Vec<(TransactionKey, SlotId)>,
+    /// Bytes of what was written to, before and after.
+    bytes: (usize, usize),
+}
+
+impl Rest {
+    fn resized(&mut self, before: usize, after: usize) {
+        self.bytes.0 += before;
+        self.bytes.1 += after;
+    }
+}
 
 impl Store {
     /// Retains an event under each of its entities, once.
@@ -41,12 +55,12 @@ impl Store {
         {
             return Applied::TooOld;
         }
-        let mut gone = Gone::new();
+        let mut rest = Rest::default();
         let mut shard = self.ledger.lock(record.key());
         let applied = match self.find(&shard, record.key(), Some(at)) {
-            Some(found) => self.apply_again(&mut shard, &found, record, origin, &mut gone),
+            Some(found) => self.apply_again(&mut shard, &found, record, origin, &mut rest),
             None => {
-                self.insert(&mut shard, record, origin, &mut gone);
+                self.insert(&mut shard, record, origin, &mut rest);
                 if at < watermark {
                     Applied::Late
                 } else {
@@ -55,7 +69,8 @@ impl Store {
             }
         };
         drop(shard);
-        self.strike(&gone);
+        self.strike(&rest.gone);
+        self.resized(rest.bytes.0, rest.bytes.1);
         if let (Origin::Scored { expires_at }, Applied::New | Applied::Late) = (origin, applied) {
             let waiting = (expires_at, record.key());
             self.in_flight.lock().push_back(waiting);
@@ -153,21 +168,21 @@ impl Store {
     }
 
     /// Writes the first rows of an event, with the labels that waited for it.
-    fn insert(&self, shard: &mut Shard, record: &Record<'_>, origin: Origin, gone: &mut Gone) {
+    fn insert(&self, shard: &mut Shard, record: &Record<'_>, origin: Origin, rest: &mut Rest) {
         let flags = match origin {
             Origin::Scored { .. } => Flags::IN_FLIGHT,
             Origin::Log { authorized } => Flags::default().with(Flags::DECLINED, !authorized),
         };
-        let mut row = self.card().row(record, flags);
-        let links = self.card().shape.links();
-        for (link, at) in links.zip(self.linked()) {
-            let slot = self.insert_row(at, record, None, flags, gone);
-            row.values[link] = slot.map(|slot| u64::from(slot.0));
+        let mut row = Row::new(record.key(), flags);
+        let mut links = Vec::with_capacity(self.kinds.len());
+        for at in self.linked() {
+            links.push(self.insert_row(at, record, &[], &mut row, rest));
         }
-        let Some(card) = self.insert_row(self.card, record, Some(&row), flags, gone) else {
+        let card = self.insert_row(self.card, record, &links, &mut row, rest);
+        let Some(card) = card else {
             return;
         };
-        self.resized(0, shard.insert(record.key(), card));
+        rest.resized(0, shard.insert(record.key(), card));
         let waiting = self.ledger.take_waiting(shard, record.key());
         self.label_all(shard, record, waiting);
     }
@@ -188,14 +203,15 @@ impl Store {
         (0..self.kinds.len()).filter(move |at| *at != card)
     }
 
-    /// Writes a row under one kind of entity; `None` if the transaction has no such entity, or is too old for it.
+    /// Writes a row under one kind of entity, by way of `row`; `None` if the transaction has no such entity, or is too old
+    /// for it.
     fn insert_row(
         &self,
         at: usize,
         record: &Record<'_>,
-        row: Option<&Row>,
-        flags: Flags,
-        gone: &mut Gone,
+        links: &[Option<SlotId>],
+        row: &mut Row,
+        rest: &mut Rest,
     ) -> Option<SlotId> {
         let kind = &self.kinds[at];
         let key = EntityKey::of(&kind.entity, record)?;
@@ -203,14 +219,7 @@ impl Store {
         if record.event_time() <= horizon {
             return None;
         }
-        let own;
-        let row = match row {
-            Some(row) => row,
-            None => {
-                own = kind.row(record, flags);
-                &own
-            }
-        };
+        kind.fill(row, record, links);
         let (slot, mut tenant) = kind.slots.write(key, record.event_time())?;
         let before = tenant.kept.bytes();
         if let Some(step) = kind.step() {
@@ -220,7 +229,7 @@ impl Store {
         } else if let Kept::Rows(history) = &mut tenant.kept {
             let mut note = |key| {
                 if at == self.card {
-                    gone.push((key, slot));
+                    rest.gone.push((key, slot));
                 }
             };
             history.evict(&kind.shape, horizon, &mut note);
@@ -234,7 +243,7 @@ impl Store {
                 self.counts.cut_off.fetch_add(cut, Ordering::Relaxed);
             }
         }
-        self.resized(before, tenant.kept.bytes());
+        rest.resized(before, tenant.kept.bytes());
         Some(slot)
     }
 
@@ -245,7 +254,7 @@ impl Store {
         found: &Found,
         record: &Record<'_>,
         origin: Origin,
-        gone: &mut Gone,
+        rest: &mut Rest,
     ) -> Applied {
         let is_same = self.is_same(found, record);
         match origin {
@@ -255,7 +264,7 @@ impl Store {
                 }
                 let labels = self.labels_of(found);
                 self.remove_rows(shard, found);
-                self.insert(shard, record, origin, gone);
+                self.insert(shard, record, origin, rest);
                 self.label_all(shard, record, labels);
                 if is_same {
                     Applied::Confirmed
@@ -282,7 +291,8 @@ impl Store {
         history.is_some_and(|history| {
             let place = history.find(&kind.shape, found.time, found.key);
             let listed = Shape::KNOWN_AT + 1..kind.shape.links().start;
-            let own = kind.row(record, found.flags);
+            let mut own = Row::new(found.key, found.flags);
+            kind.fill(&mut own, record, &[]);
             place.is_some_and(|place| {
                 history.row(&kind.shape, place).values[listed.clone()] == own.values[listed]
             })

@@ -2,9 +2,9 @@
 
 use tollgate_types::{Entity, EventTime, Record, Retained, Schema, Span, builtin};
 
-use crate::block::{Flags, Row, Shape};
+use crate::block::{Row, Shape};
 use crate::history::Ties;
-use crate::slots::Slots;
+use crate::slots::{SlotId, Slots};
 
 #[derive(Debug)]
 pub(super) struct EntityKind {
@@ -84,19 +84,16 @@ impl EntityKind {
         watermark.minus(self.rows_kept)
     }
 
-    /// The row of a transaction, without links and label.
-    pub(super) fn row(&self, record: &Record<'_>, flags: Flags) -> Row {
+    /// Makes a row that of a transaction, with these links and without label.
+    pub(super) fn fill(&self, row: &mut Row, record: &Record<'_>, links: &[Option<SlotId>]) {
         let listed = self.entity.listed_columns().iter();
         let cells = listed.map(|column| record.cell(column.field?).bits());
         let time = Some(record.event_time().micros().cast_unsigned());
-        let mut values = Vec::with_capacity(self.shape.columns());
-        values.extend([time, None]);
-        values.extend(cells);
-        values.resize(self.shape.columns(), None);
-        Row {
-            key: record.key(),
-            flags,
-            values,
-        }
+        let links = links.iter().map(|slot| slot.map(|slot| u64::from(slot.0)));
+        row.values.clear();
+        row.values.extend([time, None]);
+        row.values.extend(cells);
+        row.values.extend(links);
+        row.values.resize(self.shape.columns(), None);
     }
 }

@@ -23,6 +23,7 @@ use tollgate_expr::Frame;
 use tollgate_types::{EventTime, Record, Schema, Span, TransactionKey};
 
 use crate::EntityKey;
+use crate::alone::Alone;
 use crate::history::History;
 use crate::kept::Kept;
 use crate::ledger::Ledger;
@@ -64,11 +65,6 @@ pub struct Store {
     /// What an entity that was never seen has.
     nothing: History,
 }
-
-/// A value on cache lines of its own: what every thread writes must not slow down reading what lies beside it.
-#[derive(Debug, Default)]
-#[repr(align(128))]
-struct Alone<T>(T);
 
 /// What happened since the store began.
 #[derive(Debug, Default)]
@@ -206,7 +202,9 @@ impl Store {
     /// Bytes of memory, as far as they grow with what is held.
     fn bytes(&self) -> usize {
         let slots: usize = self.kinds.iter().map(|kind| kind.slots.bytes()).sum();
-        slots + self.ledger.waiting_bytes() + self.bytes.0.load(Ordering::Relaxed)
+        // Below none for a moment, if what another thread is still to count was let go already.
+        let others = self.bytes.0.load(Ordering::Relaxed).cast_signed().max(0);
+        slots + self.ledger.waiting_bytes() + others.unsigned_abs()
     }
 
     /// Takes note that something of `before` bytes now has `after`.
