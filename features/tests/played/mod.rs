@@ -153,7 +153,7 @@ pub(crate) struct Chunks(pub(crate) Vec<Vec<u8>>);
 
 impl Chunks {
     pub(crate) fn pass(&mut self, imaging: &mut Imaging<'_>) -> usize {
-        let Ok(entities) = imaging.pass(&mut |chunk| self.add(chunk));
+        let Ok(entities) = imaging.pass(&mut |chunk| self.add(chunk), &mut || {});
         entities
     }
 

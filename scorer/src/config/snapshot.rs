@@ -15,6 +15,8 @@ pub struct SnapshotConfig {
     pub every_s: u64,
     /// Snapshots that are kept; the newest that can be used is read at start.
     pub keep: usize,
+    /// How much of one core writing takes at most until the service stops, in percent; 100: all it gets.
+    pub core_percent: u32,
     /// How long a stopping service may take to write a last one.
     pub drain_ms: u64,
 }
@@ -25,6 +27,7 @@ impl Default for SnapshotConfig {
             path: PathBuf::new(),
             every_s: 300,
             keep: 3,
+            core_percent: 25,
             drain_ms: 10_000,
         }
     }
@@ -36,6 +39,8 @@ impl SnapshotConfig {
         range("snapshot.every_s", self.every_s, 1..=86_400);
         let keep = u64::try_from(self.keep).unwrap_or(u64::MAX);
         range("snapshot.keep", keep, 1..=100);
+        let core_percent = u64::from(self.core_percent);
+        range("snapshot.core_percent", core_percent, 1..=100);
         range("snapshot.drain_ms", self.drain_ms, 0..=600_000);
     }
 

@@ -11,6 +11,7 @@ use std::path::Path;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tollgate_features::{ImageSize, Store};
+use zstd::stream::raw::{Encoder, InBuffer, Operation, OutBuffer};
 
 use super::Skipped;
 use crate::frames::{self, Head};
@@ -28,6 +29,12 @@ const LEVEL: i32 = 1;
 const PART_BYTES_MAX: usize = 256 << 20;
 
 const BUFFER_BYTES: usize = 1 << 20;
+
+/// Bytes that are packed or given to the system at once: a fraction of a millisecond, and all that packing looks at together anyway.
+const STEP_BYTES: usize = 1 << 17;
+
+/// The disk is told to keep what there is each time that so many bytes have come, instead of all of a gigabyte at the end.
+const SYNC_BYTES: u64 = 16 << 20;
 
 /// What was kept under what, and in which log positions are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,46 +86,92 @@ enum Part {
 /// A file that is being written.
 pub(super) struct Writer {
     file: BufWriter<File>,
-    compressor: zstd::bulk::Compressor<'static>,
+    packer: Encoder<'static>,
+    packed: Vec<u8>,
     bytes: u64,
+    /// Bytes that the disk has.
+    synced: u64,
 }
 
 impl Writer {
     pub(super) fn create(path: &Path, header: &Header) -> std::io::Result<Self> {
-        let file = BufWriter::with_capacity(BUFFER_BYTES, File::create(path)?);
+        let file = BufWriter::with_capacity(STEP_BYTES, File::create(path)?);
         let mut writer = Self {
             file,
-            compressor: zstd::bulk::Compressor::new(LEVEL)?,
+            packer: Encoder::new(LEVEL)?,
+            packed: Vec::new(),
             bytes: 0,
+            synced: 0,
         };
         writer.write(&MAGIC)?;
         writer.write(&form().to_le_bytes())?;
-        writer.part(Part::Header, &serde_json::to_vec(header)?)?;
+        writer.part(Part::Header, &serde_json::to_vec(header)?, &mut || {})?;
         Ok(writer)
     }
 
-    pub(super) fn chunk(&mut self, chunk: &[u8]) -> std::io::Result<()> {
-        self.part(Part::Chunk, chunk)
+    /// `rest` is called after each fraction of a millisecond of work.
+    pub(super) fn chunk(&mut self, chunk: &[u8], rest: &mut impl FnMut()) -> std::io::Result<()> {
+        self.part(Part::Chunk, chunk, rest)?;
+        if self.bytes - self.synced >= SYNC_BYTES {
+            self.file.flush()?;
+            self.file.get_ref().sync_data()?;
+            self.synced = self.bytes;
+        }
+        Ok(())
     }
 
     /// Ends the file, and returns its size once the disk has it.
     pub(super) fn finish(mut self, trailer: &Trailer) -> std::io::Result<u64> {
-        self.part(Part::Trailer, &serde_json::to_vec(trailer)?)?;
+        self.part(Part::Trailer, &serde_json::to_vec(trailer)?, &mut || {})?;
         let file = self.file.into_inner().map_err(|error| error.into_error())?;
         file.sync_all()?;
         Ok(self.bytes)
     }
 
-    fn part(&mut self, part: Part, content: &[u8]) -> std::io::Result<()> {
+    fn part(&mut self, part: Part, content: &[u8], rest: &mut impl FnMut()) -> std::io::Result<()> {
         if content.len() > PART_BYTES_MAX {
             let what = "one entity has more events than a snapshot can hold; limit them by events_max in schema.yaml";
             return Err(std::io::Error::other(what));
         }
-        let packed = self.compressor.compress(content)?;
+        self.pack(content, rest)?;
+        let packed = std::mem::take(&mut self.packed);
         let head = head(part, packed.len(), content.len()).to_bytes();
         self.write(&head)?;
         self.write(&frames::checksum(head, &[&packed]).to_le_bytes())?;
-        self.write(&packed)
+        for step in packed.chunks(STEP_BYTES) {
+            self.write(step)?;
+            rest();
+        }
+        self.packed = packed;
+        Ok(())
+    }
+
+    /// Packs a part into `packed`, step by step; what unpacks it does not see the steps.
+    fn pack(&mut self, content: &[u8], rest: &mut impl FnMut()) -> std::io::Result<()> {
+        self.packed.clear();
+        self.packed
+            .reserve(zstd::zstd_safe::compress_bound(content.len()));
+        self.packer.reinit()?;
+        let length = u64::try_from(content.len()).unwrap_or(u64::MAX);
+        self.packer.set_pledged_src_size(Some(length))?;
+        let mut to = OutBuffer::around(&mut self.packed);
+        let full = || std::io::Error::other("a part does not get smaller; this is a bug");
+        for step in content.chunks(STEP_BYTES) {
+            let mut from = InBuffer::around(step);
+            while from.pos() < step.len() {
+                let before = (from.pos(), to.pos());
+                self.packer.run(&mut from, &mut to)?;
+                if (from.pos(), to.pos()) == before {
+                    return Err(full());
+                }
+            }
+            rest();
+        }
+        // There is room for all of it, so it ends at once.
+        match self.packer.finish(&mut to, true)? {
+            0 => Ok(()),
+            _ => Err(full()),
+        }
     }
 
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {

@@ -8,6 +8,7 @@ mod before;
 mod file;
 mod folder;
 mod load;
+mod pace;
 #[cfg(test)]
 mod tests;
 mod write;
@@ -115,11 +116,17 @@ pub(crate) struct Parts {
     pub(crate) metrics: SnapshotMetrics,
     /// When the one that was read at the start was begun.
     pub(crate) newest: Option<EventTime>,
-    /// On the steady clock, in microseconds: a snapshot that is not written by then is given up.
+    /// On the steady clock, in microseconds: a snapshot that is not written by then is given up. `i64::MAX` until the service
+    /// stops and ingest has ended.
     pub(crate) give_up_at: Arc<AtomicI64>,
 }
 
 impl Parts {
+    /// Whether the service stops: requests and ingest have ended.
+    fn is_ending(&self) -> bool {
+        self.give_up_at.load(Ordering::Relaxed) != i64::MAX
+    }
+
     /// An error once it is too late to go on writing.
     fn in_time(&self) -> std::io::Result<()> {
         if clock::steady_time().micros() < self.give_up_at.load(Ordering::Relaxed) {
@@ -180,11 +187,14 @@ struct Writing {
 impl Writing {
     fn run(mut self, orders: &Receiver<SyncSender<()>>) {
         let mut due = clock::instant() + self.parts.config.every();
+        let mut has_all = false;
         loop {
             self.note_age();
             match orders.recv_timeout(TICK) {
                 Ok(done) => {
-                    self.write();
+                    if !has_all {
+                        self.write();
+                    }
                     // Nobody waits any more if it took too long.
                     let _ = done.send(());
                     return;
@@ -194,7 +204,7 @@ impl Writing {
                 Err(RecvTimeoutError::Timeout)
                     if clock::instant() >= due && self.parts.ingest.is_ready() =>
                 {
-                    self.write();
+                    has_all = self.write();
                     due = clock::instant() + self.parts.config.every();
                 }
                 Err(RecvTimeoutError::Timeout) => {}
@@ -202,11 +212,14 @@ impl Writing {
         }
     }
 
-    fn write(&mut self) {
+    /// Returns whether it was written and has all that there will be: one during which ingest ended is the last one already.
+    fn write(&mut self) -> bool {
         let began = clock::instant();
         let created = clock::wall_time();
         let metrics = &self.parts.metrics;
-        match write::write(&self.folder, self.parts.config.keep, &self.parts) {
+        let written = write::write(&self.folder, self.parts.config.keep, &self.parts);
+        let has_all = written.as_ref().is_ok_and(|written| written.has_all);
+        match written {
             Ok(written) => {
                 let took = clock::instant().saturating_duration_since(began);
                 metrics.written.inc();
@@ -224,6 +237,7 @@ impl Writing {
             }
         }
         self.note_age();
+        has_all
     }
 
     fn note_age(&self) {

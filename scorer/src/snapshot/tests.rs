@@ -259,3 +259,18 @@ fn what_cannot_be_written_leaves_what_was_there_and_is_counted() {
     writing.write();
     assert_eq!(writing.parts.metrics.failures.get(), 2);
 }
+
+#[test]
+fn one_during_which_ingest_ended_is_the_last() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Arc::new(Store::new(usual()));
+    apply(&store, 1);
+    let mut writing = Writing {
+        folder: Folder::open(folder.path()).unwrap(),
+        parts: parts(folder.path(), &store),
+    };
+    assert!(!writing.write(), "more may come");
+    let given_up = i64::MAX - 1;
+    writing.parts.give_up_at.store(given_up, Ordering::Relaxed);
+    assert!(writing.write());
+}

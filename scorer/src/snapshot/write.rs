@@ -7,6 +7,7 @@ use tollgate_features::Imaging;
 use super::Parts;
 use super::file::{Header, Trailer, Writer};
 use super::folder::Folder;
+use super::pace::Pace;
 use crate::clock;
 
 /// Passes over what changed, before the one for which ingest waits. Each is shorter than the one before unless more comes in
@@ -32,6 +33,8 @@ pub(super) struct Written {
     pub(super) bytes: u64,
     /// How long nothing was applied from the log.
     pub(super) pause: Duration,
+    /// Whether ingest had ended before the last pass: nothing will ever be missing from it.
+    pub(super) has_all: bool,
 }
 
 pub(super) fn write(folder: &Folder, keep: usize, parts: &Parts) -> std::io::Result<Written> {
@@ -40,10 +43,15 @@ pub(super) fn write(folder: &Folder, keep: usize, parts: &Parts) -> std::io::Res
         let mut writer = Writer::create(path, &header)?;
         let mut imaging = parts.store.image();
         at_low_priority(|| passes(&mut imaging, &mut writer, parts))?;
+        let has_all = parts.is_ending();
         let (trailer, pause, letters) = last_pass(imaging, &mut writer, parts)?;
         let bytes = writer.finish(&trailer)?;
         letters_arrive(letters, parts)?;
-        Ok(Written { bytes, pause })
+        Ok(Written {
+            bytes,
+            pause,
+            has_all,
+        })
     })
 }
 
@@ -95,15 +103,24 @@ fn at_low_priority(work: impl FnOnce() -> std::io::Result<()> + Send) -> std::io
 
 fn passes(imaging: &mut Imaging<'_>, writer: &mut Writer, parts: &Parts) -> std::io::Result<()> {
     let mut before = usize::MAX;
+    let pace = Pace::new(parts);
     for _ in 0..PASSES_MAX {
-        let entities = imaging.pass(&mut |chunk| {
+        let mut write = |chunk: &[u8]| {
             parts.in_time()?;
-            writer.chunk(chunk)
-        })?;
-        if entities <= FEW || entities > before / 2 {
+            writer.chunk(chunk, &mut || pace.rest())
+        };
+        let entities = imaging.pass(&mut write, &mut || pace.rest())?;
+        if entities <= FEW {
             break;
         }
-        before = entities;
+        before = if entities <= before / 2 {
+            entities
+        } else if pace.hurry() {
+            // More changes than is written with rests, and ingest waits for what is left: the next one tells how it is without.
+            usize::MAX
+        } else {
+            break;
+        };
     }
     Ok(())
 }
@@ -130,12 +147,15 @@ fn last_pass(
         if bytes > HELD_BYTES_MAX {
             parts.in_time()?;
             bytes = 0;
-            return held.drain(..).try_for_each(|chunk| writer.chunk(&chunk));
+            return held
+                .drain(..)
+                .try_for_each(|chunk| writer.chunk(&chunk, &mut || {}));
         }
         Ok(())
     })?;
     drop(pause);
     let paused = clock::instant().saturating_duration_since(began);
-    held.iter().try_for_each(|chunk| writer.chunk(chunk))?;
+    held.iter()
+        .try_for_each(|chunk| writer.chunk(chunk, &mut || {}))?;
     Ok((Trailer::new(positions, size), paused, letters))
 }

@@ -28,6 +28,9 @@ pub use retained::differences;
 /// never parted, so one with many events makes a larger chunk.
 const CHUNK_BYTES: usize = 1 << 20;
 
+/// Slots that are visited between two rests: some microseconds of copying.
+const SLOTS_BETWEEN_RESTS: u32 = 32;
+
 /// What a chunk has: its first byte.
 const ENTITIES: u8 = 1;
 const LABELS: u8 = 2;
@@ -110,10 +113,15 @@ impl Store {
 impl Imaging<'_> {
     /// Writes every entity that changed since the pass before began, all of them at first, and returns how many. Each is
     /// locked, against writers only, while it is copied: a microsecond, or one millisecond at a hundred thousand events.
-    /// No lock is held while `sink` is called.
-    pub fn pass<E>(&mut self, sink: &mut impl FnMut(&[u8]) -> Result<(), E>) -> Result<usize, E> {
+    /// No lock is held while `sink` is called, nor while `rest` is: again and again, after some microseconds of work each time,
+    /// for whoever does not want to take a core for the whole of a pass.
+    pub fn pass<E>(
+        &mut self,
+        sink: &mut impl FnMut(&[u8]) -> Result<(), E>,
+        rest: &mut impl FnMut(),
+    ) -> Result<usize, E> {
         let before = self.size.entities;
-        self.pass_over_all(false, sink)?;
+        self.pass_over_all(false, sink, rest)?;
         Ok(self.size.entities - before)
     }
 
@@ -126,7 +134,7 @@ impl Imaging<'_> {
         // A transaction that is scored meanwhile takes the labels that wait for it, and then has them; one that expires gives them
         // back. So they are looked for before and behind: twice is once.
         self.labels(sink)?;
-        self.pass_over_all(true, sink)?;
+        self.pass_over_all(true, sink, &mut || {})?;
         self.labels(sink)?;
         self.chunk.put_u8(END);
         self.chunk.put_i64(self.store.watermark().micros());
@@ -140,8 +148,9 @@ impl Imaging<'_> {
         &mut self,
         is_last: bool,
         sink: &mut impl FnMut(&[u8]) -> Result<(), E>,
+        rest: &mut impl FnMut(),
     ) -> Result<(), E> {
-        (0..self.store.kinds.len()).try_for_each(|at| self.pass_over(at, is_last, sink))
+        (0..self.store.kinds.len()).try_for_each(|at| self.pass_over(at, is_last, sink, rest))
     }
 
     fn pass_over<E>(
@@ -149,10 +158,14 @@ impl Imaging<'_> {
         at: usize,
         is_last: bool,
         sink: &mut impl FnMut(&[u8]) -> Result<(), E>,
+        rest: &mut impl FnMut(),
     ) -> Result<(), E> {
         let slots = &self.store.kinds[at].slots;
         let since = std::mem::replace(&mut self.since[at], slots.begin_pass());
         for slot in (0..slots.end()).map(SlotId) {
+            if slot.0.is_multiple_of(SLOTS_BETWEEN_RESTS) {
+                rest();
+            }
             let is_unchanged = || since > 0 && !slots.changed_since(slot, since);
             // Quick, but a change that is being made may not be noted yet. In the last pass nobody makes any but those of scoring,
             // which are put right when the image is read.
