@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
@@ -9,6 +10,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{CommandError, Common, load};
 use crate::{Service, panics};
+
+/// How long a start that is given up may take to end: longer than it waits for a broker's answer.
+const START_END_MAX: Duration = Duration::from_secs(10);
 
 #[derive(Args)]
 pub(super) struct Serve {
@@ -27,7 +31,7 @@ impl Serve {
             .enable_all()
             .build();
         let runtime = runtime.context("cannot start the asynchronous runtime")?;
-        runtime.block_on(async {
+        let was_started = runtime.block_on(async {
             let mut signals = Signals::new()?;
             let version = policy.version().to_owned();
             tracing::info!(policy_version = version, "starting");
@@ -36,7 +40,7 @@ impl Serve {
                 () = signals.next() => {
                     // Nothing has been answered yet, so nothing is to be ended in order.
                     tracing::info!("stopped before the start was over");
-                    return Ok(());
+                    return Ok(false);
                 }
             };
             let addresses = service.addresses();
@@ -63,10 +67,15 @@ impl Serve {
             }
             tracing::info!("stopping");
             service.drain(signals.next()).await;
-            Ok::<_, anyhow::Error>(())
+            Ok::<_, anyhow::Error>(true)
         })?;
-        // Whatever could be waited for has been, with a limit; what hangs is not waited for again.
-        runtime.shutdown_background();
+        if was_started {
+            // Whatever could be waited for has been, with a limit; what hangs is not waited for again.
+            runtime.shutdown_background();
+        } else {
+            // Whoever asks Kafka something goes on until it has an answer, and would find OpenSSL gone if the process ended meanwhile.
+            runtime.shutdown_timeout(START_END_MAX);
+        }
         Ok(ExitCode::SUCCESS)
     }
 }
