@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, bail};
 
 use crate::kafka::ForTests;
-use crate::{clients, handbook, onnxruntime, recovery, tidy, tools, train};
+use crate::{clients, handbook, onnxruntime, tidy, tools, train};
 
 /// How many of each there were.
 #[derive(Default, Clone, Copy, PartialEq, Eq, Debug)]
@@ -23,7 +23,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     let library = onnxruntime::ensure(&root)?;
     let mut count = Count::default();
     count.step("formatting, lints and tidiness", tidy::check);
-    count.tests(&library)?;
+    count.rust_tests(&library)?;
     count.step("models as exporters write them", || exported(&library));
     count.step("python client by reflection", || {
         clients::by_reflection(&library)
@@ -68,8 +68,8 @@ impl Count {
         }
     }
 
-    /// Every Rust test of the workspace, with a real Kafka for those that want one, and what is shown on that alone.
-    fn tests(&mut self, library: &Path) -> anyhow::Result<()> {
+    /// Every Rust test of the workspace, with a real Kafka for those that want one.
+    fn rust_tests(&mut self, library: &Path) -> anyhow::Result<()> {
         // Brokers that wait for a compiler take its memory; and what does not compile is told at once below.
         println!("── compiling tests");
         let _ = cargo_test(library).arg("--no-run").status();
@@ -86,11 +86,7 @@ impl Count {
                 None
             }
         };
-        self.cargo_tests(library, kafka.as_ref())?;
-        if let Some(kafka) = &kafka {
-            self.step("recovery, in short", || recovery::in_short(kafka));
-        }
-        Ok(())
+        self.cargo_tests(library, kafka.as_ref())
     }
 
     /// Counted from what the test runners print.

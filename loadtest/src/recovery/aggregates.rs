@@ -16,6 +16,9 @@ const EXPIRED_MAX: Duration = Duration::from_secs(30);
 /// Tries for answers that have everything in them.
 const TRIES: u32 = 10;
 
+/// How old what a service says of transactions in flight may be: it counts them every second.
+const COUNTED: Duration = Duration::from_millis(1_500);
+
 /// Between two looks.
 const POLL: Duration = Duration::from_millis(100);
 
@@ -35,6 +38,8 @@ pub(super) async fn ask(service: &Service, sample: Sample, at_s: i64) -> Result<
 }
 
 async fn settle(service: &Service) -> Result<()> {
+    // Of a try just before this one nothing may have been counted yet.
+    sleep(COUNTED).await;
     let began = Instant::now();
     while service.admin.sum("tollgate_store_in_flight").await? > 0 {
         if began.elapsed() > EXPIRED_MAX {
