@@ -14,6 +14,7 @@ use super::publisher::{Delivery, NotSent, Publisher};
 use super::spool::NotAppended;
 use crate::clock;
 use crate::config::DecisionLogConfig;
+use crate::kafka;
 use crate::lines::Lines;
 use crate::metrics::{DecisionLogMetrics, RecordResult};
 
@@ -253,7 +254,7 @@ impl Sending {
         self.failed_since.get_or_insert_with(clock::instant);
         if let Some(failures) = self.failures.next() {
             let topic = self.publisher.topic();
-            if is_no_topic(code) {
+            if kafka::is_no_topic(code) {
                 tracing::error!(%code, failures, "topic {topic} does not exist; create it, or set kafka.decisions_topic to the topic for decision records, which wait until then");
             } else {
                 tracing::error!(%code, failures, topic, "a decision record was not delivered to kafka.decisions_topic; it is sent again");
@@ -308,12 +309,4 @@ impl Sending {
             lost,
         }
     }
-}
-
-/// Whether a record was not delivered because Kafka has no such topic.
-const fn is_no_topic(code: RDKafkaErrorCode) -> bool {
-    matches!(
-        code,
-        RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownTopicOrPartition
-    )
 }

@@ -3,9 +3,9 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use rdkafka::Offset;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
-use rdkafka::{Offset, TopicPartitionList};
 
 use super::partitions;
 use super::positions::{self, Position};
@@ -34,7 +34,7 @@ pub(super) fn unassigned(
     config: &KafkaConfig,
     bootstrap: &str,
 ) -> Result<BaseConsumer<Reports>, KafkaError> {
-    let mut settings = kafka::client_config(config, bootstrap);
+    let mut settings = kafka::consumer_config(config, bootstrap);
     settings
         // Positions are the store's own.
         .set("enable.auto.commit", "false")
@@ -80,12 +80,10 @@ pub(super) fn begin(
             "the log no longer has what was to be read next; all that it has of the partition is read"
         );
     })?;
-    let mut assignment = TopicPartitionList::new();
-    for start in &starts {
-        let offset = Offset::Offset(start.offset);
-        assignment.add_partition_offset(&name, start.partition, offset)?;
-    }
-    consumer.assign(&assignment)?;
+    let at = starts
+        .iter()
+        .map(|start| (start.partition, Offset::Offset(start.offset)));
+    consumer.assign(&kafka::places(&name, at)?)?;
     let begun = starts.iter().map(|start| {
         let position = positions::at(start);
         (position.partition, position)

@@ -153,9 +153,9 @@ impl Delivery {
 
 /// Why Kafka does not take letters and, where that is known, what to do about it.
 fn what(error: &KafkaError, topic: &str) -> String {
-    use RDKafkaErrorCode::{TopicAuthorizationFailed, UnknownTopic, UnknownTopicOrPartition};
+    use RDKafkaErrorCode::TopicAuthorizationFailed;
     match error.rdkafka_error_code() {
-        Some(UnknownTopic | UnknownTopicOrPartition) => format!(
+        Some(code) if kafka::is_no_topic(code) => format!(
             "topic {topic} does not exist; create it, or set kafka.dead_letters_topic to the topic to write"
         ),
         Some(TopicAuthorizationFailed) => format!(

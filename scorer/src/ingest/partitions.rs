@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use rdkafka::Offset;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
-use rdkafka::{Offset, TopicPartitionList};
+
+use crate::kafka;
 
 /// How long a look may hold reading up, if the brokers do not answer: there is nothing to read then.
 const LOOK_MAX: Duration = Duration::from_millis(500);
@@ -74,11 +76,10 @@ pub(super) fn read_added<C: ConsumerContext>(
     let ids = found.iter().map(|partition| partition.id);
     let added: Vec<i32> = ids.filter(|&partition| is_added(partition)).collect();
     if !added.is_empty() {
-        let mut assignment = TopicPartitionList::new();
-        for &partition in &added {
-            assignment.add_partition_offset(topic, partition, Offset::Beginning)?;
-        }
-        consumer.incremental_assign(&assignment)?;
+        let at = added
+            .iter()
+            .map(|&partition| (partition, Offset::Beginning));
+        consumer.incremental_assign(&kafka::places(topic, at)?)?;
     }
     Ok(Look { added, is_whole })
 }
@@ -90,10 +91,7 @@ pub(super) fn ask_again<C: ConsumerContext>(
     topic: &str,
     next: impl Iterator<Item = (i32, i64)>,
 ) -> Result<(), KafkaError> {
-    let mut places = TopicPartitionList::new();
-    for (partition, offset) in next {
-        places.add_partition_offset(topic, partition, Offset::Offset(offset))?;
-    }
-    consumer.seek_partitions(places, LOOK_MAX)?;
+    let next = next.map(|(partition, offset)| (partition, Offset::Offset(offset)));
+    consumer.seek_partitions(kafka::places(topic, next)?, LOOK_MAX)?;
     Ok(())
 }

@@ -196,7 +196,7 @@ impl Reader {
         // Held until the positions are those of what was applied.
         let mut applied = self.parts.positions.lock(self.topic, self.share);
         let event_times = self.applier.apply(messages);
-        let state = self.parts.state.topic(self.topic);
+        let state = self.state();
         let mut progress = self.progress.lock();
         for (message, event_time) in messages.iter().zip(event_times) {
             let written_ms = message.timestamp().to_millis().unwrap_or(0);

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use rdkafka::Offset;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
-use rdkafka::{Offset, TopicPartitionList};
 use tollgate_types::{EventTime, Span};
 
 use super::positions::Position;
+use crate::kafka;
 
 /// How long to wait for a broker's answer.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
@@ -131,11 +132,8 @@ fn at_time<C: ConsumerContext>(
     ends: &BTreeMap<i32, (i64, i64)>,
     since: EventTime,
 ) -> Result<BTreeMap<i32, i64>, KafkaError> {
-    let mut asked = TopicPartitionList::new();
-    for partition in ends.keys() {
-        let at = Offset::Offset((since.micros() / 1_000).max(0));
-        asked.add_partition_offset(topic, *partition, at)?;
-    }
+    let at = Offset::Offset((since.micros() / 1_000).max(0));
+    let asked = kafka::places(topic, ends.keys().map(|&partition| (partition, at)))?;
     let answers = match consumer.offsets_for_times(asked, ANSWER_MAX) {
         Ok(answers) => answers,
         Err(error) => {

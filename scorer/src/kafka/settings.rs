@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use rdkafka::error::KafkaError;
 
-use super::client_config;
+use super::consumer_config;
 use crate::config::KafkaConfig;
 
 /// Parts of names of settings whose value nobody else may see.
@@ -79,7 +79,7 @@ pub(crate) fn settle(config: &KafkaConfig) -> Result<KafkaConfig, SettingsError>
         let (name, why) = (name.to_owned(), why.to_owned());
         return Err(SettingsError::Property { name, why });
     }
-    match client_config(&settled, &settled.bootstrap).create_native_config() {
+    match consumer_config(&settled, &settled.bootstrap).create_native_config() {
         Ok(_) => Ok(settled),
         Err(KafkaError::ClientConfig(_, why, name, _)) => {
             let why = match is_secret(config, &name) {
@@ -112,7 +112,7 @@ fn is_secret(config: &KafkaConfig, name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::producer_config;
+    use super::super::{client_config, producer_config};
     use super::*;
 
     fn with(properties: &[(&str, &str)]) -> KafkaConfig {
@@ -192,7 +192,7 @@ mod tests {
     #[test]
     fn the_group_may_be_given_and_is_that_of_consumers_alone() {
         let group = |config: &KafkaConfig| {
-            let client = client_config(config, "");
+            let client = consumer_config(config, "");
             client.get("group.id").map(str::to_owned)
         };
         assert_eq!(group(&with(&[])).as_deref(), Some("tollgate"));
@@ -200,6 +200,7 @@ mod tests {
         assert!(settle(&given).is_ok());
         assert_eq!(group(&given).as_deref(), Some("risk-scoring"));
         assert_eq!(producer_config(&given, "").get("group.id"), None);
+        assert_eq!(client_config(&given, "").get("group.id"), None);
     }
 
     #[test]

@@ -6,27 +6,20 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
 use rdkafka::message::BorrowedMessage;
-use rdkafka::{Message as _, Offset, TopicPartitionList};
+use rdkafka::{Message as _, Offset};
 use tollgate_proto::v1;
 use tollgate_types::EventTime;
 
 use super::saved;
-use crate::clock;
 use crate::config::KafkaConfig;
-use crate::kafka::{self, Reports};
+use crate::kafka::{self, Next, Reports, Silent};
 
 /// How long to wait for a broker's answer.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
-
-/// How long one wait for a record lasts.
-const POLL: Duration = Duration::from_millis(500);
-
-/// How long nothing may come before it is given up: a broker that restarts is back by then.
-const SILENCE_MAX: Duration = Duration::from_secs(60);
 
 /// Most records that are read: some minutes of reading, hours of a busy service.
 const RECORDS_MAX: u64 = 50_000_000;
@@ -87,7 +80,7 @@ struct Search<'w> {
 
 impl<'w> Search<'w> {
     fn begin(config: &KafkaConfig, wanted: &'w Wanted<'w>) -> anyhow::Result<Self> {
-        let consumer: BaseConsumer<Reports> = kafka::client_config(config, &config.bootstrap)
+        let consumer: BaseConsumer<Reports> = kafka::consumer_config(config, &config.bootstrap)
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
             .set("enable.partition.eof", "true")
@@ -116,13 +109,12 @@ impl<'w> Search<'w> {
         // time either cannot look times up, and all is read then.
         let looks_up = !since.is_empty() || !at_time(&consumer, topic, ends.keys(), 0)?.is_empty();
         ends.retain(|partition, _| !looks_up || since.contains_key(partition));
-        let mut assignment = TopicPartitionList::new();
-        for partition in ends.keys() {
-            let offset = since.get(partition).copied();
+        let at = ends.keys().map(|&partition| {
+            let offset = since.get(&partition).copied();
             let offset = offset.map_or(Offset::Beginning, Offset::Offset);
-            assignment.add_partition_offset(topic, *partition, offset)?;
-        }
-        consumer.assign(&assignment)?;
+            (partition, offset)
+        });
+        consumer.assign(&kafka::places(topic, at)?)?;
         Ok(Self {
             consumer,
             wanted,
@@ -151,6 +143,7 @@ impl<'w> Search<'w> {
                     ends.remove(&partition);
                     continue;
                 }
+                Next::Cut => bail!("the topic was cut while it was read; try again"),
             };
             let partition = message.partition();
             if is_past(&message, ends.get(&partition).copied(), *until_ms) {
@@ -177,30 +170,11 @@ impl<'w> Search<'w> {
     }
 }
 
-/// What comes next.
-enum Next<'c> {
-    Record(BorrowedMessage<'c>),
-    /// The partition has no further record.
-    End(i32),
-}
-
-/// Waits as long as brokers may be silent. What a broker's going away makes of a wait passes: others are asked, or it comes back.
 fn next(consumer: &BaseConsumer<Reports>) -> anyhow::Result<Next<'_>> {
-    let began = clock::instant();
-    let mut last = None;
-    loop {
-        match consumer.poll(POLL) {
-            Some(Ok(message)) => return Ok(Next::Record(message)),
-            Some(Err(KafkaError::PartitionEOF(partition))) => return Ok(Next::End(partition)),
-            Some(Err(error)) => last = Some(error),
-            None => {}
-        }
-        if clock::instant().saturating_duration_since(began) >= SILENCE_MAX {
-            let why =
-                last.map_or_else(String::new, |error| format!("; the last error is: {error}"));
-            bail!("no record came for {} s{why}", SILENCE_MAX.as_secs());
-        }
-    }
+    kafka::next(consumer).map_err(|Silent { waited, last }| {
+        let why = last.map_or_else(String::new, |error| format!("; the last error is: {error}"));
+        anyhow!("no record came for {} s{why}", waited.as_secs())
+    })
 }
 
 /// The first offset that was written at or after a moment, where there is one.
@@ -210,10 +184,8 @@ fn at_time<'p>(
     partitions: impl Iterator<Item = &'p i32>,
     at_ms: i64,
 ) -> Result<BTreeMap<i32, i64>, KafkaError> {
-    let mut asked = TopicPartitionList::new();
-    for partition in partitions {
-        asked.add_partition_offset(topic, *partition, Offset::Offset(at_ms))?;
-    }
+    let at = partitions.map(|&partition| (partition, Offset::Offset(at_ms)));
+    let asked = kafka::places(topic, at)?;
     if asked.count() == 0 {
         return Ok(BTreeMap::new());
     }

@@ -8,11 +8,12 @@ use rdkafka::message::BorrowedMessage;
 use tollgate_types::EventTime;
 
 use super::groups::Groups;
-use super::log::{Log, Next};
+use super::log::Log;
 use super::{ReplayError, Step, Window};
 use crate::config::KafkaConfig;
 use crate::ingest::letter::{Letter, Place, Says, written_at};
 use crate::ingest::start;
+use crate::kafka::Next;
 
 /// Records that letters may be about: some 100 MB of memory.
 const RECORDS_MAX: usize = 1_000_000;

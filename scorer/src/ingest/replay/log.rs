@@ -3,39 +3,21 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use rdkafka::Offset;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::BorrowedMessage;
-use rdkafka::{Offset, TopicPartitionList};
 
 use super::ReplayError;
-use crate::clock;
 use crate::config::KafkaConfig;
 use crate::ingest::consumer;
 use crate::ingest::partitions;
 use crate::ingest::start::{self, Known, Start};
-use crate::kafka::Reports;
+use crate::kafka::{self, Next, Reports, Silent};
 
 /// How long to wait for a broker's answer.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 
-/// How long one wait for a record lasts.
-const POLL: Duration = Duration::from_millis(500);
-
-/// How long nothing may come before it is given up: a broker that restarts is back by then.
-const SILENCE_MAX: Duration = Duration::from_secs(60);
-
 pub(super) struct Log {
     consumer: BaseConsumer<Reports>,
-}
-
-/// What comes next.
-pub(super) enum Next<'l> {
-    Record(BorrowedMessage<'l>),
-    /// The partition has no further record.
-    End(i32),
-    /// The log no longer has the record that should have come.
-    Cut,
 }
 
 impl Log {
@@ -65,32 +47,12 @@ impl Log {
         topic: &str,
         at: impl Iterator<Item = (i32, i64)>,
     ) -> Result<(), ReplayError> {
-        let mut assignment = TopicPartitionList::new();
-        for (partition, offset) in at {
-            assignment.add_partition_offset(topic, partition, Offset::Offset(offset))?;
-        }
-        Ok(self.consumer.assign(&assignment)?)
+        let at = at.map(|(partition, offset)| (partition, Offset::Offset(offset)));
+        Ok(self.consumer.assign(&kafka::places(topic, at)?)?)
     }
 
     pub(super) fn next(&self) -> Result<Next<'_>, ReplayError> {
-        let began = clock::instant();
-        let mut last = None;
-        loop {
-            match self.consumer.poll(POLL) {
-                Some(Ok(message)) => return Ok(Next::Record(message)),
-                Some(Err(KafkaError::PartitionEOF(partition))) => return Ok(Next::End(partition)),
-                Some(Err(error)) => {
-                    if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AutoOffsetReset) {
-                        return Ok(Next::Cut);
-                    }
-                    last = Some(error.to_string());
-                }
-                None => {}
-            }
-            if clock::instant().saturating_duration_since(began) >= SILENCE_MAX {
-                let waited = SILENCE_MAX;
-                return Err(ReplayError::Silent { waited, last });
-            }
-        }
+        let silent = |Silent { waited, last }| ReplayError::Silent { waited, last };
+        kafka::next(&self.consumer).map_err(silent)
     }
 }

@@ -4,7 +4,8 @@ use rdkafka::Message;
 use rdkafka::message::BorrowedMessage;
 
 use super::ReplayError;
-use super::log::{Log, Next};
+use super::log::Log;
+use crate::kafka::Next;
 
 /// How many records are read over rather than asked for anew: about as many as come with one answer of a broker, which is as long
 /// on its way.
