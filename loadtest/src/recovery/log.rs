@@ -16,6 +16,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::producer::{BaseRecord, Producer as _, ThreadedProducer};
 use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
+use tollgate_report::{Goal, Row};
 
 use crate::generate::Event;
 use crate::kafka::Deliveries;
@@ -47,12 +48,23 @@ impl Kafka {
         })
     }
 
-    pub(super) const fn can_be_controlled(&self) -> bool {
-        self.control.is_some()
+    /// What is said in place of a line that ends and starts brokers, under this name, where they are not its own; `None` if they are.
+    pub(super) fn not_controlled(&self, name: &str) -> Option<Row> {
+        if self.control.is_some() {
+            return None;
+        }
+        println!("   skipped: the brokers are not those of `cargo xtask kafka`");
+        let goal = Some(Goal::AtMost(0.0));
+        Some(Row::skipped(format!("{name}.different"), "count", goal))
     }
 
-    /// Has brokers ended (`kill`) or started (`start`), all of them at the same time. Blocks until it is done.
-    pub(super) fn control(&self, verb: &str, brokers: &[u8]) -> Result<()> {
+    /// Has brokers ended (`kill`) or started (`start`), all of them at the same time. Returns once it is done.
+    pub(super) async fn control(&self, verb: &'static str, brokers: &'static [u8]) -> Result<()> {
+        let kafka = self.clone();
+        tokio::task::spawn_blocking(move || kafka.control_now(verb, brokers)).await?
+    }
+
+    fn control_now(&self, verb: &str, brokers: &[u8]) -> Result<()> {
         let control = self.control.as_ref();
         let control = control.context("the brokers are not those of `cargo xtask kafka`")?;
         let mut orders = Vec::new();
@@ -85,6 +97,14 @@ pub(super) struct Shape {
     pub(super) partitions: i32,
     /// How many brokers have each record: one is quickest, and three let one be killed.
     pub(super) replicas: i32,
+}
+
+impl Shape {
+    /// For brokers that are killed: each record is on all three of them, and two must have it.
+    pub(super) const REPLICATED: Self = Self {
+        partitions: 6,
+        replicas: 3,
+    };
 }
 
 /// Topics of one line's own.
